@@ -1,0 +1,1 @@
+"""Pure planners: (facts, config) -> steps."""

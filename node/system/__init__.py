@@ -1,0 +1,1 @@
+"""The doors to the machine, one module per tool."""

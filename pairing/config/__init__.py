@@ -1,0 +1,1 @@
+"""The config a node receives: read, checked, merged, redacted."""

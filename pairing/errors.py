@@ -1,0 +1,434 @@
+"""Every failure that this project can name, in one tree.
+
+A class is one failure. Its docstring's first paragraph is the sentence a person reads;
+`hint` says what to do next. `number` is read aloud on the telephone ("E431"), `slug` is for
+scripts and documentation. Both are stable and never reused. The same error keeps its number on
+both ends: it crosses the wire as its slug and is rebuilt by `from_slug`.
+
+    KnownError
+    +-- UsageError            exit 2    the command line
+    +-- ConfigError           exit 3    the config file
+    +-- PhotoError            exit 4    the picture and the code in it
+    +-- UnreachableError      exit 5    no node in time; nothing was released
+    +-- NotAuthenticError     exit 6    refused, or not who it should be
+    +-- NodeError             exit 7    the node reported a failure
+    +-- MissingError          exit 9    this machine lacks something
+    +-- NotApprovedError      exit 11   policy or person said no, or must be asked
+    +-- NoVerdictError        exit 12   released, but no verdict in time
+    +-- LockedError           exit 13   the node is locked
+
+Anything else that escapes is a bug (exit 1) and says how to report it.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterator
+from typing import ClassVar
+
+
+class ExitCode(enum.IntEnum):
+    """Exit codes of every command. Documented, tested, never reused (docs/reference)."""
+
+    DONE = 0
+    BUG = 1
+    USAGE = 2
+    CONFIG = 3
+    PHOTO = 4
+    UNREACHABLE = 5
+    NOT_AUTHENTIC = 6
+    NODE_FAILED = 7
+    BATCH = 8
+    MISSING = 9
+    NOT_ACKNOWLEDGED = 10
+    NOT_APPROVED = 11
+    NO_VERDICT = 12
+    LOCKED = 13
+    INTERRUPTED = 130
+
+
+class KnownError(Exception):
+    """Something went wrong.
+
+    `detail` replaces nothing: it is added after the sentence. `element` names the file, disk,
+    node or option concerned. Neither may hold a secret.
+    """
+
+    number: ClassVar[int] = 0
+    slug: ClassVar[str] = ""
+    hint: ClassVar[str] = ""
+    exit_code: ClassVar[ExitCode] = ExitCode.BUG
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, detail: str = "", *, element: str = "") -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.element = element
+
+    @property
+    def code(self) -> str:
+        """The short code that is read aloud, such as `E431`."""
+        return f"E{self.number}"
+
+    @property
+    def sentence(self) -> str:
+        """What happened, in one or two sentences, without the hint."""
+        first = (type(self).__doc__ or "").split("\n\n", 1)[0]
+        base = " ".join(first.split())
+        parts = [f"{self.element}: {base}" if self.element else base, self.detail]
+        return " ".join(part for part in parts if part)
+
+    def __str__(self) -> str:
+        return self.sentence
+
+
+def all_errors() -> Iterator[type[KnownError]]:
+    """Every error class that has a number, in the order of the numbers."""
+
+    def walk(parent: type[KnownError]) -> Iterator[type[KnownError]]:
+        for child in parent.__subclasses__():
+            yield child
+            yield from walk(child)
+
+    return iter(sorted((e for e in walk(KnownError) if e.number), key=lambda e: e.number))
+
+
+def from_slug(slug: str, detail: str = "") -> KnownError:
+    """The error that the other end named; `PeerSaidUnknown` for a name we do not have."""
+    for error in all_errors():
+        if error.slug == slug:
+            return error(detail)
+    return PeerSaidUnknown(detail or slug)
+
+
+# --- exit 2: the command line -----------------------------------------------------------------
+
+
+class UsageError(KnownError):
+    """The command cannot be understood."""
+
+    number, slug, exit_code = 100, "usage", ExitCode.USAGE
+    hint = "Run the command with --help to see examples."
+
+
+class NoSuchSource(UsageError):
+    """This is neither an existing file or folder nor a token."""
+
+    number, slug = 101, "no-such-source"
+    hint = "Name a photo, a folder of photos, a token (EP1:...), or - for standard input."
+
+
+class ConfigFileMissing(UsageError):
+    """The config file does not exist or cannot be read."""
+
+    number, slug = 102, "config-file-missing"
+    hint = "Check the path given to --config. Nothing was sent."
+
+
+# --- exit 3: the config -----------------------------------------------------------------------
+
+
+class ConfigError(KnownError):
+    """The config is not valid. Nothing was sent."""
+
+    number, slug, exit_code = 300, "config-invalid", ExitCode.CONFIG
+    hint = "Correct the lines named above; `kairos-fleet validate` checks a file offline."
+
+
+class ConfigTooLarge(ConfigError):
+    """The config is larger than 1 MiB, deeper than 32 levels or has too many entries."""
+
+    number, slug = 301, "config-too-large"
+    hint = "Move large files out of the config, for example into the image."
+
+
+class ConfigNotForThisMachine(ConfigError):
+    """The config does not fit this machine. Nothing was sent."""
+
+    number, slug = 302, "config-machine"
+    hint = "Compare the config with the hardware shown above."
+
+
+# --- exit 4: the photo ------------------------------------------------------------------------
+
+
+class PhotoError(KnownError):
+    """No token could be read from this photo."""
+
+    number, slug, exit_code = 200, "photo", ExitCode.PHOTO
+    hint = "Ask for a new photo: hold the phone straight before the screen, close enough that the code fills half the picture."
+
+
+class NotAPicture(PhotoError):
+    """This file is not a picture in a format that is allowed here."""
+
+    number, slug = 201, "photo-format"
+    hint = "Send the photo as JPEG, PNG or WebP."
+
+
+class PictureTooLarge(PhotoError):
+    """This picture is larger than 25 MB or 40 megapixels and was not opened."""
+
+    number, slug = 202, "photo-too-large"
+    hint = "Send the photo in normal quality, as the messenger does by default."
+
+
+class NoCodeFound(PhotoError):
+    """No QR code was found in this photo."""
+
+    number, slug = 203, "photo-no-code"
+    hint = "Ask for a new photo with the whole square code in it, sharp and without reflections."
+
+
+class CodeUnreadable(PhotoError):
+    """A QR code is in this photo but cannot be read."""
+
+    number, slug = 204, "photo-unreadable"
+    hint = "Ask for a new photo: closer, held still, without reflections on the screen."
+
+
+class ForeignCode(PhotoError):
+    """The QR code in this photo is not a pairing code."""
+
+    number, slug = 205, "photo-foreign"
+    hint = "Ask for a photo of the code on the new machine's own screen."
+
+
+class SeveralTokens(PhotoError):
+    """This photo shows the codes of several machines."""
+
+    number, slug = 206, "photo-several"
+    hint = "Ask for one photo per machine, or crop the picture to one screen."
+
+
+class TokenInvalid(PhotoError):
+    """This is not a valid token."""
+
+    number, slug = 207, "token-invalid"
+    hint = "Copy the whole text, starting with EP1: and without changes, or take a new photo."
+
+
+class PhotoWorkerFailed(PhotoError):
+    """Reading this picture took too much time or memory and was stopped."""
+
+    number, slug = 208, "photo-worker"
+    hint = "Send the photo in normal quality; if it is ordinary, please report it."
+
+
+# --- exit 5: reaching the node ----------------------------------------------------------------
+
+
+class UnreachableError(KnownError):
+    """The node was not reached in time. Nothing was released."""
+
+    number, slug, exit_code, retryable = 400, "unreachable", ExitCode.UNREACHABLE, True
+    hint = "Check that the machine is on and still shows this code, and that a network path exists (same LAN or a relay)."
+
+
+class ConnectionLost(UnreachableError):
+    """The connection to the other end was lost."""
+
+    number, slug = 401, "connection-lost"
+
+
+class NodeRestarted(UnreachableError):
+    """The node restarted before it wrote to its disk and now shows a new code."""
+
+    number, slug = 402, "node-restarted"
+    hint = "Ask for a new photo of the screen."
+
+
+class PhaseTimeout(UnreachableError):
+    """The other end did not answer in time."""
+
+    number, slug = 403, "phase-timeout"
+
+
+class RelayUnreachable(UnreachableError):
+    """The relay cannot be reached."""
+
+    number, slug = 404, "relay-unreachable"
+    hint = "Check the relay's address, and the proxy settings if this network needs one."
+
+
+# --- exit 6: refused, or not authentic --------------------------------------------------------
+
+
+class NotAuthenticError(KnownError):
+    """The other end is not who it should be, or refused."""
+
+    number, slug, exit_code = 500, "not-authentic", ExitCode.NOT_AUTHENTIC
+    hint = "Stop if you did not expect this; take a fresh photo of the machine's own screen."
+
+
+class WrongKey(NotAuthenticError):
+    """The machine at this address does not hold the key shown in the photo."""
+
+    number, slug = 501, "wrong-key"
+
+
+class TokenSpent(NotAuthenticError):
+    """This code was already used or has expired."""
+
+    number, slug = 502, "token-spent"
+    hint = "Ask for a new photo of the screen."
+
+
+class Taken(NotAuthenticError):
+    """Another operator has already claimed this node."""
+
+    number, slug = 503, "taken"
+    hint = "Compare the fingerprint with your colleagues'. If nobody knows it, switch the machine off."
+
+
+class FleetSignatureNeeded(NotAuthenticError):
+    """This node belongs to a fleet and accepts only that fleet's operators."""
+
+    number, slug = 504, "fleet-only"
+    hint = "Use a station key with a certificate of this fleet: kairos-fleet keys --help."
+
+
+class CertificateRevoked(NotAuthenticError):
+    """This station's certificate has been revoked by its fleet."""
+
+    number, slug = 505, "certificate-revoked"
+    hint = "Ask the holder of the fleet key for a new certificate."
+
+
+class BadProof(NotAuthenticError):
+    """The proof of having seen the code does not match."""
+
+    number, slug = 506, "bad-proof"
+
+
+class Busy(NotAuthenticError):
+    """The node is busy with too many callers."""
+
+    number, slug, retryable = 507, "busy", True
+    hint = "Try again in a minute."
+
+
+class ProtocolBroken(NotAuthenticError):
+    """The other end sent something that the protocol does not allow."""
+
+    number, slug = 508, "protocol"
+    hint = "Check that both ends have the same version; otherwise please report it."
+
+
+class PeerSaidUnknown(NotAuthenticError):
+    """The other end stopped with a reason that this version does not know."""
+
+    number, slug = 509, "unknown-reason"
+    hint = "Update this program."
+
+
+class WordsDiffer(NotAuthenticError):
+    """The words on the two screens are not the same."""
+
+    number, slug = 510, "words-differ"
+    hint = "Do not go on: somebody may be in between. Restart the machine and take a new photo."
+
+
+class AbortedAtScreen(NotAuthenticError):
+    """Somebody at the machine stopped the installation."""
+
+    number, slug = 511, "aborted-at-screen"
+    hint = "Call the shop before trying again."
+
+
+# --- exit 7: the node failed ------------------------------------------------------------------
+
+
+class NodeError(KnownError):
+    """The node reported a failure."""
+
+    number, slug, exit_code = 600, "node-failed", ExitCode.NODE_FAILED
+    hint = "The step and the end of its log are shown above."
+
+
+class ConfigRefusedByNode(NodeError):
+    """The node refused the config."""
+
+    number, slug = 601, "node-config-refused"
+    hint = "Both ends check by the same rules: update the older one if the operator's check passed."
+
+
+class EscrowNotAcknowledged(NodeError):
+    """The recovery key was not acknowledged in time; the disk was not touched."""
+
+    number, slug, retryable = 602, "escrow-not-acknowledged", True
+    hint = "Run the same command again."
+
+
+class StepFailed(NodeError):
+    """A step of the installation failed."""
+
+    number, slug = 603, "step-failed"
+
+
+# --- exit 9: this machine lacks something -----------------------------------------------------
+
+
+class MissingError(KnownError):
+    """Something is missing on this machine."""
+
+    number, slug, exit_code = 700, "missing", ExitCode.MISSING
+    hint = "Run `kairos-fleet doctor`."
+
+
+class TransportMissing(MissingError):
+    """The peer-to-peer library (libp2p) is not installed."""
+
+    number, slug = 701, "libp2p-missing"
+    hint = "Run `make install` in the source folder: it installs libp2p from the lock file."
+
+
+class CommandMissing(MissingError):
+    """A program that is needed here is not installed."""
+
+    number, slug = 702, "command-missing"
+
+
+class CommandFailed(MissingError):
+    """A program failed."""
+
+    number, slug = 703, "command-failed"
+    hint = "The end of what it printed is shown above."
+
+
+class CommandTimeout(MissingError):
+    """A program did not finish in time and was stopped."""
+
+    number, slug = 704, "command-timeout"
+    hint = "Try again; if it happens twice, the machine or its disk is too slow or broken."
+
+
+class MixedInstallation(MissingError):
+    """The packages pairing, node and cli come from different installations."""
+
+    number, slug = 705, "mixed-installation"
+    hint = "Install this project in an environment of its own, which nothing else shares."
+
+
+# --- exit 11, 12, 13 --------------------------------------------------------------------------
+
+
+class NotApprovedError(KnownError):
+    """This node was not approved, so nothing was released."""
+
+    number, slug, exit_code = 800, "not-approved", ExitCode.NOT_APPROVED
+    hint = "Look at the hardware shown above, then run again with --device or --approve."
+
+
+class NoVerdictError(KnownError):
+    """The config was released, but no verdict came in time."""
+
+    number, slug, exit_code, retryable = 810, "no-verdict", ExitCode.NO_VERDICT, True
+    hint = "Run the same command again to resume and see how it ended."
+
+
+class LockedError(KnownError):
+    """The node is locked: its disk does not open."""
+
+    number, slug, exit_code = 820, "locked", ExitCode.LOCKED
+    hint = "Open it with `kairos-fleet recover`."

@@ -1,0 +1,1 @@
+"""A QR code on a screen, and the way back from a photo of it."""

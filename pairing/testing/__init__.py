@@ -1,0 +1,1 @@
+"""For tests, ours and other people's: networks, clocks and photos without hardware."""

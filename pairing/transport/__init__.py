@@ -1,0 +1,1 @@
+"""Ways for two ends to reach each other. Only `p2p` imports libp2p, and only when used."""
