@@ -23,8 +23,7 @@ WORDS: tuple[str, ...] = tuple(
     opera orange orchid otter oxygen paddle palace panda papaya parrot peanut pebble pelican pencil pepper piano
     picnic pigeon pillow pirate planet pocket pony potato prism pumpkin puzzle pyramid quartz quilt rabbit radar
     radio raven ribbon river robin rocket rubber saddle salmon sandal satin scarf school sculptor shadow shark
-    silver
-    """.split()[:256]
+    """.split()
 )
 
 
