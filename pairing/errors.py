@@ -23,8 +23,11 @@ Anything else that escapes is a bug (exit 1) and says how to report it.
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator
-from typing import ClassVar
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from pairing.config.problem import Problem
 
 
 class ExitCode(enum.IntEnum):
@@ -125,6 +128,13 @@ class ConfigFileMissing(UsageError):
     hint = "Check the path given to --config. Nothing was sent."
 
 
+class MachineFileInvalid(UsageError):
+    """The recorded machine cannot be read."""
+
+    number, slug = 103, "machine-file"
+    hint = "Name a JSON file as `kairos-node facts --output json` writes it."
+
+
 # --- exit 3: the config -----------------------------------------------------------------------
 
 
@@ -133,6 +143,13 @@ class ConfigError(KnownError):
 
     number, slug, exit_code = 300, "config-invalid", ExitCode.CONFIG
     hint = "Correct the lines named above; `kairos-fleet validate` checks a file offline."
+
+    def __init__(
+        self, detail: str = "", *, element: str = "", problems: Sequence[Problem] = ()
+    ) -> None:
+        """`problems` are all that were found, each with its line and column."""
+        super().__init__(detail or "\n".join(map(str, problems)), element=element)
+        self.problems = tuple(problems)
 
 
 class ConfigTooLarge(ConfigError):
@@ -147,6 +164,13 @@ class ConfigNotForThisMachine(ConfigError):
 
     number, slug = 302, "config-machine"
     hint = "Compare the config with the hardware shown above."
+
+
+class AccountKeysUnavailable(ConfigError):
+    """The ssh keys of this GitHub account could not be fetched. Nothing was sent."""
+
+    number, slug, retryable = 303, "account-keys", True
+    hint = "Check the account's name and the connection, or write the keys into the config."
 
 
 # --- exit 4: the photo ------------------------------------------------------------------------
@@ -249,6 +273,65 @@ class RelayUnreachable(UnreachableError):
 
     number, slug = 404, "relay-unreachable"
     hint = "Check the relay's address, and the proxy settings if this network needs one."
+
+
+class RelayNobody(UnreachableError):
+    """No node waits at the relay under this code."""
+
+    number, slug = 410, "relay-nobody"
+    hint = "Check that the machine is on, still shows this code, and has a way to this relay."
+
+
+class RelayBusy(UnreachableError):
+    """Somebody else is talking to this node through the relay."""
+
+    number, slug = 411, "relay-busy"
+    hint = "Try again in a minute."
+
+
+class RelayFull(UnreachableError):
+    """The relay is at a limit and takes no more connections."""
+
+    number, slug = 412, "relay-full"
+    hint = "Try again in a minute; whoever runs the relay can raise its limits."
+
+
+class RelayAccess(UnreachableError):
+    """The relay asks for an access token and did not accept ours."""
+
+    number, slug, retryable = 413, "relay-access", False
+    hint = "Ask whoever runs the relay for its access token."
+
+
+class RelayRefused(UnreachableError):
+    """The relay refused the connection."""
+
+    number, slug = 414, "relay-refused"
+    hint = "Check that both ends and the relay have the same version; otherwise please report it."
+
+
+class RelayCertificate(UnreachableError):
+    """The relay's certificate cannot be trusted."""
+
+    number, slug, retryable = 415, "relay-certificate", False
+    hint = (
+        "Check the relay's name, this machine's clock and the CA file;"
+        " an address with #sha256=... (printed by `kairos-fleet relay`) needs none of them."
+    )
+
+
+class ProxyRefused(UnreachableError):
+    """The HTTP proxy did not let us through to the relay."""
+
+    number, slug, retryable = 416, "proxy-refused", False
+    hint = "Check HTTPS_PROXY and NO_PROXY, and that the proxy allows CONNECT to the relay's port."
+
+
+class RelayAddressInvalid(UsageError):
+    """This is not the address of a relay."""
+
+    number, slug = 110, "relay-address"
+    hint = "Write relay.example, relay.example:8443, [2001:db8::1]:443 or relay.example#sha256=..."
 
 
 # --- exit 6: refused, or not authentic --------------------------------------------------------
@@ -366,6 +449,30 @@ class StepFailed(NodeError):
     number, slug = 603, "step-failed"
 
 
+class JournalDamaged(NodeError):
+    """The node's journal was changed or is damaged, so it is not known what was done.
+
+    A line that was cut off at the end is no damage.
+    """
+
+    number, slug = 604, "journal-damaged"
+    hint = "Restart the machine from the stick to begin again; report it if it happens twice."
+
+
+class JournalUnwritable(NodeError):
+    """The node's journal cannot be read or stored."""
+
+    number, slug = 605, "journal-unwritable"
+    hint = "Check that the folder exists, is writable and is not full."
+
+
+class StepUnsupported(NodeError):
+    """The node cannot carry out a step of the plan; nothing was changed."""
+
+    number, slug = 606, "step-unsupported"
+    hint = "Use a newer image, or run with --dry-run."
+
+
 # --- exit 9: this machine lacks something -----------------------------------------------------
 
 
@@ -410,6 +517,13 @@ class MixedInstallation(MissingError):
     hint = "Install this project in an environment of its own, which nothing else shares."
 
 
+class PortTaken(MissingError):
+    """The network port that this node listens on cannot be used."""
+
+    number, slug = 706, "port-taken"
+    hint = "Another program uses it: stop that program, or choose another port."
+
+
 # --- exit 11, 12, 13 --------------------------------------------------------------------------
 
 
@@ -418,6 +532,13 @@ class NotApprovedError(KnownError):
 
     number, slug, exit_code = 800, "not-approved", ExitCode.NOT_APPROVED
     hint = "Look at the hardware shown above, then run again with --device or --approve."
+
+
+class DiskNotChosen(NotApprovedError):
+    """The config leaves the choice of the disk open, and there is not exactly one empty disk."""
+
+    number, slug = 801, "disk-not-chosen"
+    hint = "Name the disk: --device /dev/disk/by-id/..., or install.device in the config."
 
 
 class NoVerdictError(KnownError):
