@@ -1,19 +1,19 @@
 """Every message of `/kairos-pair/1`. The conversation itself is told in docs/protocol.md.
 
-    operator                                node
-    Claim         ------------------------>
-                  <------------------------ Challenge
-    Proof         ------------------------>
-                  <------------------------ Lease (facts)          or Refused
-    Release       ------------------------>
-                  <------------------------ Want(offset)
-    Chunk ...     ------------------------>
-                  <------------------------ Report(planned) ...    or Refused
-                  <------------------------ Escrow
-    Escrowed      ------------------------>
-                  <------------------------ EscrowProof, Report ...
-    Ack           ------------------------>
-    Bye
+operator                                node
+Claim         ------------------------>
+              <------------------------ Challenge
+Proof         ------------------------>
+              <------------------------ Lease (facts)          or Refused
+Release       ------------------------>
+              <------------------------ Want(offset)
+Chunk ...     ------------------------>
+              <------------------------ Report(planned) ...    or Refused
+              <------------------------ Escrow
+Escrowed      ------------------------>
+              <------------------------ EscrowProof, Report ...
+Ack           ------------------------>
+Bye
 """
 
 from __future__ import annotations
@@ -285,7 +285,17 @@ class Bye(Message):
     text: str = wire.wire(wire.text(1000))
 
 
-_OPERATOR: tuple[type[Message], ...] = (Claim, Proof, Release, Chunk, Escrowed, Ack, Ping, Pong, Bye)
+_OPERATOR: tuple[type[Message], ...] = (
+    Claim,
+    Proof,
+    Release,
+    Chunk,
+    Escrowed,
+    Ack,
+    Ping,
+    Pong,
+    Bye,
+)
 _NODE: tuple[type[Message], ...] = (
     Challenge, Lease, Refused, Want, Report, Escrow, EscrowProof, Ping, Pong,
 )  # fmt: skip

@@ -1,0 +1,151 @@
+"""What a state machine asks its driver to do. Data only; the drivers are in `pairing.session`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pairing import errors
+from pairing.events import Event, State
+from pairing.protocol.messages import EscrowRecord, Manifest, VolumeProof
+from pairing.protocol.wire import Message
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Send `message` on connection `conn` (an operator has only connection 0)."""
+
+    message: Message
+    conn: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """Close a connection, after what was sent before."""
+
+    conn: int = 0
+
+
+# --- of a node --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """State, token or progress changed: draw the screen again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Announce:
+    """Be found under these rendezvous labels from now on."""
+
+    labels: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CheckConfig:
+    """Check the config and plan; answer with `planned` or `config_refused`."""
+
+    manifest: Manifest
+    config: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Install:
+    """Begin after `delay` seconds, in which somebody at the machine may call `abort`."""
+
+    manifest: Manifest
+    delay: float
+
+
+@dataclass(frozen=True, slots=True)
+class EscrowKept:
+    """The operator has the recovery key on its disk."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """The operator has seen the verdict."""
+
+
+# --- of an operator ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class NodeView:
+    """What the operator knows of a node when it decides."""
+
+    node: bytes
+    trust: str
+    words: tuple[str, ...]
+    facts: Mapping[str, Any]
+    path: str
+    resumed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Leased:
+    """The node is ours. `secret` finds it again after a restart."""
+
+    lease: bytes
+    secret: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Decide:
+    """Approve or not; answer with `release`, `hold` or `refuse`."""
+
+    view: NodeView
+
+
+@dataclass(frozen=True, slots=True)
+class KeepEscrow:
+    """Store and fsync this record, then call `escrow_kept`."""
+
+    record: EscrowRecord
+    signature: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class KeepProof:
+    """Complete the stored escrow record."""
+
+    proof: VolumeProof
+    signature: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """An event of the node, checked. `signature` is empty for those that change no state."""
+
+    event: Event
+    signature: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Redial:
+    """The connection is gone: dial again, under this label (empty: that of the token)."""
+
+    label: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The goal is reached."""
+
+    state: State
+    already: bool
+    """It had been reached before this call: nothing was done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fail:
+    """It ends here."""
+
+    error: errors.KnownError
+
+
+NodeEffect = Send | Close | Changed | Announce | CheckConfig | Install | EscrowKept | Settled
+OperatorEffect = (
+    Send | Close | Leased | Decide | KeepEscrow | KeepProof | Seen | Redial | Done | Fail
+)

@@ -1,0 +1,398 @@
+"""The node's side of a pairing, sans-IO: messages, answers and time in, effects out.
+
+One machine lives as long as a boot. Exactly one operator holds the lease at a time; taking it is a
+compare-and-set in `_claim`. Time is seconds since boot and comes in as `now`; nothing here reads a
+clock, a socket or randomness of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pairing import errors, keys
+from pairing.events import TEXT_LIMIT, Event, EventType, State
+from pairing.peertoken import Token
+from pairing.protocol import admission, handshake, messages
+from pairing.protocol.callers import (
+    HANDSHAKE_SECONDS,
+    IDLE_SECONDS,
+    PING_SECONDS,
+    Caller,
+    NodePolicy,
+    Phase,
+)
+from pairing.protocol.effects import (
+    Announce,
+    Changed,
+    CheckConfig,
+    Close,
+    EscrowKept,
+    Install,
+    NodeEffect,
+    Send,
+    Settled,
+)
+from pairing.protocol.tenancy import Tenancy
+from pairing.protocol.window import ClaimWindow
+from pairing.protocol.wire import Message, read_message
+
+
+@dataclass(slots=True)
+class NodeMachine:
+    """State of a node's pairing. `random(n)` gives n secret bytes; `facts` must fit one frame."""
+
+    key: keys.SigningKey
+    boot: str
+    facts: Mapping[str, Any]
+    policy: NodePolicy
+    random: Callable[[int], bytes]
+    now: float = 0.0
+    dry_run: bool = False
+    state: State = State.WAITING
+    tenancy: Tenancy | None = None
+    window: ClaimWindow = field(init=False)
+    callers: dict[int, Caller] = field(default_factory=dict)
+    public: bytes = field(init=False)
+    _refused_until: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.public = self.key.public
+        self.window = ClaimWindow(self.policy.window, self.random, self.now)
+
+    # --- what the screen and the network need -------------------------------------------------
+
+    def token(self, hints: Token | None = None) -> Token:
+        """The token to show now, with the address and relay hints of `hints`."""
+        return Token(
+            key=self.public,
+            secret=self.window.current.value,
+            ipv4=hints.ipv4 if hints else None,
+            ipv6=hints.ipv6 if hints else None,
+            relay=hints.relay if hints else b"",
+            signed=bool(self.policy.fleets),
+        )
+
+    def announcement(self) -> Announce:
+        """The labels to be found under: those of the valid codes; once claimed, of that code and
+        of the lease."""
+        if self.tenancy:
+            lease_label = handshake.label(self.tenancy.secret, self.public)
+            return Announce((lease_label, self.tenancy.claimed_label))
+        valid = self.window.valid()
+        return Announce(tuple(handshake.label(secret.value, self.public) for secret in valid))
+
+    # --- connections --------------------------------------------------------------------------
+
+    def opened(self, conn: int, source: str, channel_key: bytes, now: float) -> list[NodeEffect]:
+        """A new authenticated channel of somebody who has proved nothing yet."""
+        self.now = now
+        waiting = [c.source for c in self.callers.values() if c.phase is not Phase.LEASE]
+        if not admission.may_enter(source, waiting):
+            return self._refuse(conn, errors.Busy())
+        self.callers[conn] = Caller(source, channel_key, now + HANDSHAKE_SECONDS)
+        return []
+
+    def closed(self, conn: int, now: float) -> list[NodeEffect]:
+        """A channel is gone, whoever closed it."""
+        self.now = now
+        self.callers.pop(conn, None)
+        if self.tenancy and self.tenancy.conn == conn:
+            self.tenancy.conn, self.tenancy.absent_since = None, now
+            return [Changed()]
+        return []
+
+    def received(self, conn: int, body: Mapping[str, Any], now: float) -> list[NodeEffect]:
+        """An object came in on a channel."""
+        self.now = now
+        caller = self.callers.get(conn)
+        if caller is None:
+            return []
+        try:
+            return self._dispatch(conn, caller, read_message(body, messages.FROM_OPERATOR))
+        except errors.KnownError as error:
+            return self._refuse(conn, error)
+
+    def broken(self, conn: int, error: errors.KnownError, now: float) -> list[NodeEffect]:
+        """The bytes on a channel are no frames: say why and hang up."""
+        self.now = now
+        return self._refuse(conn, error) if conn in self.callers else []
+
+    def tick(self, now: float) -> list[NodeEffect]:
+        """Time has passed: call at least once a second."""
+        self.now = now
+        effects: list[NodeEffect] = []
+        for conn, caller in list(self.callers.items()):
+            if now >= caller.deadline:
+                effects += self._refuse(conn, errors.PhaseTimeout())
+            elif caller.phase is Phase.LEASE and now >= caller.pinged + PING_SECONDS:
+                caller.pinged = now
+                effects.append(Send(messages.Ping(), conn))
+        effects += self._lapse_if_due()
+        if self.window.tick(now) and self.tenancy is None:
+            effects += [Changed(), self.announcement()]
+        return effects
+
+    def _lapse_if_due(self) -> list[NodeEffect]:
+        held = self.tenancy
+        if held is None:
+            return []
+        undecided = held.state is State.CLAIMED and (
+            self.now >= held.claimed_at + self.policy.decide_within
+            or (held.absent_since is not None
+                and self.now >= held.absent_since + self.policy.lapse_after)
+        )  # fmt: skip
+        over = held.state is State.REFUSED and self.now >= self._refused_until
+        return self._lapse(errors.PhaseTimeout()) if undecided or over else []
+
+    def _lapse(self, why: errors.KnownError) -> list[NodeEffect]:
+        held, self.tenancy = self.tenancy, None
+        self.window.spend(self.now)
+        self.state = State.WAITING
+        effects: list[NodeEffect] = []
+        if held and held.conn is not None:
+            effects += self._refuse(held.conn, why)
+        return [*effects, Changed(), self.announcement()]
+
+    def _refuse(self, conn: int, error: errors.KnownError) -> list[NodeEffect]:
+        self.callers.pop(conn, None)
+        held = self.tenancy
+        if held and held.conn == conn:
+            held.conn, held.absent_since = None, self.now
+        taken = isinstance(error, errors.Taken) and held
+        answer = messages.Refused(
+            code=error.slug,
+            text=error.detail[:1000],
+            holder=keys.fingerprint(held.operator) if taken and held else "",
+            age=int(self.now - held.claimed_at) if taken and held else 0,
+        )
+        return [Send(answer, conn), Close(conn)]
+
+    # --- messages -----------------------------------------------------------------------------
+
+    def _dispatch(self, conn: int, caller: Caller, message: Message) -> list[NodeEffect]:
+        if caller.phase is Phase.CLAIM and isinstance(message, messages.Claim):
+            return self._challenge(conn, caller, message)
+        if caller.phase is Phase.PROOF and isinstance(message, messages.Proof):
+            return self._claim(conn, caller, message)
+        if caller.phase is Phase.LEASE and self.tenancy:
+            caller.deadline = self.now + IDLE_SECONDS
+            return self._in_lease(conn, self.tenancy, message)
+        raise errors.ProtocolBroken(f"Frame {message.TYPE!r} has no place here.")
+
+    def _challenge(self, conn: int, caller: Caller, claim: messages.Claim) -> list[NodeEffect]:
+        if claim.version != messages.VERSION:
+            raise errors.ProtocolBroken(f"Protocol version {claim.version} is not spoken here.")
+        caller.claim, caller.nonce, caller.phase = claim, self.random(32), Phase.PROOF
+        answer = messages.Challenge(
+            nonce=caller.nonce,
+            fleet=bool(self.policy.fleets),
+            window=max(0, int(self.window.current.shown_until - self.now)),
+        )
+        return [Send(answer, conn)]
+
+    def _claim(self, conn: int, caller: Caller, proof: messages.Proof) -> list[NodeEffect]:
+        assert caller.claim is not None
+        transcript = admission.transcript(caller.claim, proof, caller, self.public)
+        fleet = admission.check_operator(proof, transcript, self.policy.fleets)
+        secrets = self._secrets(caller.claim)
+        found = admission.check_secret(secrets, proof, transcript)
+        held = self.tenancy
+        if held is None:
+            held = self._new_tenancy(proof.key, fleet, found)
+            first = True
+        elif held.belongs_to(proof.key, fleet):
+            held.operator, first = proof.key, False
+        else:
+            raise errors.Taken
+        return self._enter(conn, caller, held, found, proof.since, first)
+
+    def _secrets(self, claim: messages.Claim) -> list[admission.Secret]:
+        if not claim.lease:
+            return admission.code_secrets(self.public, self.window)
+        if self.tenancy is None or self.tenancy.lease != claim.lease:
+            raise errors.TokenSpent
+        return [admission.Secret(self.tenancy.secret, claim.lease, spent=False)]
+
+    def _new_tenancy(self, operator: bytes, fleet: bytes, found: admission.Found) -> Tenancy:
+        if found.spent:
+            raise errors.TokenSpent
+        self.tenancy = Tenancy(
+            lease=self.random(messages.LEASE_SIZE),
+            secret=self.random(32),
+            operator=operator,
+            fleet=fleet,
+            claimed_label=handshake.label(found.secret, self.public),
+            claimed_at=self.now,
+            words=found.words,
+        )
+        self.window.spend(self.now)
+        return self.tenancy
+
+    def _enter(
+        self,
+        conn: int,
+        caller: Caller,
+        held: Tenancy,
+        found: admission.Found,
+        since: int,
+        first: bool,
+    ) -> list[NodeEffect]:
+        effects: list[NodeEffect] = []
+        if held.conn is not None and held.conn != conn:
+            effects += self._refuse(held.conn, errors.Busy("The operator connected again."))
+        caller.phase, caller.deadline, caller.pinged = (
+            Phase.LEASE,
+            self.now + IDLE_SECONDS,
+            self.now,
+        )
+        held.conn, held.absent_since, held.words = conn, None, found.words
+        answer = messages.Lease(
+            mac=found.answer,
+            lease=held.lease,
+            secret=held.secret,
+            trust=held.trust,
+            boot=self.boot,
+            state=held.state.value,
+            sequence=held.sequence,
+            last=held.log.last,
+            facts=self.facts,
+        )
+        effects.append(Send(answer, conn))
+        if first:
+            self._set_state(State.CLAIMED, effects)
+            return [*effects, self.announcement()]
+        effects += [Send(self._report(event), conn) for event in held.log.since(since)]
+        pending = [held.escrow if not held.escrow_kept else None, held.proof]
+        effects += [Send(message, conn) for message in pending if message]
+        return [*effects, Changed()]
+
+    def _in_lease(self, conn: int, held: Tenancy, message: Message) -> list[NodeEffect]:
+        match message:
+            case messages.Release():
+                upload = held.accept_release(message, self.public)
+                want = messages.Want(sequence=upload.manifest.sequence, offset=len(upload.data))
+                return [Send(want, conn), *self._finish_upload(held)]
+            case messages.Chunk():
+                if held.upload is None:
+                    raise errors.ProtocolBroken("A config came without a manifest.")
+                held.upload.add(message)
+                return self._finish_upload(held)
+            case messages.Escrowed():
+                return [EscrowKept()] if held.accept_escrowed(message) else []
+            case messages.Ack():
+                before, held.acknowledged = held.settled, max(held.acknowledged, message.seq)
+                return [Settled()] if held.settled and not before else []
+            case messages.Ping():
+                return [Send(messages.Pong(), conn)]
+            case messages.Pong():
+                return []
+            case messages.Bye():
+                return self._bye(conn, message)
+        raise errors.ProtocolBroken(f"Frame {message.TYPE!r} has no place here.")
+
+    def _finish_upload(self, held: Tenancy) -> list[NodeEffect]:
+        if held.upload is None or not held.upload.complete:
+            return []
+        upload, held.upload = held.upload, None
+        config = upload.config()
+        held.manifest, held.escrow, held.escrow_kept, held.proof = (
+            upload.manifest,
+            None,
+            False,
+            None,
+        )
+        effects: list[NodeEffect] = []
+        self._set_state(State.APPROVED, effects)
+        return [*effects, CheckConfig(upload.manifest, config)]
+
+    def _bye(self, conn: int, message: messages.Bye) -> list[NodeEffect]:
+        effects: list[NodeEffect] = []
+        held = self.tenancy
+        if held and message.reason == messages.Reason.REFUSE and held.state is State.CLAIMED:
+            self._refused_until = self.now + self.policy.refused_pause
+            self._set_state(State.REFUSED, effects, code=errors.NotApprovedError.slug)
+        return [*effects, Close(conn), *self.closed(conn, self.now)]
+
+    # --- what the agent says ------------------------------------------------------------------
+
+    def planned(self, lines: Sequence[str], now: float) -> list[NodeEffect]:
+        """The config was checked and this is the plan."""
+        self.now = now
+        held = self._held()
+        assert held.manifest is not None
+        effects: list[NodeEffect] = []
+        self._set_state(State.PLANNED, effects, text="\n".join(lines))
+        delay = 0.0 if held.fleet else self.policy.abort_delay
+        return [*effects, Install(held.manifest, delay)]
+
+    def config_refused(self, error: errors.KnownError, now: float) -> list[NodeEffect]:
+        """The config is not for this node. Another one may be released."""
+        self.now = now
+        return self.entered(State.FAILED, now, code=error.slug, text=error.detail)
+
+    def entered(
+        self, state: State, now: float, *, code: str = "", text: str = ""
+    ) -> list[NodeEffect]:
+        """The node reached a state: installing, written, failed, ..."""
+        self.now = now
+        effects: list[NodeEffect] = []
+        self._set_state(state, effects, code=code, text=text)
+        return effects
+
+    def progressed(
+        self, step: str, of: str, done: int, total: int, text: str, now: float
+    ) -> list[NodeEffect]:
+        """A step of the plan began, advanced or ended."""
+        self.now = now
+        return self._emit(EventType.STEP, step=step, of=of, done=done, total=total, text=text)
+
+    def escrow(self, record: messages.EscrowRecord, now: float) -> list[NodeEffect]:
+        """Send the sealed recovery key; `EscrowKept` answers."""
+        self.now = now
+        held = self._held()
+        signature = self.key.sign(handshake.ESCROW_DOMAIN, handshake.signed_body(record))
+        held.escrow, held.escrow_kept = messages.Escrow(record=record, signature=signature), False
+        return [Send(held.escrow, held.conn)] if held.conn is not None else []
+
+    def proved(self, proof: messages.VolumeProof, now: float) -> list[NodeEffect]:
+        """The recovery key was tried: complete the operator's record."""
+        self.now = now
+        held = self._held()
+        signature = self.key.sign(handshake.PROOF_DOMAIN, handshake.signed_body(proof))
+        held.proof = messages.EscrowProof(proof=proof, signature=signature)
+        return [Send(held.proof, held.conn)] if held.conn is not None else []
+
+    def _held(self) -> Tenancy:
+        assert self.tenancy is not None, "there is no lease"
+        return self.tenancy
+
+    def _set_state(
+        self, state: State, effects: list[NodeEffect], code: str = "", text: str = ""
+    ) -> None:
+        self.state = self._held().state = state
+        effects += [*self._emit(EventType.STATE, code=code, text=text), Changed()]
+
+    def _emit(self, kind: EventType, **said: Any) -> list[NodeEffect]:
+        held = self._held()
+        said["text"] = said.get("text", "")[-TEXT_LIMIT:]
+        event = Event(
+            node=keys.fingerprint(self.public),
+            boot=self.boot,
+            seq=held.log.last + 1,
+            up_ms=int(self.now * 1000),
+            type=kind,
+            state=self.state,
+            dry_run=self.dry_run,
+            **said,
+        )
+        held.log.append(event)
+        return [Send(self._report(event), held.conn)] if held.conn is not None else []
+
+    def _report(self, event: Event) -> messages.Report:
+        body, signature = event.to_json(), b""
+        if event.type is EventType.STATE:
+            receipt = handshake.receipt_body(self._held().lease, body)
+            signature = self.key.sign(handshake.RECEIPT_DOMAIN, receipt)
+        return messages.Report(event=body, signature=signature)

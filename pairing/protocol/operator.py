@@ -1,0 +1,378 @@
+"""The operator's side of a pairing, sans-IO: messages, decisions and time in, effects out.
+
+One machine pairs one node, over as many connections as it takes. Before the release a failure means
+that nothing left this machine (exit 5 or 6); after it, silence means that the outcome is unknown
+(exit 12).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pairing import errors, keys
+from pairing.events import Event, EventType, State, reached
+from pairing.peertoken import Token
+from pairing.protocol import admission, handshake, messages
+from pairing.protocol.effects import (
+    Close,
+    Decide,
+    Done,
+    Fail,
+    KeepEscrow,
+    KeepProof,
+    Leased,
+    NodeView,
+    OperatorEffect,
+    Redial,
+    Seen,
+    Send,
+)
+from pairing.protocol.terms import ESCROW_STEP, Identity, KnownLease, Patience, Release
+from pairing.protocol.wire import Message, read_message
+
+BAD = frozenset({State.FAILED, State.LOCKED, State.REFUSED})
+
+
+@dataclass(slots=True)
+class OperatorMachine:
+    """State of one pairing. `random(n)` gives n secret bytes."""
+
+    token: Token
+    identity: Identity
+    goal: State
+    random: Callable[[int], bytes]
+    patience: Patience = field(default_factory=Patience)
+    known: KnownLease | None = None
+    released: bool = False
+    """This call released a config: from now on silence means exit 12."""
+    state: State = State.WAITING
+    view: NodeView | None = None
+    over: bool = False
+    _connected: bool = False
+    _leased: bool = False
+    _phase_until: float | None = None
+    _verdict_until: float | None = None
+    _channel_key: bytes = b""
+    _path: str = ""
+    _nonce: bytes = b""
+    _claim: messages.Claim | None = None
+    _claim_key: bytes = b""
+    _digest: bytes = b""
+    _seen: int = 0
+    _resumed_at: int = 0
+    """Events up to this one happened before this call, and left the node in `_resumed_state`."""
+    _resumed_state: str = ""
+    _sequence: int = 0
+    _manifest: messages.Manifest | None = None
+    _signature: bytes = b""
+    _config: bytes = field(default=b"", repr=False)
+    _deciding: bool = False
+    _escrow: messages.EscrowRecord | None = None
+    _escrow_done: bool = False
+
+    # --- connections --------------------------------------------------------------------------
+
+    def opened(self, channel_key: bytes, path: str, now: float) -> list[OperatorEffect]:
+        """A channel to the node is open: `channel_key` is this end's key on it."""
+        self._connected, self._channel_key, self._path = True, channel_key, path
+        self._phase_until = now + self.patience.handshake
+        self._nonce = self.random(32)
+        self._claim = messages.Claim(
+            version=messages.VERSION,
+            commit=handshake.commitment(self._nonce),
+            lease=self.known.lease if self.known else b"",
+        )
+        return [Send(self._claim)]
+
+    def lost(self, now: float) -> list[OperatorEffect]:
+        """The channel is gone without a farewell: dial again as long as there is hope."""
+        if not self._connected or self.over:
+            return []
+        self._connected = self._leased = False
+        if self._phase_until is None or self._deciding:
+            self._phase_until = now + self._silence()
+        secret = self.known.secret if self.known else b""
+        return [Redial(handshake.label(secret, self.token.key) if secret else b"")]
+
+    def received(self, body: Mapping[str, Any], now: float) -> list[OperatorEffect]:
+        """An object came in from the node."""
+        if self.over or not self._connected:
+            return []
+        try:
+            return self._dispatch(read_message(body, messages.FROM_NODE), now)
+        except errors.KnownError as error:
+            return self.fail(error)
+
+    def tick(self, now: float) -> list[OperatorEffect]:
+        """Time has passed: call at least once a second."""
+        if self.over or self._deciding:
+            return []
+        if self._verdict_until is not None and now >= self._verdict_until:
+            return self.fail(errors.NoVerdictError())
+        if self._phase_until is not None and now >= self._phase_until:
+            return self.fail(self._silent())
+        return []
+
+    def fail(self, error: errors.KnownError) -> list[OperatorEffect]:
+        """End with this error; what was released stays released."""
+        self.over = True
+        unsure = isinstance(error, errors.UnreachableError) and self.released
+        if unsure:
+            error = errors.NoVerdictError(error.sentence)
+        return [Close(), Fail(error)]
+
+    def _silent(self) -> errors.KnownError:
+        if self.released:
+            return errors.NoVerdictError("Nothing was heard from the node any more.")
+        return errors.PhaseTimeout() if self._connected else errors.ConnectionLost()
+
+    def _silence(self) -> float:
+        rebooting = self.state is State.REBOOTING
+        return self.patience.reboot if rebooting else self.patience.silence
+
+    # --- messages -----------------------------------------------------------------------------
+
+    def _dispatch(self, message: Message, now: float) -> list[OperatorEffect]:
+        if isinstance(message, messages.Refused):
+            return self._refused(message)
+        if isinstance(message, messages.Challenge) and not self._leased:
+            return self._prove(message)
+        if isinstance(message, messages.Lease) and not self._leased:
+            return self._leased_now(message, now)
+        if not self._leased:
+            raise errors.ProtocolBroken(f"Frame {message.TYPE!r} has no place here.")
+        self._phase_until = now + self._silence()
+        return self._in_lease(message, now)
+
+    def _refused(self, message: messages.Refused) -> list[OperatorEffect]:
+        detail = message.text
+        if message.holder:
+            detail = f"Its fingerprint is {message.holder}, {message.age} seconds ago."
+        if message.code == errors.TokenSpent.slug and self.known:
+            return self.fail(errors.NodeRestarted())
+        return self.fail(errors.from_slug(message.code, detail))
+
+    def _prove(self, challenge: messages.Challenge) -> list[OperatorEffect]:
+        if challenge.fleet and self.identity.certificate is None:
+            raise errors.FleetSignatureNeeded
+        assert self._claim is not None
+        key = self.identity.key
+        subject = self.known.lease if self.known else self.token.id
+        secret = self.known.secret if self.known else self.token.secret
+        claimed = handshake.Transcript(
+            subject=subject,
+            node_key=self.token.key,
+            operator_channel=self._channel_key,
+            operator_key=key.public,
+            operator_nonce=self._nonce,
+            node_nonce=challenge.nonce,
+            version=messages.VERSION,
+        )
+        self._claim_key = handshake.derive(secret, self.token.key, "claim")
+        self._digest = claimed.digest()
+        proof = messages.Proof(
+            nonce=self._nonce,
+            mac=handshake.operator_mac(self._claim_key, self._digest),
+            key=key.public,
+            signature=key.sign(handshake.CLAIM_DOMAIN, admission.operator_body(claimed)),
+            certificate=self.identity.shown(),
+            since=self._seen,
+        )
+        return [Send(proof)]
+
+    def _leased_now(self, lease: messages.Lease, now: float) -> list[OperatorEffect]:
+        expected = handshake.node_mac(self._claim_key, self._digest) if self._digest else b""
+        if not expected or not handshake.same(lease.mac, expected):
+            raise errors.BadProof("The node did not prove that it knows the code.")
+        secret = self.known.secret if self.known else self.token.secret
+        sas_key = handshake.derive(secret, self.token.key, "sas")
+        again = self.known is not None or lease.last > 0
+        self.known = KnownLease(lease.lease, lease.secret)
+        self._leased, self._phase_until = True, now + self._silence()
+        self._sequence = max(self._sequence, lease.sequence)
+        effects: list[OperatorEffect] = [Leased(lease.lease, lease.secret)]
+        if self._manifest is None:
+            self._resumed_at, self._resumed_state = lease.last, lease.state
+        self.view = NodeView(
+            node=self.token.key,
+            trust=lease.trust,
+            words=handshake.comparison_words(sas_key, self._digest),
+            facts=lease.facts,
+            path=self._path,
+            resumed=again,
+        )
+        return [*effects, *self._next_after_lease(lease)]
+
+    def _next_after_lease(self, lease: messages.Lease) -> list[OperatorEffect]:
+        assert self.view is not None
+        if self._manifest is not None:
+            # Cut while releasing: the node says with Want what it still lacks.
+            unheard = lease.sequence < self._manifest.sequence
+            lacking = lease.state == State.CLAIMED.value or unheard
+            return [self._send_release()] if lacking else []
+        if lease.state in {State.CLAIMED.value, State.FAILED.value}:
+            if self._deciding:
+                return []
+            self._deciding = True
+            return [Decide(self.view)]
+        self.released = True
+        return []
+
+    def _in_lease(self, message: Message, now: float) -> list[OperatorEffect]:
+        match message:
+            case messages.Want():
+                return self._send_config(message)
+            case messages.Report():
+                return self._reported(message)
+            case messages.Escrow():
+                return self._keep(message)
+            case messages.EscrowProof():
+                return self._keep_proof(message)
+            case messages.Ping():
+                return [Send(messages.Pong())]
+            case messages.Pong():
+                return []
+        raise errors.ProtocolBroken(f"Frame {message.TYPE!r} has no place here.")
+
+    def _send_config(self, want: messages.Want) -> list[OperatorEffect]:
+        if self._manifest is None or want.sequence != self._manifest.sequence:
+            raise errors.ProtocolBroken("The node asks for a config that was not released.")
+        effects: list[OperatorEffect] = []
+        for offset in range(want.offset, len(self._config), messages.CHUNK):
+            data = self._config[offset : offset + messages.CHUNK]
+            chunk = messages.Chunk(sequence=want.sequence, offset=offset, data=data)
+            effects.append(Send(chunk))
+        return effects
+
+    def _reported(self, report: messages.Report) -> list[OperatorEffect]:
+        event = messages.event_of(report)
+        if event.seq <= self._seen:
+            return []
+        if event.type is EventType.STATE:
+            self._check_receipt(report)
+            self.state = event.state
+        self._seen = event.seq
+        effects: list[OperatorEffect] = [
+            Seen(event, report.signature),
+            Send(messages.Ack(seq=event.seq)),
+        ]
+        return effects + self._judge(event)
+
+    def _check_receipt(self, report: messages.Report) -> None:
+        assert self.known is not None
+        body = handshake.receipt_body(self.known.lease, dict(report.event))
+        if not keys.verified(self.token.key, handshake.RECEIPT_DOMAIN, body, report.signature):
+            raise errors.BadProof("A receipt is not signed by the node.")
+
+    def _judge(self, event: Event) -> list[OperatorEffect]:
+        if event.type is not EventType.STATE and event.state is not State.INSTALLING:
+            return []
+        old = event.seq <= self._resumed_at
+        if old and (self._deciding or self._manifest is not None):
+            return []  # what happened before the release that this call decides on
+        if event.state in BAD:
+            return [] if old and event.state.value != self._resumed_state else self._bad_end(event)
+        return self._finish(old) if self._goal_reached(event) else []
+
+    def _bad_end(self, event: Event) -> list[OperatorEffect]:
+        if event.state is State.LOCKED:
+            return self.fail(errors.LockedError(event.text))
+        if event.state is State.REFUSED:
+            return self.fail(errors.NotApprovedError(event.text))
+        return self.fail(errors.from_slug(event.code, event.text))
+
+    def _goal_reached(self, event: Event) -> bool:
+        if not reached(event.state, self.goal):
+            return False
+        if event.state is State.PLANNED:
+            return False
+        if event.state is State.INSTALLING:
+            past = event.type is EventType.STEP and event.step != ESCROW_STEP
+            return past or self._escrow_done
+        return event.type is EventType.STATE
+
+    def _finish(self, already: bool) -> list[OperatorEffect]:
+        self.over = True
+        bye = messages.Bye(reason=messages.Reason.DONE, text="")
+        return [Send(bye), Close(), Done(self.state, already)]
+
+    # --- escrow -------------------------------------------------------------------------------
+
+    def _keep(self, message: messages.Escrow) -> list[OperatorEffect]:
+        record = message.record
+        ours = self.known is not None and record.lease == self.known.lease
+        body = handshake.signed_body(record)
+        if (
+            not ours
+            or record.node != self.token.key
+            or not keys.verified(self.token.key, handshake.ESCROW_DOMAIN, body, message.signature)
+        ):
+            raise errors.BadProof("The escrow record is not signed by this node for this lease.")
+        self._escrow = record
+        return [KeepEscrow(record, message.signature)]
+
+    def escrow_kept(self, now: float) -> list[OperatorEffect]:
+        """The last record is on this machine's disk, fsynced and read back."""
+        assert self._escrow is not None
+        digest = handshake.record_digest(self._escrow)
+        signature = self.identity.key.sign(handshake.ESCROWED_DOMAIN, digest)
+        self._escrow_done = True
+        answer = messages.Escrowed(digest=digest, signature=signature)
+        return [Send(answer)] if self._leased else []
+
+    def _keep_proof(self, message: messages.EscrowProof) -> list[OperatorEffect]:
+        body = handshake.signed_body(message.proof)
+        if not keys.verified(self.token.key, handshake.PROOF_DOMAIN, body, message.signature):
+            raise errors.BadProof("The proof of the recovery key is not signed by this node.")
+        return [KeepProof(message.proof, message.signature)]
+
+    # --- decisions ----------------------------------------------------------------------------
+
+    def release(self, release: Release, now: float) -> list[OperatorEffect]:
+        """Send this config. From here on it counts as released, whatever happens."""
+        assert self.known is not None
+        self._deciding, self._sequence = False, self._sequence + 1
+        self._config = release.config
+        self._manifest = messages.Manifest(
+            node=self.token.key,
+            lease=self.known.lease,
+            sequence=self._sequence,
+            digest=hashlib.sha256(release.config).digest(),
+            length=len(release.config),
+            device=release.device,
+            escrow=release.escrow,
+            relays=release.relays,
+            unlock=release.unlock,
+            reboot=release.reboot,
+            poweroff=release.poweroff,
+            report_for=release.report_for,
+            time=release.time,
+        )
+        self._signature = self.identity.key.sign(
+            handshake.MANIFEST_DOMAIN, handshake.signed_body(self._manifest)
+        )
+        self.released = True
+        self._phase_until = now + self._silence()
+        self._verdict_until = now + self.patience.verdict
+        return [self._send_release()] if self._leased else []
+
+    def _send_release(self) -> Send:
+        assert self._manifest is not None
+        return Send(messages.Release(manifest=self._manifest, signature=self._signature))
+
+    def hold(self, error: errors.KnownError) -> list[OperatorEffect]:
+        """Not decided: the lease stays ours for the next run."""
+        return self._hang_up(messages.Reason.HOLD, error)
+
+    def refuse(self, error: errors.KnownError) -> list[OperatorEffect]:
+        """A person said no: final for this code, and shown on the node's screen."""
+        return self._hang_up(messages.Reason.REFUSE, error)
+
+    def _hang_up(self, reason: str, error: errors.KnownError) -> list[OperatorEffect]:
+        self.over, self._deciding = True, False
+        bye = messages.Bye(reason=reason, text="")
+        farewell: list[OperatorEffect] = [Send(bye)] if self._leased else []
+        return [*farewell, Close(), Fail(error)]

@@ -1,0 +1,68 @@
+"""What an operator brings to a pairing: who it is, what it releases, how long it waits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from pairing import keys
+from pairing.protocol.messages import StationCertificate
+
+ESCROW_STEP = "escrow"
+"""Name of the step in which a node waits for the operator to keep its recovery key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who the operator is: its key, and its fleet's certificate if it has one."""
+
+    key: keys.SigningKey
+    certificate: keys.Certificate | None = None
+
+    def shown(self) -> StationCertificate | None:
+        """The certificate as it travels."""
+        if self.certificate is None:
+            return None
+        return StationCertificate(
+            fleet=self.certificate.fleet,
+            station=self.certificate.station,
+            sequence=self.certificate.sequence,
+            name=self.certificate.name,
+            signature=self.certificate.signature,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class KnownLease:
+    """A lease from an earlier run."""
+
+    lease: bytes
+    secret: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Release:
+    """What goes to the node. `report_for` and `time` in (Unix) seconds."""
+
+    config: bytes = field(repr=False)
+    device: str = ""
+    escrow: tuple[bytes, ...] = ()
+    relays: tuple[str, ...] = ()
+    unlock: str = ""
+    reboot: bool = False
+    poweroff: bool = False
+    report_for: int = 24 * 3600
+    time: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patience:
+    """How long to wait, in seconds.
+
+    `handshake`: from the connection to the lease. `silence`: without a word from a node that
+    should be talking. `reboot`: the same while it reboots. `verdict`: from the release to the goal.
+    """
+
+    handshake: float = 15.0
+    silence: float = 120.0
+    reboot: float = 900.0
+    verdict: float = 3600.0

@@ -1,0 +1,195 @@
+"""The node's session: drives the node's state machine over a listener, for as long as it is served.
+
+Like `pairing.session`: one queue of inputs, one loop; checking a config and installing run beside
+it, so the node answers heartbeats and further callers all the while.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Protocol
+
+import trio
+
+from pairing import errors
+from pairing.events import State
+from pairing.link import Link
+from pairing.protocol import effects, frames
+from pairing.protocol.callers import Phase
+from pairing.protocol.effects import NodeEffect
+from pairing.protocol.messages import EscrowRecord, Manifest, VolumeProof
+from pairing.protocol.node import NodeMachine
+from pairing.transport.base import Channel, Listener, Presence
+
+ESCROW_SECONDS = 600.0
+"""How long the disk stays untouched while the operator keeps the recovery key."""
+
+
+class Reporter:
+    """What an installation says to the operator while it runs."""
+
+    def __init__(self, serving: _Serving) -> None:
+        self._serving = serving
+
+    def entered(self, state: State, *, code: str = "", text: str = "") -> None:
+        """The node reached a state."""
+        machine = self._serving.machine
+        self._serving.apply(machine.entered(state, self._now(), code=code, text=text))
+
+    def progressed(self, step: str, of: str, done: int, total: int, text: str = "") -> None:
+        """A step began (`done` 0), advanced or ended (`done == total`)."""
+        machine = self._serving.machine
+        self._serving.apply(machine.progressed(step, of, done, total, text, self._now()))
+
+    async def escrow(self, record: EscrowRecord) -> None:
+        """Until the operator has the record on its disk.
+
+        Raises errors.EscrowNotAcknowledged after ten minutes.
+        """
+        self._serving.kept = trio.Event()
+        self._serving.apply(self._serving.machine.escrow(record, self._now()))
+        with trio.move_on_after(ESCROW_SECONDS):
+            await self._serving.kept.wait()
+            return
+        raise errors.EscrowNotAcknowledged
+
+    def proved(self, proof: VolumeProof) -> None:
+        """The recovery key was tried on the volumes."""
+        self._serving.apply(self._serving.machine.proved(proof, self._now()))
+
+    def _now(self) -> float:
+        return self._serving.now()
+
+
+class Hands(Protocol):
+    """What a node's session asks of the machine it runs on."""
+
+    def changed(self) -> None:
+        """Draw the screen again: state, code or progress changed."""
+
+    async def check(self, manifest: Manifest, config: bytes) -> Sequence[str]:
+        """The plan for this config, as lines. Raises errors.KnownError if it does not fit."""
+
+    async def install(self, manifest: Manifest, delay: float, reporter: Reporter) -> None:
+        """Carry out the plan that `check` made, after `delay` seconds in which it can be aborted.
+
+        Raises errors.KnownError; the node is then in state failed and a config may come again.
+        """
+
+    def settled(self) -> None:
+        """The operator has the verdict."""
+
+
+class _Serving:
+    def __init__(
+        self, machine: NodeMachine, listener: Listener, hands: Hands, presence: Presence
+    ) -> None:
+        self.machine, self.listener, self.hands = machine, listener, hands
+        self.presence = presence
+        self.kept = trio.Event()
+        self.links: dict[int, Link] = {}
+        self.started = trio.current_time() - machine.now
+        self.inputs, self._queue = trio.open_memory_channel[Callable[[], list[NodeEffect]]](256)
+
+    def now(self) -> float:
+        return trio.current_time() - self.started
+
+    async def run(self) -> None:
+        async with trio.open_nursery() as nursery:
+            self.nursery = nursery
+            self.apply([self.machine.announcement(), effects.Changed()])
+            nursery.start_soon(self._clock)
+            nursery.start_soon(self._accept)
+            async for take in self._queue:
+                self.apply(take())
+
+    async def _clock(self) -> None:
+        while True:
+            await trio.sleep(1)
+            await self.inputs.send(lambda: self.machine.tick(self.now()))
+
+    async def _accept(self) -> None:
+        conn = 0
+        async for channel in self.listener.channels():
+            conn += 1
+            self.nursery.start_soon(self._hold, conn, channel)
+
+    async def _hold(self, conn: int, channel: Channel) -> None:
+        link = Link(channel, partial(self._limit, conn))
+        self.links[conn] = link
+        machine, now = self.machine, self.now
+        await self.inputs.send(
+            lambda: machine.opened(conn, channel.source, channel.remote_key, now())
+        )
+        try:
+            await link.run(
+                lambda body: self.inputs.send(lambda: machine.received(conn, body, now())),
+                lambda broken: self.inputs.send(lambda: machine.broken(conn, broken, now())),
+            )
+        finally:
+            del self.links[conn]
+        await self.inputs.send(lambda: machine.closed(conn, now()))
+
+    def _limit(self, conn: int) -> int:
+        caller = self.machine.callers.get(conn)
+        proved = caller is not None and caller.phase is Phase.LEASE
+        return frames.FRAME_LIMIT if proved else frames.PROOFLESS_LIMIT
+
+    # --- effects ------------------------------------------------------------------------------
+
+    def apply(self, todo: Sequence[NodeEffect]) -> None:
+        for effect in todo:
+            self._apply(effect)
+
+    def _apply(self, effect: NodeEffect) -> None:
+        match effect:
+            case effects.Send(message, conn):
+                if conn in self.links:
+                    self.links[conn].send(message)
+            case effects.Close(conn):
+                if conn in self.links:
+                    self.links[conn].close()
+            case effects.Changed():
+                self.hands.changed()
+            case effects.Announce(labels):
+                relays, mdns = self.presence.relays, self.presence.mdns
+                self.listener.announce(Presence(labels, relays, mdns))
+            case effects.CheckConfig(manifest, config):
+                self.nursery.start_soon(self._check, manifest, config)
+            case effects.Install(manifest, delay):
+                self.nursery.start_soon(self._install, manifest, delay)
+            case effects.EscrowKept():
+                self.kept.set()
+            case effects.Settled():
+                self.hands.settled()
+
+    async def _check(self, manifest: Manifest, config: bytes) -> None:
+        try:
+            lines = await self.hands.check(manifest, config)
+        except errors.KnownError as error:
+            refused = _refusal(error)
+            self.apply(self.machine.config_refused(refused, self.now()))
+            return
+        self.apply(self.machine.planned(lines, self.now()))
+
+    async def _install(self, manifest: Manifest, delay: float) -> None:
+        reporter = Reporter(self)
+        try:
+            await self.hands.install(manifest, delay, reporter)
+        except errors.KnownError as error:
+            reporter.entered(State.FAILED, code=error.slug, text=error.detail)
+
+
+def _refusal(error: errors.KnownError) -> errors.KnownError:
+    """Config errors are named by what they mean for the operator: the node refused it."""
+    if isinstance(error, errors.NodeError):
+        return error
+    return errors.ConfigRefusedByNode(f"{error.sentence}")
+
+
+async def serve(
+    machine: NodeMachine, listener: Listener, hands: Hands, presence: Presence | None = None
+) -> None:
+    """Serve pairings until cancelled. `presence` says at which relays, and whether by mDNS."""
+    await _Serving(machine, listener, hands, presence or Presence()).run()

@@ -1,0 +1,227 @@
+"""The operator's session: drives the operator's state machine over a transport.
+
+One queue of inputs, one loop: frames, decisions, lost connections and seconds go in, effects come
+out. Everything slow (dialling, deciding, writing to disk) runs beside the loop, so heartbeats go on
+while a person thinks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Protocol
+
+import trio
+
+from pairing import errors
+from pairing.events import Event
+from pairing.link import Link
+from pairing.protocol import effects, frames
+from pairing.protocol.effects import Done, NodeView, OperatorEffect
+from pairing.protocol.messages import EscrowRecord, VolumeProof
+from pairing.protocol.operator import OperatorMachine
+from pairing.protocol.terms import Release
+from pairing.transport.base import Channel, Dialer, Target
+
+REDIAL_PAUSE = 0.5
+FAREWELL_SECONDS = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Not decided; the lease stays for the next run."""
+
+    error: errors.KnownError
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """No; final for this code."""
+
+    error: errors.KnownError
+
+
+Decision = Release | Hold | Refuse
+
+
+class Desk(Protocol):
+    """What a session asks of the operator's side: decisions, safekeeping, and an eye on it.
+
+    The awaitable ones may take their time and may raise errors.KnownError, which ends the session.
+    """
+
+    async def decide(self, view: NodeView) -> Decision:
+        """Approve this node or not. Nothing of the config has left this machine yet."""
+
+    async def keep_escrow(self, record: EscrowRecord, signature: bytes) -> None:
+        """Write the record to disk, fsync, read it back. The node's disk is untouched until then."""
+
+    async def keep_proof(self, proof: VolumeProof, signature: bytes) -> None:
+        """Complete the record on disk."""
+
+    async def keep_lease(self, lease: bytes, secret: bytes) -> None:
+        """Remember the lease, to find the node again in another run."""
+
+    def seen(self, event: Event, signature: bytes) -> None:
+        """An event of the node; those that change its state come with the node's signature."""
+
+    def notice(self, text: str) -> None:
+        """What the session itself does: found, connected, dialling again."""
+
+
+_Input = Callable[[], list[OperatorEffect]]
+
+
+class _Session:
+    def __init__(
+        self, machine: OperatorMachine, dialer: Dialer, target: Target, desk: Desk, find: float
+    ) -> None:
+        self.machine, self.dialer, self.target, self.desk = machine, dialer, target, desk
+        self.find = find
+        self.inputs, self._queue = trio.open_memory_channel[_Input](256)
+        self.link: Link | None = None
+        self.outcome: Done | errors.KnownError | None = None
+
+    async def run(self) -> Done:
+        async with trio.open_nursery() as nursery:
+            self.nursery = nursery
+            nursery.start_soon(self._dial, self.target, self.find)
+            nursery.start_soon(self._clock)
+            async for take in self._queue:
+                for effect in take():
+                    self._apply(effect)
+                if self.outcome is not None:
+                    break
+            await self._farewell()
+            nursery.cancel_scope.cancel()
+        if isinstance(self.outcome, errors.KnownError):
+            raise self.outcome
+        assert self.outcome is not None
+        return self.outcome
+
+    async def _farewell(self) -> None:
+        if self.link:
+            with trio.move_on_after(FAREWELL_SECONDS):
+                await self._gone.wait()
+
+    async def _clock(self) -> None:
+        while True:
+            await trio.sleep(1)
+            await self.inputs.send(lambda: self.machine.tick(trio.current_time()))
+
+    # --- reaching the node --------------------------------------------------------------------
+
+    async def _dial(self, target: Target, within: float) -> None:
+        first = not self.machine.view
+        try:
+            channel = await self._reach(target, within, first)
+        except errors.KnownError as error:
+            failed = self._unreachable(error, first)
+            await self.inputs.send(partial(self.machine.fail, failed))
+            return
+        self.desk.notice(f"connected: {channel.path}")
+        await self._hold(channel)
+
+    async def _reach(self, target: Target, within: float, first: bool) -> Channel:
+        last: errors.KnownError = errors.UnreachableError(f"It was given {within:g} seconds.")
+        with trio.move_on_after(within):
+            while True:
+                try:
+                    return await self.dialer.dial(target)
+                except errors.UnreachableError as error:
+                    last = error
+                except errors.WrongKey as error:
+                    if not first:
+                        raise
+                    last = error
+                await trio.sleep(REDIAL_PAUSE)
+        raise last
+
+    def _unreachable(self, error: errors.KnownError, first: bool) -> errors.KnownError:
+        restarted = isinstance(error, errors.WrongKey) and not first
+        return errors.NodeRestarted() if restarted else error
+
+    async def _hold(self, channel: Channel) -> None:
+        link = Link(channel, lambda: frames.FRAME_LIMIT)
+        self.link, self._gone = link, trio.Event()
+        now = trio.current_time
+        await self.inputs.send(lambda: self.machine.opened(channel.local_key, channel.path, now()))
+        try:
+            await link.run(
+                lambda body: self.inputs.send(lambda: self.machine.received(body, now())),
+                lambda broken: self.inputs.send(partial(self.machine.fail, broken)),
+            )
+        finally:
+            self._gone.set()
+            self.link = None
+        await self.inputs.send(lambda: self.machine.lost(now()))
+
+    # --- effects ------------------------------------------------------------------------------
+
+    def _apply(self, effect: OperatorEffect) -> None:
+        match effect:
+            case effects.Send(message):
+                if self.link:
+                    self.link.send(message)
+            case effects.Close():
+                if self.link:
+                    self.link.close()
+            case effects.Seen(event, signature):
+                self.desk.seen(event, signature)
+            case effects.Done() as done:
+                self.outcome = done
+            case effects.Fail(error):
+                self.outcome = error
+            case effects.Redial(label):
+                self._redial(label)
+            case _:
+                self.nursery.start_soon(self._consult, effect)
+
+    def _redial(self, label: bytes) -> None:
+        self.desk.notice("connection lost; dialling again")
+        target = replace(self.target, label=label) if label else self.target
+        patience = self.machine.patience
+        within = max(patience.silence, patience.reboot)  # the machine's own deadline comes first
+        self.nursery.start_soon(self._dial, target, within)
+
+    async def _consult(self, effect: OperatorEffect) -> None:
+        try:
+            answer = await self._ask(effect)
+        except errors.KnownError as error:
+            answer = partial(self.machine.hold, error)
+        if answer:
+            await self.inputs.send(answer)
+
+    async def _ask(self, effect: OperatorEffect) -> _Input | None:
+        now = trio.current_time
+        match effect:
+            case effects.Decide(view):
+                return self._decided(await self.desk.decide(view))
+            case effects.KeepEscrow(record, signature):
+                await self.desk.keep_escrow(record, signature)
+                return lambda: self.machine.escrow_kept(now())
+            case effects.KeepProof(proof, signature):
+                await self.desk.keep_proof(proof, signature)
+            case effects.Leased(lease, secret):
+                await self.desk.keep_lease(lease, secret)
+        return None
+
+    def _decided(self, decision: Decision) -> _Input:
+        match decision:
+            case Release():
+                return lambda: self.machine.release(decision, trio.current_time())
+            case Hold(error):
+                return partial(self.machine.hold, error)
+            case Refuse(error):
+                return partial(self.machine.refuse, error)
+
+
+async def register(
+    machine: OperatorMachine, dialer: Dialer, target: Target, desk: Desk, *, find: float
+) -> Done:
+    """Pair one node: find it within `find` seconds, claim, decide, release, follow to the goal.
+
+    Raises errors.KnownError with the exit code of the outcome. Cancellation says farewell and ends.
+    """
+    return await _Session(machine, dialer, target, desk, find).run()
