@@ -1,0 +1,312 @@
+"""The steps of a plan: frozen data. What a step does is the executor's handler for its type.
+
+A step never holds a secret: plans are shown, sent and journalled. `STEP_TYPES` lists them all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from types import MappingProxyType
+from typing import Any, ClassVar
+
+from pairing.facts import Disk, binary_size
+
+ESCROW_SECONDS = 600.0
+"""How long the acknowledgement of the recovery key is waited for (DESIGN 5.5)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One step. `name` is stable: it is in events, journals and the documentation."""
+
+    name: ClassVar[str]
+    seconds: ClassVar[float] = 120.0
+    """Deadline of one run of this step."""
+    destructive: ClassVar[bool] = False
+    """Changes the disk or the firmware: skipped in a dry run, never before the escrow."""
+    rehearsed: ClassVar[bool] = False
+    """Only looks, at what is there before anything is written: carried out in a dry run too."""
+    needs_key: ClassVar[bool] = False
+    """Needs the recovery key that was escrowed in this plan."""
+    again_from: ClassVar[str] = ""
+    """The step with which an interrupted run of this one starts again; empty = with itself."""
+
+    @property
+    def text(self) -> str:
+        """What it does, in one line for people."""
+        raise NotImplementedError
+
+    @property
+    def weight(self) -> int:
+        """Its share of the whole, in rough seconds on a small machine."""
+        return 1
+
+    def to_json(self) -> dict[str, Any]:
+        """The name and all fields, ready for `json.dumps`."""
+        return {"step": self.name, **asdict(self)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Partition:
+    """A partition to be made. Sizes in bytes; `size` 0 takes what is left.
+
+    `kind` is a partition type of systemd-repart (repart.d(5)). `content` says what is put there.
+    """
+
+    label: str
+    kind: str
+    size: int
+    filesystem: str = ""
+    encrypted: bool = False
+    content: Sequence[str] = ()
+
+    @property
+    def text(self) -> str:
+        """One line for people."""
+        size = binary_size(self.size) if self.size else "the rest"
+        what = "LUKS2, " + self.filesystem if self.encrypted else self.filesystem
+        return ", ".join(filter(None, (f"{self.label}: {size}", what, *self.content)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckImage(Step):
+    """Read the booted medium's image against its root hash, so that a bad one writes nothing."""
+
+    name: ClassVar[str] = "check-image"
+    rehearsed: ClassVar[bool] = True
+    seconds: ClassVar[float] = 900.0
+    version: str = ""
+
+    @property
+    def text(self) -> str:
+        return f"Check the image {self.version}".rstrip() + " on the booted medium"
+
+    @property
+    def weight(self) -> int:
+        return 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckDisk(Step):
+    """Look at the disk again: still the same one, still not in use, holding nothing new."""
+
+    name: ClassVar[str] = "check-disk"
+    rehearsed: ClassVar[bool] = True
+    disk: str
+    serial: str
+    size: int
+    content: Sequence[str] = ()
+
+    @property
+    def text(self) -> str:
+        return f"Check that {self.disk} is still the chosen disk and not in use"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EscrowKey(Step):
+    """Make the recovery key, send it sealed, wait until the operator has stored it."""
+
+    name: ClassVar[str] = "escrow-key"
+    seconds: ClassVar[float] = ESCROW_SECONDS
+    recipients: Sequence[str] = ()
+    """Fingerprints of the keys that it is sealed to; empty = those of the signed manifest."""
+    volumes: Sequence[str]
+
+    @property
+    def text(self) -> str:
+        to = ", ".join(self.recipients) or "the operator"
+        return f"Send the recovery key to {to} and wait until it is stored"
+
+    @property
+    def weight(self) -> int:
+        return 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WipeTables(Step):
+    """Zero both copies of the partition table and flush.
+
+    Without it an older table would point at half-new content until the new one is written.
+    """
+
+    name: ClassVar[str] = "wipe-tables"
+    destructive: ClassVar[bool] = True
+    disk: str
+
+    @property
+    def text(self) -> str:
+        return f"Erase the partition table of {self.disk}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriteDisk(Step):
+    """Make file systems and encrypted volumes, copy the image, the partition table last.
+
+    One run of systemd-repart, which writes the table when all else is on the disk.
+    """
+
+    name: ClassVar[str] = "write-disk"
+    seconds: ClassVar[float] = 3600.0
+    destructive: ClassVar[bool] = True
+    needs_key: ClassVar[bool] = True
+    again_from: ClassVar[str] = WipeTables.name
+    disk: str
+    partitions: Sequence[Partition]
+    copied: int
+    """Bytes of images that are copied."""
+    tpm: bool
+    """Enrol the TPM: it opens the volumes by itself."""
+    pcrs: Sequence[int] = ()
+    """Registers that must be as now (sealed literally)."""
+    signed_pcrs: Sequence[int] = ()
+    """Registers that must match a policy signed with the image's key."""
+
+    @property
+    def text(self) -> str:
+        encrypted = sum(partition.encrypted for partition in self.partitions)
+        volumes = f", {encrypted} of them encrypted" if encrypted else ""
+        return f"Write the system to {self.disk}: {len(self.partitions)} partitions{volumes}"
+
+    @property
+    def weight(self) -> int:
+        return 20 + self.copied // (20 * 2**20)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BindTang(Step):
+    """Bind the volumes to Tang servers, with the TPM as second condition where asked."""
+
+    name: ClassVar[str] = "bind-tang"
+    destructive: ClassVar[bool] = True
+    needs_key: ClassVar[bool] = True
+    disk: str
+    volumes: Sequence[str]
+    servers: Sequence[str]
+    with_tpm: bool
+
+    @property
+    def text(self) -> str:
+        tpm = " and this machine's TPM" if self.with_tpm else ""
+        return f"Bind {_and(self.volumes)} to {_and(self.servers)}{tpm}"
+
+    @property
+    def weight(self) -> int:
+        return 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProveKey(Step):
+    """Open every volume with the recovery key alone, without mounting anything."""
+
+    name: ClassVar[str] = "prove-key"
+    seconds: ClassVar[float] = 300.0
+    needs_key: ClassVar[bool] = True
+    disk: str
+    volumes: Sequence[str]
+
+    @property
+    def text(self) -> str:
+        return f"Prove that the recovery key opens {_and(self.volumes)}"
+
+    @property
+    def weight(self) -> int:
+        return 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetBootEntries(Step):
+    """Tell the firmware what to start, in this order, in one write of its boot order.
+
+    The recovery system is started by the firmware itself, so that a refused image does not end
+    in a dead screen.
+    """
+
+    name: ClassVar[str] = "boot-entries"
+    destructive: ClassVar[bool] = True
+    disk: str
+    entries: Sequence[str]
+
+    @property
+    def text(self) -> str:
+        return f"Set the firmware's boot order: {', then '.join(self.entries)}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MarkComplete(Step):
+    """Write the completion marker and flush; a disk without it is not an installed system."""
+
+    name: ClassVar[str] = "mark-complete"
+    destructive: ClassVar[bool] = True
+    disk: str
+
+    @property
+    def text(self) -> str:
+        return f"Mark the installation on {self.disk} as complete"
+
+
+STEP_TYPES: Mapping[str, type[Step]] = MappingProxyType(
+    {
+        step.name: step
+        for step in (
+            CheckImage,
+            CheckDisk,
+            EscrowKey,
+            WipeTables,
+            WriteDisk,
+            BindTang,
+            ProveKey,
+            SetBootEntries,
+            MarkComplete,
+        )
+    }
+)
+"""Every type of step by its name, in the order in which an installation runs them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What will be done to one disk, in order. Made by a planner, run by `node.execute`.
+
+    `summary` and `warnings` are lines for people. `encryption` is the mode (`node.plan.encrypt`).
+    """
+
+    kind: str
+    disk: Disk
+    encryption: str
+    steps: Sequence[Step]
+    summary: Sequence[str] = ()
+    warnings: Sequence[str] = ()
+
+    @property
+    def text(self) -> tuple[str, ...]:
+        """The whole plan for people, line by line. Whoever prints it escapes control characters."""
+        lines = list(self.summary)
+        for number, step in enumerate(self.steps, start=1):
+            lines.append(f"{number}/{len(self.steps)} {step.name}: {step.text}")
+            if isinstance(step, WriteDisk):
+                lines += [f"    {partition.text}" for partition in step.partitions]
+        return (*lines, *(f"warning: {warning}" for warning in self.warnings))
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it, ready for `json.dumps`."""
+        return {
+            "kind": self.kind,
+            "disk": self.disk.path,
+            "encryption": self.encryption,
+            "steps": [step.to_json() for step in self.steps],
+            "summary": list(self.summary),
+            "warnings": list(self.warnings),
+        }
+
+    @property
+    def digest(self) -> str:
+        """Hex SHA-256 of the plan: the same facts, config and options give the same one."""
+        text = json.dumps(self.to_json(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _and(words: Sequence[str]) -> str:
+    return " and ".join(words)
