@@ -37,8 +37,14 @@ class Channel(Protocol):
     async def receive(self, max_bytes: int = 65536) -> bytes:
         """At least one byte, or `b""` when the other end has closed."""
 
+    def vouch(self) -> None:
+        """The session trusts this end (it proved the code): keep the channel in a flood.
+
+        Channels not vouched for make room for newer ones, oldest first.
+        """
+
     async def aclose(self) -> None:
-        """Close at once. Never raises; calling it twice is fine."""
+        """Close at once. Never raises; calling it twice is fine. What was sent still arrives."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +76,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Presence:
-    """How a node wants to be found. A new one replaces the old one (labels and addresses change)."""
+    """How a node wants to be found. A new one replaces the old one (labels change)."""
 
     labels: Sequence[bytes] = ()
     relays: Sequence[str] = ()
@@ -103,7 +109,7 @@ class Listener(Protocol):
         """Incoming channels, authenticated and within the limits, as they arrive."""
 
     def announce(self, presence: Presence) -> None:
-        """Be found under these labels, at these relays, from now on; at once and without waiting."""
+        """Be found under these labels, at these relays, from now on. Returns at once."""
 
     def reachable(self) -> Reachable:
         """The addresses listened on, and which relays know us now."""

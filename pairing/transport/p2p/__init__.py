@@ -1,0 +1,53 @@
+"""libp2p, behind one door. Importing this package does not import libp2p; using it does.
+
+`import libp2p` takes about a second. `warm_up` does it ahead of time, in a thread if you like,
+while the photo is being read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+
+from pairing import errors
+from pairing.transport.base import Dialer, Listener
+from pairing.transport.p2p.gate import Limits
+
+PORT = 4917
+"""The TCP port that a node listens on unless told otherwise."""
+
+
+def warm_up() -> None:
+    """Import libp2p now. Safe in a thread. Raises errors.TransportMissing."""
+    try:
+        import pairing.transport.p2p.transport  # noqa: F401
+    except ImportError as error:
+        raise errors.TransportMissing(f"({error})") from None
+
+
+class P2PTransport:
+    """See `pairing.transport.base.Transport`.
+
+    `hosts` are the IP addresses to listen on (all of them by default), `limits` how many callers
+    at once. Both methods raise errors.TransportMissing if libp2p is not installed.
+    """
+
+    def __init__(
+        self, *, hosts: Sequence[str] = ("0.0.0.0", "::"), limits: Limits | None = None
+    ) -> None:
+        self._hosts = hosts
+        self._limits = limits or Limits()
+
+    def listener(
+        self, private_key: bytes, port: int = PORT
+    ) -> AbstractAsyncContextManager[Listener]:
+        warm_up()
+        from pairing.transport.p2p import transport
+
+        return transport.listening(private_key, port, self._hosts, self._limits)
+
+    def dialer(self) -> AbstractAsyncContextManager[Dialer]:
+        warm_up()
+        from pairing.transport.p2p import transport
+
+        return transport.dialing(self._limits)

@@ -1,0 +1,48 @@
+"""The channels a transport has given out: bounded, and closed in order at its end."""
+
+from __future__ import annotations
+
+from pairing.transport.p2p.channel import P2PChannel
+from pairing.transport.p2p.gate import RELAY_PREFIX, Limits
+
+
+class Roster:
+    """At most so many channels. A vouched one stays; else the oldest makes room for the newest."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._channels: list[P2PChannel] = []
+
+    def __len__(self) -> int:
+        return len(self._channels)
+
+    def admit(self, channel: P2PChannel) -> bool:
+        """Whether there is a place for this channel; closes others to make one."""
+        if not channel.source.startswith(RELAY_PREFIX):
+            same = [c for c in self._channels if c.source == channel.source]
+            if len(same) >= self._limits.channels_per_source and not self._make_room(same):
+                return False
+        if len(self._channels) >= self._limits.channels and not self._make_room(self._channels):
+            return False
+        self._channels.append(channel)
+        return True
+
+    def forget(self, channel: P2PChannel) -> None:
+        if channel in self._channels:
+            self._channels.remove(channel)
+
+    async def close_all(self) -> None:
+        """Close every channel and wait until the other ends have heard it, 2 seconds at most."""
+        channels = list(self._channels)
+        for channel in channels:
+            await channel.aclose()
+        for channel in channels:
+            await channel.ended.wait()
+
+    def _make_room(self, among: list[P2PChannel]) -> bool:
+        for channel in among:
+            if not channel.vouched:
+                channel.tear_down()
+                self.forget(channel)
+                return True
+        return False

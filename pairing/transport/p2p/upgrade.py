@@ -1,0 +1,138 @@
+"""From a raw stream, however it was reached, to an authenticated channel. The only way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import trio
+from libp2p.abc import IMuxedConn, IMuxedStream, ISecureConn
+from libp2p.custom_types import TProtocol
+from libp2p.exceptions import BaseLibp2pError
+from libp2p.network.connection.raw_connection import RawConnection
+from libp2p.peer.id import ID
+from libp2p.protocol_muxer.multiselect import Multiselect
+from libp2p.protocol_muxer.multiselect_client import MultiselectClient
+from libp2p.protocol_muxer.multiselect_communicator import MultiselectCommunicator
+from libp2p.security.noise.exceptions import InvalidSignature, PeerIDMismatchesPubkey
+from libp2p.security.noise.transport import PROTOCOL_ID as NOISE
+from libp2p.transport.upgrader import TransportUpgrader
+
+from pairing import errors
+from pairing.transport.p2p.channel import P2PChannel
+from pairing.transport.p2p.identity import Identity, key_of, peer_id
+from pairing.transport.p2p.pipe import Pipe
+
+PROTOCOL = TProtocol("/kairos-pair/1")
+HANDSHAKE_SECONDS = 10.0
+STREAM_ATTEMPTS = 8
+"""Streams of other protocols that a caller may try first; go-libp2p opens one for identify."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """What is known of a raw stream before its handshake: texts for people and for counting."""
+
+    path: str
+    source: str
+
+
+async def call(
+    tasks: trio.Nursery, raw: trio.abc.Stream, identity: Identity, expected: bytes, who: Caller
+) -> P2PChannel:
+    """The dialer's side: a channel with the owner of `expected` (Ed25519 public key) or nothing.
+
+    The connection lives in `tasks`. `raw` is closed on failure. Raises errors.WrongKey if the
+    other end has another key or cannot prove this one, errors.UnreachableError if it does not
+    complete a Noise handshake in 10 seconds.
+    """
+    return await _upgrade(tasks, raw, identity, expected, who)
+
+
+async def answer(
+    tasks: trio.Nursery, raw: trio.abc.Stream, identity: Identity, who: Caller
+) -> P2PChannel:
+    """The listener's side: any caller that proves a key of its own. Raises as `call` does."""
+    return await _upgrade(tasks, raw, identity, None, who)
+
+
+async def _upgrade(
+    tasks: trio.Nursery,
+    raw: trio.abc.Stream,
+    identity: Identity,
+    expected: bytes | None,
+    who: Caller,
+) -> P2PChannel:
+    pipe = Pipe(raw)
+    channel: P2PChannel | None = None
+    try:
+        with trio.fail_after(HANDSHAKE_SECONDS):
+            upgrader = identity.upgrader()
+            secured = await _secure(pipe, upgrader, expected)
+            channel = P2PChannel(
+                local_key=identity.public_key,
+                remote_key=key_of(secured.get_remote_peer()),
+                path=who.path,
+                source=who.source,
+                pipe=pipe,
+            )
+            connection = await upgrader.upgrade_connection(secured, secured.get_remote_peer())
+            tasks.start_soon(channel.run_connection, connection)
+            stream = await (_accept(connection) if expected is None else _open(connection))
+        pipe.handshake_done()
+        channel.use(stream, tasks)
+        return channel
+    except BaseException as error:
+        if channel is not None:
+            channel.tear_down()
+        await trio.aclose_forcefully(raw)
+        if isinstance(error, errors.KnownError) or not isinstance(error, Exception):
+            raise
+        raise _named(error, who) from error
+
+
+async def _secure(pipe: Pipe, upgrader: TransportUpgrader, expected: bytes | None) -> ISecureConn:
+    """A Noise session with `expected`, or with anybody if None."""
+    calling = expected is not None
+    wanted: ID | None = peer_id(expected) if expected is not None else None
+    connection = RawConnection(pipe, calling, addresses=[])
+    secured = await upgrader.upgrade_security(connection, calling, wanted)
+    # Noise is all we offer; this holds even if a later libp2p should add to what it is given.
+    if getattr(secured, "negotiated_security_protocol", None) != NOISE:
+        raise errors.NotAuthenticError("The connection is not protected by Noise.")
+    if expected is not None and key_of(secured.get_remote_peer()) != expected:
+        raise errors.WrongKey
+    return secured
+
+
+async def _open(connection: IMuxedConn) -> IMuxedStream:
+    """Open the one stream that we talk on."""
+    stream = await connection.open_stream()
+    await MultiselectClient().select_one_of((PROTOCOL,), MultiselectCommunicator(stream))
+    return stream
+
+
+async def _accept(connection: IMuxedConn) -> IMuxedStream:
+    """The first stream on which the caller asks for our protocol; others are told `na`."""
+    chooser = Multiselect({PROTOCOL: None})
+    for _ in range(STREAM_ATTEMPTS):
+        stream = await connection.accept_stream()
+        try:
+            protocol, _ = await chooser.negotiate(MultiselectCommunicator(stream))
+        except (BaseLibp2pError, ValueError):
+            await stream.reset()
+            continue
+        if protocol == PROTOCOL:
+            return stream
+    raise errors.ProtocolBroken("The caller asked for other protocols only.")
+
+
+def _named(error: Exception, who: Caller) -> errors.KnownError:
+    """The error of ours that says what went wrong in a handshake."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, PeerIDMismatchesPubkey | InvalidSignature):
+            return errors.WrongKey(element=who.path)
+        cause = cause.__cause__
+    if isinstance(error, trio.TooSlowError):
+        return errors.UnreachableError("It answers, but too slowly.", element=who.path)
+    return errors.UnreachableError("What answers there is not a node.", element=who.path)
