@@ -141,7 +141,9 @@ def _address(packed: bytes | None, loopback: bool) -> Address | None:
     host, port = ipaddress.ip_address(packed[:-2]), int.from_bytes(packed[-2:], "big")
     if host.version == 6 and host.ipv4_mapped:
         raise errors.TokenInvalid("(an IPv4 address in the place of an IPv6 one)")
-    strange = host.is_multicast or host.is_unspecified or host == ipaddress.ip_address("255.255.255.255")
+    strange = (
+        host.is_multicast or host.is_unspecified or host == ipaddress.ip_address("255.255.255.255")
+    )
     if strange or port == 0 or (host.is_loopback and not loopback):
         raise errors.TokenInvalid(f"(the address {host} in it cannot be a node's)")
     return Address(str(host), port)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import select
 import subprocess
+import sys
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -61,3 +65,73 @@ def run(
 def _tail(result: Result, limit: int = 500) -> str:
     said = (result.stderr or result.stdout).decode("utf-8", "replace").strip()
     return f"Status {result.status}: {said[-limit:]}"
+
+
+class Child:
+    """A child process running a module of ours, with a pipe each way. End it with `stop`."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        assert process.stdin is not None and process.stdout is not None
+        self._process = process
+        self._in, self._out = process.stdin, process.stdout
+        os.set_blocking(self._in.fileno(), False)
+
+    def write(self, data: bytes, *, seconds: float) -> None:
+        """Send `data`. Raises TimeoutError, or BrokenPipeError if the child has ended."""
+        deadline, view = time.monotonic() + seconds, memoryview(data)
+        while view:
+            left = deadline - time.monotonic()
+            if left <= 0 or not select.select([], [self._in], [], left)[1]:
+                raise TimeoutError
+            try:
+                view = view[os.write(self._in.fileno(), view) :]
+            except BlockingIOError:
+                continue
+
+    def read(self, size: int, *, seconds: float) -> bytes:
+        """Exactly `size` bytes. Raises TimeoutError, or EOFError if the child has ended."""
+        deadline, data = time.monotonic() + seconds, bytearray()
+        while len(data) < size:
+            left = deadline - time.monotonic()
+            if left <= 0 or not select.select([self._out], [], [], left)[0]:
+                raise TimeoutError
+            chunk = os.read(self._out.fileno(), size - len(data))
+            if not chunk:
+                raise EOFError
+            data += chunk
+        return bytes(data)
+
+    def stop(self) -> None:
+        """Kill the child and wait for its end. May be called twice."""
+        self._process.kill()
+        self._process.wait()
+        for pipe in (self._in, self._out):
+            pipe.close()
+
+
+def start_module(module: str) -> Child:
+    """Run a module of ours in a fresh interpreter, with our import path and nothing else.
+
+    Skips the site packages' start-up files (`-S`): that halves the time to the first answer.
+    Raises errors.CommandMissing.
+    """
+    path = os.pathsep.join(entry for entry in (_home(), *sys.path) if entry)
+    argv = [sys.executable, "-S", "-s", "-P", "-B", "-m", module]
+    try:
+        process = subprocess.Popen(
+            argv,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            bufsize=0,
+            cwd="/",
+            env={"PATH": PATH, "LC_ALL": "C.UTF-8", "PYTHONPATH": path},
+        )
+    except OSError:
+        raise errors.CommandMissing(element=sys.executable or "python") from None
+    return Child(process)
+
+
+def _home() -> str:
+    """The folder (or zip file) that holds our packages."""
+    return os.path.dirname(os.path.dirname(os.path.abspath(__file__)))

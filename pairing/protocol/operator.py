@@ -47,7 +47,7 @@ class OperatorMachine:
     patience: Patience = field(default_factory=Patience)
     known: KnownLease | None = None
     released: bool = False
-    """This call released a config: from now on silence means exit 12."""
+    """A config has left this machine (now or in an earlier run): silence means exit 12."""
     state: State = State.WAITING
     view: NodeView | None = None
     over: bool = False
@@ -332,7 +332,7 @@ class OperatorMachine:
     # --- decisions ----------------------------------------------------------------------------
 
     def release(self, release: Release, now: float) -> list[OperatorEffect]:
-        """Send this config. From here on it counts as released, whatever happens."""
+        """Send this config, now or as soon as the node is back."""
         assert self.known is not None
         self._deciding, self._sequence = False, self._sequence + 1
         self._config = release.config
@@ -354,13 +354,13 @@ class OperatorMachine:
         self._signature = self.identity.key.sign(
             handshake.MANIFEST_DOMAIN, handshake.signed_body(self._manifest)
         )
-        self.released = True
         self._phase_until = now + self._silence()
         self._verdict_until = now + self.patience.verdict
         return [self._send_release()] if self._leased else []
 
     def _send_release(self) -> Send:
         assert self._manifest is not None
+        self.released = True
         return Send(messages.Release(manifest=self._manifest, signature=self._signature))
 
     def hold(self, error: errors.KnownError) -> list[OperatorEffect]:
