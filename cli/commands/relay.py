@@ -1,0 +1,198 @@
+"""`kairos-fleet relay`: run the relay, where nodes and operators meet that cannot reach each other."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import resource
+import signal
+import socket
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from pairing import errors
+
+if TYPE_CHECKING:
+    import ssl
+
+    import trio
+
+    from pairing.transport.forwarder import Forwarder
+    from pairing.transport.relay_tls import Certificate
+
+_EXAMPLES = """\b
+Examples:
+  kairos-fleet relay --self-signed /etc/kairos-relay
+  kairos-fleet relay --certificate fullchain.pem --private-key privkey.pem
+  kairos-fleet relay --listen 127.0.0.1:7000 --plain --proxy-protocol
+
+Nodes and operators connect out to this relay (port 443 as a rule) and it pipes bytes between
+them that it cannot read. It keeps nothing on disk and may be restarted at any time: SIGTERM ends
+it within 5 seconds, the nodes come back by themselves. SIGHUP reads the certificate again.
+"""
+
+
+@click.command(help=_EXAMPLES)
+@click.option("--listen", default="[::]:443", metavar="HOST:PORT", show_default=True)
+@click.option("--certificate", type=click.Path(path_type=Path), help="Certificate chain, PEM.")
+@click.option("--private-key", type=click.Path(path_type=Path), help="Its private key, PEM.")
+@click.option(
+    "--self-signed",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    help="Make a certificate there on first use, and print the address that pins it.",
+)
+@click.option("--name", multiple=True, help="A name or IP for the self-signed certificate.")
+@click.option("--plain", is_flag=True, help="No TLS: for a reverse proxy on this machine.")
+@click.option("--proxy-protocol", is_flag=True, help="Demand and believe PROXY lines, version 1.")
+@click.option(
+    "--access-token-file",
+    type=click.Path(path_type=Path),
+    help="Serve only who shows the token in this file (16 to 64 letters, digits, - or _).",
+)
+@click.option("--waiting", default=5000, show_default=True, help="Nodes that may wait.")
+@click.option("--waiting-per-ip", default=200, show_default=True, help="The same per network.")
+@click.option(
+    "--connections-per-minute",
+    default=60,
+    show_default=True,
+    help="New connections per network; four times as many at once.",
+)
+def relay(
+    listen: str,
+    certificate: Path | None,
+    private_key: Path | None,
+    self_signed: Path | None,
+    name: tuple[str, ...],
+    plain: bool,
+    proxy_protocol: bool,
+    access_token_file: Path | None,
+    waiting: int,
+    waiting_per_ip: int,
+    connections_per_minute: int,
+) -> None:
+    import trio
+
+    from pairing.transport.forwarder import Forwarder
+    from pairing.transport.relay_protocol import Limits
+
+    host, port = _place(listen)
+    own = _certificate(certificate, private_key, self_signed, name, plain)
+    if plain and not _is_loopback(host):
+        raise errors.UsageError("--plain listens on this machine only, such as 127.0.0.1:7000.")
+    limits = Limits(
+        waiting=waiting,
+        waiting_per_ip=waiting_per_ip,
+        connections_per_minute=connections_per_minute,
+        connections_burst=4 * connections_per_minute,
+    )
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    _raise_file_limit()
+    tls = own.context() if own else None
+    forwarder = Forwarder(
+        limits,
+        tls=tls,
+        access_token=_access_token(access_token_file),
+        proxy_protocol=proxy_protocol,
+    )
+    trio.run(_run, forwarder, host, port, own, tls)
+
+
+def _place(listen: str) -> tuple[str, int]:
+    host, _, port = listen.rpartition(":")
+    if not port.isdigit() or not 0 <= int(port) < 65536:
+        raise errors.UsageError("--listen wants HOST:PORT, such as 0.0.0.0:443 or [::]:8443.")
+    return host.strip("[]"), int(port)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _certificate(
+    chain: Path | None, key: Path | None, folder: Path | None, names: tuple[str, ...], plain: bool
+) -> Certificate | None:
+    from pairing.transport import relay_tls
+
+    if [bool(chain and key), bool(folder), plain].count(True) != 1 or bool(chain) != bool(key):
+        raise errors.UsageError(
+            "Give either --certificate and --private-key, or --self-signed, or --plain."
+        )
+    if plain:
+        return None
+    if folder:
+        return relay_tls.self_signed(folder, names or (socket.getfqdn(),))
+    assert chain is not None
+    assert key is not None
+    return relay_tls.Certificate(chain, key)
+
+
+def _access_token(path: Path | None) -> str:
+    from pairing.transport import relay_protocol
+
+    if path is None:
+        return ""
+    try:
+        token = path.read_text("ascii").strip()
+    except (OSError, UnicodeDecodeError) as problem:
+        raise errors.UsageError(f"({problem})", element=str(path)) from None
+    if not relay_protocol.is_access_token(token):
+        detail = "An access token has 16 to 64 letters, digits, - or _."
+        raise errors.UsageError(detail, element=str(path))
+    return token
+
+
+def _raise_file_limit() -> None:
+    """A waiting node is an open file: take what the system allows us."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+async def _run(
+    forwarder: Forwarder,
+    host: str,
+    port: int,
+    own: Certificate | None,
+    tls: ssl.SSLContext | None,
+) -> None:
+    import trio
+
+    try:
+        listeners = await trio.open_tcp_listeners(port, host=host or None, backlog=1024)
+    except OSError as problem:
+        raise errors.UsageError(
+            f"Cannot listen there ({problem}).", element=f"{host}:{port}"
+        ) from None
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(forwarder.serve, listeners)
+            _say_hello(listeners, own)
+            async for number in signals:
+                if number != signal.SIGHUP:
+                    break
+                _reload(own, tls)
+            logging.info("stopping")
+            forwarder.drain()
+
+
+def _say_hello(listeners: list[trio.SocketListener], own: Certificate | None) -> None:
+    for listener in listeners:
+        host, port = listener.socket.getsockname()[:2]
+        logging.info("listening on %s", f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+    if own is not None:
+        logging.info("pin: #sha256=%s", own.pin().hex())
+
+
+def _reload(own: Certificate | None, tls: ssl.SSLContext | None) -> None:
+    if own is None or tls is None:
+        return
+    try:
+        own.load_into(tls)
+        logging.info("certificate read again")
+    except errors.RelayCertificate as problem:
+        logging.error("%s The old one stays.", problem)
