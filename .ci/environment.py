@@ -13,6 +13,7 @@ import fcntl
 import hashlib
 import os
 import re
+import shutil
 import subprocess
 import sys
 import venv
@@ -38,7 +39,7 @@ def main() -> None:
         )
     folder: Path = given.folder.absolute()
     folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / ".lock", "w", encoding="ascii") as held:
+    with (folder / ".lock").open("w", encoding="ascii") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         refresh(folder, given.dev)
 
@@ -46,35 +47,54 @@ def main() -> None:
 def refresh(folder: Path, dev: bool) -> None:
     """Install what changed since the marks that the last run left inside `folder`."""
     locks = [TOP / "requirements-build.lock", TOP / "requirements.lock"]
-    install(folder, "runtime", locks, project=True)
     if dev:
-        install(folder, "dev", [TOP / "requirements-dev.lock"], project=False)
-
-
-def install(folder: Path, role: str, locks: list[Path], project: bool) -> None:
-    """Install `locks` in order, then the project itself as editable; leave a mark when done."""
-    mark = folder / f".{role}-installed"
-    state = digest([*locks, TOP / "setup.cfg"]) + f" {sys.version}"
-    if mark.exists() and mark.read_text() == state:
-        return
+        locks.append(TOP / "requirements-dev.lock")
     if not (folder / "bin" / "pip").exists():
         make_empty(folder)
     for lock in locks:
-        print(f"installing {lock.name} ({len(names(lock))} packages, hash-checked)", flush=True)
-        pip(
-            folder,
-            "--no-deps",
-            "--require-hashes",
-            "--only-binary",
-            ":all:",
-            "--no-binary",
-            SOURCE_ONLY,
-            "--requirement",
-            str(lock),
-        )
-    if project:
+        install_lock(folder, lock)
+    install_project(folder)
+    for stubs in folder.glob("lib/python*/site-packages/trio-stubs"):
+        # trio-typing (wanted by libp2p) brings types of a trio from 2023, which mypy would prefer.
+        shutil.rmtree(stubs)
+
+
+def install_lock(folder: Path, lock: Path) -> None:
+    """Install every package of one lock file, unless the environment has exactly it already."""
+    mark = folder / f".{lock.name}.installed"
+    if is_marked(mark, [lock]):
+        return
+    print(f"installing {lock.name} ({len(names(lock))} packages, hash-checked)", flush=True)
+    pip(
+        folder,
+        "--no-deps",
+        "--require-hashes",
+        "--only-binary",
+        ":all:",
+        "--no-binary",
+        SOURCE_ONLY,
+        "--requirement",
+        str(lock),
+    )
+    set_mark(mark, [lock])
+
+
+def install_project(folder: Path) -> None:
+    """Install this project as editable: the commands in `bin`, the packages from this folder."""
+    mark, sources = folder / ".project.installed", [TOP / "setup.cfg", TOP / "pyproject.toml"]
+    if not is_marked(mark, sources):
         pip(folder, "--no-deps", "--no-index", "--editable", str(TOP))
-    mark.write_text(state)
+        set_mark(mark, sources)
+
+
+def is_marked(mark: Path, sources: list[Path]) -> bool:
+    """Whether `mark` was left for these sources as they are now."""
+    return mark.exists() and mark.read_text() == digest(sources)
+
+
+def set_mark(mark: Path, sources: list[Path]) -> None:
+    """Remember that these sources are installed; written last, so an interruption is repeated."""
+    mark.write_text(digest(sources))
 
 
 def make_empty(folder: Path) -> None:

@@ -1,0 +1,76 @@
+# Every target does its own set-up: Python 3.11 to 3.13 with venv is all that has to be there.
+# Debian packages that a target can use are installed by .ci/packages, as root only.
+PYTHON ?= python3
+BIN := .venv/bin
+PYTEST := $(BIN)/pytest
+JOBS ?= 2
+NEEDS_MACHINE := root or net or qemu
+LONG := bench or soak
+
+.DEFAULT_GOAL := all
+.PHONY: all help install tools lint types contracts fast test e2e chroot-demo demo bench soak \
+	coverage dist wheelhouse lock clean
+
+all: lint types contracts fast demo ## lint, types, contracts, fast tests, demo: under a minute
+
+help: ## this list
+	@sed -n 's/^\([a-z0-9-]*\):[^#]*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
+
+install: ## the commands in .venv/bin, without the tools for development
+	@$(PYTHON) .ci/environment.py
+
+tools: ## the same with linters and test tools
+	@$(PYTHON) .ci/environment.py --dev
+
+lint: tools ## style and shape of the code
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(PYTEST) -q tests/project/test_shape.py
+
+types: tools ## mypy, strict
+	$(BIN)/mypy
+
+contracts: tools ## who may import what: setup.cfg, [importlinter]
+	$(BIN)/lint-imports --no-logo
+
+fast: tools ## tests that take seconds
+	KAIROS_TEST_PROFILE=fast $(PYTEST) -q -n $(JOBS) -m "not ($(NEEDS_MACHINE) or $(LONG) or slow)"
+
+test: tools ## every test that needs neither root nor a virtual machine: 5 minutes
+	$(PYTEST) -n $(JOBS) -m "not ($(NEEDS_MACHINE) or $(LONG))"
+
+e2e: tools chroot-demo ## virtual machines, network namespaces, the demo in a bare system (root)
+	.ci/packages
+	$(PYTEST) -m "($(NEEDS_MACHINE)) and not ($(LONG))"
+
+chroot-demo: ## `make demo` as a plain user in a system without a compiler (root)
+	.ci/packages
+	.ci/chroot-demo
+
+demo: install ## a node and an operator on this machine, paired from a photo
+	$(BIN)/kairos-fleet demo
+
+bench: tools ## timings and memory as JSON in benchmarks/results
+	$(PYTEST) -m bench -p no:xdist --timeout 1800
+
+soak: tools ## hours of races, kills and random input
+	$(PYTEST) -m soak --timeout 0
+
+coverage: tools ## the tests of `make test` with branch coverage
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest -q -m "not ($(NEEDS_MACHINE) or $(LONG))"
+	$(BIN)/coverage combine --quiet && $(BIN)/coverage report
+
+dist: tools ## one file for operators: dist/*.pyz, for this Python and machine
+	$(BIN)/python .ci/zipapp.py
+
+wheelhouse: tools ## a folder that installs without a network: dist/wheelhouse-*
+	$(BIN)/python .ci/wheelhouse.py
+
+lock: ## resolve the requirements again, newest versions (maintainers)
+	$(PYTHON) .ci/lock.py
+
+clean: ## remove what make made here; caches in the home folder stay
+	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf .hypothesis .coverage .coverage.*
+	find pairing node cli tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

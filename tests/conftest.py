@@ -1,0 +1,48 @@
+"""Rules for every test: hypothesis profiles, marks by folder, and no skipping in CI."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+HERE = Path(__file__).resolve().parent
+MARK_OF_FOLDER = {"e2e": "qemu", "netns": "net"}
+
+# No deadline: a shared machine is slow at times, and no test here measures time.
+settings.register_profile(
+    "full", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
+)
+settings.register_profile("fast", settings.get_profile("full"), max_examples=25)
+settings.load_profile(os.environ.get("KAIROS_TEST_PROFILE", "full"))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests below e2e and netns need the machine, whether or not their author marked them."""
+    for item in items:
+        folder = item.path.relative_to(HERE).parts[0]
+        if folder in MARK_OF_FOLDER:
+            item.add_marker(MARK_OF_FOLDER[folder])
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """At home a missing tool skips a test; in CI that is a failure, never a silent gap."""
+    report = yield
+    if report.skipped and not hasattr(report, "wasxfail") and os.environ.get("CI"):
+        report.outcome = "failed"
+        report.longrepr = f"skipped in CI: {report.longrepr}"
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """The same for a whole file that skips itself."""
+    report = yield
+    if report.skipped and os.environ.get("CI"):
+        report.outcome = "failed"
+        report.longrepr = f"skipped in CI: {report.longrepr}"
+    return report
