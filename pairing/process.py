@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from pairing import errors
 
@@ -71,7 +72,8 @@ class Child:
     """A child process running a module of ours, with a pipe each way. End it with `stop`."""
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
-        assert process.stdin is not None and process.stdout is not None
+        assert process.stdin is not None
+        assert process.stdout is not None
         self._process = process
         self._in, self._out = process.stdin, process.stdout
         os.set_blocking(self._in.fileno(), False)
@@ -134,4 +136,4 @@ def start_module(module: str) -> Child:
 
 def _home() -> str:
     """The folder (or zip file) that holds our packages."""
-    return os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    return str(Path(__file__).absolute().parents[1])
