@@ -1,4 +1,4 @@
-"""`kairos-fleet relay`: run the relay, where nodes and operators meet that cannot reach each other."""
+"""`kairos-fleet relay`: where nodes and operators meet that cannot reach each other."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pairing.transport.forwarder import Forwarder
     from pairing.transport.relay_tls import Certificate
 
+_log = logging.getLogger(__name__)
 _EXAMPLES = """\b
 Examples:
   kairos-fleet relay --self-signed /etc/kairos-relay
@@ -176,16 +177,16 @@ async def _run(
                 if number != signal.SIGHUP:
                     break
                 _reload(own, tls)
-            logging.info("stopping")
+            _log.info("stopping")
             forwarder.drain()
 
 
 def _say_hello(listeners: list[trio.SocketListener], own: Certificate | None) -> None:
     for listener in listeners:
         host, port = listener.socket.getsockname()[:2]
-        logging.info("listening on %s", f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+        _log.info("listening on %s", f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
     if own is not None:
-        logging.info("pin: #sha256=%s", own.pin().hex())
+        _log.info("pin: #sha256=%s", own.pin().hex())
 
 
 def _reload(own: Certificate | None, tls: ssl.SSLContext | None) -> None:
@@ -193,6 +194,6 @@ def _reload(own: Certificate | None, tls: ssl.SSLContext | None) -> None:
         return
     try:
         own.load_into(tls)
-        logging.info("certificate read again")
+        _log.info("certificate read again")
     except errors.RelayCertificate as problem:
-        logging.error("%s The old one stays.", problem)
+        _log.error("%s The old one stays.", problem)

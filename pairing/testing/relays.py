@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Self
 
 import trio
 
+from pairing.errors import KnownError
 from pairing.keys import SigningKey
 from pairing.transport import relay, relay_tls
 from pairing.transport.forwarder import Forwarder
@@ -77,26 +78,59 @@ async def echo(stream: trio.abc.Stream) -> None:
             await stream.send_all(data)
 
 
+class Watch:
+    """What a waiting node reports, to be waited for."""
+
+    def __init__(self) -> None:
+        self.up = False
+        self.problem: KnownError | None = None
+        self._changed = trio.Event()
+
+    def heard(self, problem: KnownError | None) -> None:
+        """The `report` of relay.wait."""
+        self.up, self.problem = problem is None, problem
+        self._changed.set()
+        self._changed = trio.Event()
+
+    async def until(self, up: bool, seconds: float = 30) -> None:
+        """Return once it waits, or once it does not. Raises trio.TooSlowError."""
+        with trio.fail_after(seconds):
+            while self.up != up or (not up and self.problem is None):
+                await self._changed.wait()
+
+
 @contextlib.asynccontextmanager
 async def waiting_node(
-    local: LocalRelay, key: SigningKey, label: bytes, handler: relay.Handler, **options: Any
-) -> AsyncIterator[Callable[[], bool]]:
-    """A node that waits until the context ends; begins when it does. Gives a way to ask if it does."""
-    waits = trio.Event()
-    state = [False]
+    local: LocalRelay,
+    key: SigningKey,
+    label: bytes,
+    handler: relay.Handler,
+    *,
+    up: bool = True,
+    **options: Any,
+) -> AsyncIterator[Watch]:
+    """A node that waits until the context ends; with `up` (or not) from its start on."""
+    watch = Watch()
 
-    def heard(problem: Exception | None) -> None:
-        state[0] = problem is None
-        if problem is None:
-            waits.set()
+    async def wait() -> None:
+        await relay.wait(local.address, key.seed, label, handler, report=watch.heard, **options)
 
     async with trio.open_nursery() as nursery:
-
-        async def wait() -> None:
-            await relay.wait(local.address, key.seed, label, handler, report=heard, **options)
-
         nursery.start_soon(wait)
-        with trio.fail_after(30):
-            await waits.wait()
-        yield lambda: state[0]
+        await watch.until(up)
+        yield watch
         nursery.cancel_scope.cancel()
+
+
+async def said_back(stream: trio.abc.Stream, body: bytes) -> bytes:
+    """What comes back for `body`, as many bytes; less if the stream ends."""
+    received = bytearray()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(stream.send_all, body)
+        while len(received) < len(body):
+            data = await stream.receive_some(65536)
+            if not data:
+                break
+            received += data
+        nursery.cancel_scope.cancel()
+    return bytes(received)

@@ -1,4 +1,4 @@
-"""Short text lines on a byte stream that becomes a pipe afterwards: what both ends of a relay speak."""
+"""Short text lines on a byte stream that becomes a pipe: what both ends of a relay speak."""
 
 from __future__ import annotations
 

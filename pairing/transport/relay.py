@@ -30,7 +30,6 @@ CONNECT_SECONDS = 20.0
 """For name, TCP, proxy, TLS and the relay's answer together."""
 BUSY_SECONDS = 5.0
 """How long a call goes on trying while the node's line is busy: a node is back at once."""
-_BUSY_PAUSE = 0.3
 _FIRST_PAUSE = 0.5
 """Seconds between two attempts to wait; doubled up to `_longest_pause`, shortened by chance."""
 _STEADY_SECONDS = 10.0
@@ -104,7 +103,7 @@ def _pin(text: str, pin: str) -> bytes:
 
 
 def relay_id(text: str) -> bytes:
-    """The 4 bytes that name a relay in a token. A pin does not count; a multiaddr is taken as it is.
+    """The 4 bytes that name a relay in a token. A pin does not count; a multiaddr stays as it is.
 
     Raises errors.RelayAddressInvalid.
     """
@@ -136,7 +135,7 @@ async def call(
     RelayUnreachable, ProxyRefused.
     """
     hello = Call(relay_protocol.address(key, label), access_token)
-    give_up = trio.current_time() + BUSY_SECONDS
+    give_up, pause = trio.current_time() + BUSY_SECONDS, 0.05
     while True:
         try:
             async with _greeted(_Way(relay, proxy, tls), hello) as lines:
@@ -145,7 +144,8 @@ async def call(
         except errors.RelayBusy:
             if trio.current_time() >= give_up:
                 raise
-            await trio.sleep(_BUSY_PAUSE)
+            await trio.sleep(pause)
+            pause = min(2 * pause, 1.0)
 
 
 async def wait(

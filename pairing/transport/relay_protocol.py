@@ -121,7 +121,7 @@ class Call:
     access_token: str = field(default="", repr=False)
 
     def line(self) -> str:
-        return " ".join((GREETING, "call", self.address.hex(), self.access_token)).rstrip()
+        return f"{GREETING} call {self.address.hex()} {self.access_token}".rstrip()
 
 
 def address(key: bytes, label: bytes) -> bytes:
@@ -252,7 +252,7 @@ class _Place(Generic[End]):
 
 
 class Switchboard(Generic[End]):
-    """Who waits where, and how many circuits there are. `End` is whatever the server makes of one."""
+    """Who waits where, and how many circuits there are. `End` is what the server makes of one."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits

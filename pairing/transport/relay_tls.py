@@ -6,7 +6,7 @@ A relay is known by a certificate that a CA signed, or by a pin: the SHA-256 of 
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import hashlib
 import hmac
 import ipaddress
@@ -22,7 +22,7 @@ from pairing import errors
 if TYPE_CHECKING:
     from cryptography import x509
 
-RELEASED = datetime.datetime(2026, 11, 1, tzinfo=datetime.UTC)
+RELEASED = dt.datetime(2026, 11, 1, tzinfo=dt.UTC)
 """No true clock shows an earlier time than this version's release."""
 _NO_CHECK_TIME = 0x200000
 """X509_V_FLAG_NO_CHECK_TIME of OpenSSL, X509_VERIFY_PARAM_set_flags(3)."""
@@ -81,7 +81,7 @@ def why_not_trusted(problem: ssl.SSLCertVerificationError) -> str:
     """One sentence for people, with this machine's date where dates are the reason."""
     said = problem.verify_message
     if problem.verify_code in (9, 10):  # X509_V_ERR_CERT_NOT_YET_VALID, X509_V_ERR_CERT_HAS_EXPIRED
-        today = datetime.datetime.now(datetime.UTC).date()
+        today = dt.datetime.now(dt.UTC).date()
         return f"({said}; this machine's clock says {today})"
     return f"({said})"
 
@@ -145,11 +145,11 @@ def _make(names: tuple[str, ...]) -> tuple[bytes, bytes]:
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(RELEASED)
-        .not_valid_after(
-            datetime.datetime.now(datetime.UTC) + datetime.timedelta(_SELF_SIGNED_DAYS)
-        )
+        .not_valid_after(dt.datetime.now(dt.UTC) + dt.timedelta(_SELF_SIGNED_DAYS))
         .add_extension(x509.SubjectAlternativeName([_general_name(n) for n in names]), False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), True)
+        .add_extension(_key_usage(), True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False)
         .sign(key, hashes.SHA256())
     )
     pem = serialization.Encoding.PEM
@@ -157,6 +157,23 @@ def _make(names: tuple[str, ...]) -> tuple[bytes, bytes]:
         pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
     return certificate.public_bytes(pem), private
+
+
+def _key_usage() -> x509.KeyUsage:
+    """It serves, and it is its own CA for those who trust it by --ca-file (RFC 5280, 4.2.1.3)."""
+    from cryptography import x509
+
+    return x509.KeyUsage(
+        digital_signature=True,
+        key_cert_sign=True,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        crl_sign=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
 
 
 def _general_name(name: str) -> x509.GeneralName:
