@@ -8,8 +8,6 @@ the very key that is used.
 
 from __future__ import annotations
 
-import hashlib
-import uuid
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -39,19 +37,22 @@ the acknowledgement (no secret). Given `EscrowKey.seconds`; after them it is can
 
 
 @dataclass(frozen=True, slots=True)
-class VolumeProof:
-    """What shows which volume the recovery key opened: LUKS UUID, hex SHA-256 of its key slot."""
+class ProvedVolume:
+    """A volume that the recovery key opened: its name, LUKS UUID, hex SHA-256 of the key's slot."""
 
-    label: str
+    name: str
     uuid: str
     slot: str
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a finished run leaves: proofs for the operator's escrow record."""
+    """What a finished run leaves: the volumes that complete the operator's escrow record.
 
-    proofs: Sequence[VolumeProof] = ()
+    None after a dry run, which makes no volume, and without encryption.
+    """
+
+    volumes: Sequence[ProvedVolume] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +60,13 @@ class Work:
     """What a step's handler may use.
 
     `progress(done, total)` reports in the step's own unit; `log` keeps a line for the report of
-    a failure (no secrets). `prove` hands over a proof.
+    a failure (no secrets). `proved` hands over a volume that the key opened.
     """
 
     plan: Plan
     progress: Callable[[int, int], None]
     log: Callable[[str], None]
-    prove: Callable[[VolumeProof], None]
+    proved: Callable[[ProvedVolume], None]
     key: RecoveryKey = field(repr=False)
 
 
@@ -118,7 +119,7 @@ class _Run:
         self._plan, self._journal, self._emit, self._escrow = plan, journal, emit, escrow
         self._dry_run, self._handlers, self._key = dry_run, handlers, key
         self._digest = plan.digest
-        self._proofs: list[VolumeProof] = []
+        self._volumes: list[ProvedVolume] = []
         self._log: deque[str] = deque(maxlen=TAIL_LINES)
 
     async def all(self) -> Outcome:
@@ -129,10 +130,10 @@ class _Run:
         ]
         start = resume_at(self._plan, records, self._key.fingerprint)
         if start == len(self._plan.steps):
-            return Outcome(_recorded_proofs(records))
+            return Outcome(_recorded_volumes(records))
         for index in range(start, len(self._plan.steps)):
             await self._step(index)
-        return Outcome(tuple(self._proofs) or _recorded_proofs(records))
+        return Outcome(tuple(self._volumes) or _recorded_volumes(records))
 
     async def _step(self, index: int) -> None:
         step, of = self._plan.steps[index], f"{index + 1}/{len(self._plan.steps)}"
@@ -162,12 +163,10 @@ class _Run:
             return await self._escrow_key(step)
         handler = self._handlers.get(type(step))
         if handler is not None and (step.rehearsed or not self._dry_run):
-            work = Work(self._plan, progress, self._log.append, self._proofs.append, self._key)
+            work = Work(self._plan, progress, self._log.append, self._volumes.append, self._key)
             await self._call(step, handler, work)
         if isinstance(step, ProveKey):
-            if self._dry_run:
-                self._proofs.extend(_rehearsed_proofs(step, self._key))
-            return {"proofs": [asdict(proof) for proof in self._proofs]}
+            return {"volumes": [asdict(volume) for volume in self._volumes]}
         return {}
 
     async def _escrow_key(self, step: EscrowKey) -> dict[str, Any]:
@@ -233,18 +232,8 @@ def _refuse_unsupported(plan: Plan, handlers: Mapping[type[Step], Handler]) -> N
             raise errors.StepUnsupported(element=step.name)
 
 
-def _recorded_proofs(records: Sequence[Mapping[str, Any]]) -> tuple[VolumeProof, ...]:
+def _recorded_volumes(records: Sequence[Mapping[str, Any]]) -> tuple[ProvedVolume, ...]:
     for record in reversed(records):
-        if "proofs" in record:
-            return tuple(VolumeProof(**proof) for proof in record["proofs"])
+        if "volumes" in record:
+            return tuple(ProvedVolume(**volume) for volume in record["volumes"])
     return ()
-
-
-def _rehearsed_proofs(step: ProveKey, key: RecoveryKey) -> list[VolumeProof]:
-    # No volume exists in a rehearsal: made from the key, so that the messages have their shape.
-    proofs = []
-    for label in step.volumes:
-        digest = hashlib.sha256(f"EP1-rehearsal {label} {key.fingerprint}".encode())
-        made_up = uuid.UUID(bytes=digest.digest()[:16], version=4)
-        proofs.append(VolumeProof(label, str(made_up), digest.hexdigest()))
-    return proofs

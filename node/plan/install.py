@@ -6,11 +6,10 @@ at the operator who approves it and at the node that runs it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
-from node.plan.encrypt import LITERAL_PCRS, SIGNED_PCRS, Encryption, Mode, choose_encryption
+from node.plan.encrypt import LITERAL_PCRS, SIGNED_PCRS, describe
 from node.steps import (
     BindTang,
     CheckDisk,
@@ -26,7 +25,9 @@ from node.steps import (
     WriteDisk,
 )
 from pairing import errors
-from pairing.config.validate import choose_disk
+from pairing.config.document import Document
+from pairing.config.machine import choose_disk, require_fit
+from pairing.config.rules import Encryption, encryption
 from pairing.facts import Disk, Facts, binary_size, disk_text
 
 MIB = 2**20
@@ -70,30 +71,29 @@ class InstallOptions:
 DEFAULT = InstallOptions()
 
 
-def plan_install(
-    facts: Facts, config: Mapping[str, Any], options: InstallOptions = DEFAULT
-) -> Plan:
+def plan_install(facts: Facts, config: Document, options: InstallOptions = DEFAULT) -> Plan:
     """The steps that install this machine.
 
-    `config` is a valid document (`pairing.config`). Raises errors.ConfigNotForThisMachine, or
-    what `choose_disk` raises when no disk, or more than one, qualifies.
+    `config` is valid and rendered (`pairing.config`). Raises errors.ConfigNotForThisMachine, or
+    errors.DiskNotChosen if more than one disk would do.
     """
     _check_machine(facts, options.image)
+    require_fit(config, facts)
     disk = choose_disk(config, facts)
     if options.device and options.device not in (disk.path, *disk.by_id):
         raise errors.ConfigNotForThisMachine(
-            f"The operator released it for {options.device}, but the config chooses {disk.path}."
+            f"It was released for {options.device}, but the config chooses {disk.path}."
         )
-    encryption = choose_encryption(config, facts)
-    partitions = layout(options.image, encrypted=encryption.mode is not Mode.NONE)
+    asked = encryption(config)
+    partitions = layout(options.image, encrypted=asked.mode != "none")
     _check_size(disk, partitions)
     return Plan(
         kind="install",
         disk=disk,
-        encryption=encryption.mode.value,
-        steps=tuple(_steps(facts, disk, encryption, partitions, options)),
-        summary=tuple(_summary(facts, disk, encryption, config)),
-        warnings=tuple(_warnings(facts, disk, encryption, options)),
+        encryption=asked.mode,
+        steps=tuple(_steps(facts, disk, asked, partitions, options)),
+        summary=tuple(_summary(facts, disk, asked, config)),
+        warnings=tuple(_warnings(facts, disk, asked, options)),
     )
 
 
@@ -151,41 +151,33 @@ def smallest_disk(partitions: Sequence[Partition]) -> int:
 def _steps(
     facts: Facts,
     disk: Disk,
-    encryption: Encryption,
+    asked: Encryption,
     partitions: tuple[Partition, ...],
     options: InstallOptions,
-) -> list[Step]:
-    mode, path = encryption.mode, disk.path
-    encrypted = mode is not Mode.NONE
+) -> Iterator[Step]:
+    path, encrypted = disk.path, asked.mode != "none"
     # With Tang as second condition a TPM slot of its own would be a way around it.
-    tpm_alone = mode is Mode.TPM2
-    steps: list[Step] = [
-        CheckImage(version=options.image.version),
-        CheckDisk(disk=path, serial=disk.serial, size=disk.size, content=tuple(disk.content)),
-    ]
+    tpm_alone = asked.mode == "tpm2"
+    yield CheckImage(version=options.image.version)
+    yield CheckDisk(disk=path, serial=disk.serial, size=disk.size, content=tuple(disk.content))
     if encrypted:
-        steps.append(EscrowKey(recipients=tuple(options.recipients), volumes=VOLUMES))
-    steps += [
-        WipeTables(disk=path),
-        WriteDisk(
-            disk=path,
-            partitions=partitions,
-            copied=2 * (options.image.root + options.image.verity),
-            tpm=tpm_alone,
-            pcrs=LITERAL_PCRS if tpm_alone else (),
-            signed_pcrs=SIGNED_PCRS if tpm_alone else (),
-        ),
-    ]
-    if mode.uses_tang:
-        servers = tuple(encryption.servers)
-        bind = BindTang(disk=path, volumes=VOLUMES, servers=servers, with_tpm=mode.uses_tpm)
-        steps.append(bind)
+        yield EscrowKey(recipients=tuple(options.recipients), volumes=VOLUMES)
+    yield WipeTables(disk=path)
+    yield WriteDisk(
+        disk=path,
+        partitions=partitions,
+        copied=2 * (options.image.root + options.image.verity),
+        tpm=tpm_alone,
+        pcrs=LITERAL_PCRS if tpm_alone else (),
+        signed_pcrs=SIGNED_PCRS if tpm_alone else (),
+    )
+    if asked.wants_tang:
+        yield BindTang(disk=path, volumes=VOLUMES, servers=(asked.tang,), with_tpm=asked.wants_tpm)
     if encrypted:
-        steps.append(ProveKey(disk=path, volumes=VOLUMES))
+        yield ProveKey(disk=path, volumes=VOLUMES)
     if facts.firmware == "uefi":
-        entries = ("installed system", "recovery system")
-        steps.append(SetBootEntries(disk=path, entries=entries))
-    return [*steps, MarkComplete(disk=path)]
+        yield SetBootEntries(disk=path, entries=("installed system", "recovery system"))
+    yield MarkComplete(disk=path)
 
 
 def _check_machine(facts: Facts, image: Image) -> None:
@@ -211,39 +203,35 @@ def _check_size(disk: Disk, partitions: tuple[Partition, ...]) -> None:
         )
 
 
-def _summary(
-    facts: Facts, disk: Disk, encryption: Encryption, config: Mapping[str, Any]
-) -> list[str]:
+def _summary(facts: Facts, disk: Disk, asked: Encryption, config: Document) -> Iterator[str]:
     machine = " ".join(filter(None, (facts.vendor, facts.product))) or "unknown"
-    serial = f", serial {facts.serial}" if facts.serial else ""
-    lines = [f"machine: {machine}{serial}"]
-    if config.get("hostname"):
-        lines.append(f"hostname: {config['hostname']}")
-    return [*lines, f"disk: {disk_text(disk)}", f"encryption: {encryption.text}"]
+    yield f"machine: {machine}" + (f", serial {facts.serial}" if facts.serial else "")
+    if hostname := config.get("hostname"):
+        yield f"hostname: {hostname}"
+    yield f"disk: {disk_text(disk)}"
+    yield f"encryption: {describe(asked)}"
 
 
 def _warnings(
-    facts: Facts, disk: Disk, encryption: Encryption, options: InstallOptions
-) -> list[str]:
-    warnings = []
+    facts: Facts, disk: Disk, asked: Encryption, options: InstallOptions
+) -> Iterator[str]:
     if disk.content:
-        warnings.append(f"everything on {disk.path} is lost: {', '.join(disk.content)}")
-    if encryption.mode is Mode.NONE:
-        warnings.append("no encryption: whoever takes the disk reads the config and its secrets")
-    if encryption.mode is Mode.RECOVERY_ONLY:
-        warnings.append("after every start the machine waits for a person with the recovery key")
-    if encryption.mode.uses_tpm and facts.secure_boot != "on":
-        warnings.append(
+        yield f"everything on {disk.path} is lost: {', '.join(disk.content)}"
+    if asked.mode == "none":
+        yield "no encryption: whoever takes the disk reads the config and its secrets"
+    if asked.mode == "recovery-only":
+        yield "after every start the machine waits for a person with the recovery key"
+    if asked.wants_tpm and facts.secure_boot != "on":
+        yield (
             "Secure Boot is not on: the TPM ties the disk to this machine,"
             " but does not prove what software it starts"
         )
-    if encryption.mode is not Mode.NONE and len(options.recipients) == 1:
-        warnings.append("one escrow key only: if it is lost, so are all recovery keys")
+    if asked.mode != "none" and len(options.recipients) == 1:
+        yield "one escrow key only: if it is lost, so are all recovery keys"
     if facts.firmware == "devicetree":
-        warnings.append("this board keeps no boot entries: it starts whatever disk it finds first")
+        yield "this board keeps no boot entries: it starts whatever disk it finds first"
     if not any(nic.link for nic in facts.nics):
-        warnings.append("no network cable is connected")
-    return warnings
+        yield "no network cable is connected"
 
 
 def _round(size: int) -> int:

@@ -13,13 +13,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from node.system.reading import Run, link_name, names, output, read, short
+from node.system.reading import Run, link_name, names, output, read, short, text
 from pairing.facts import LIST_LIMIT, UNREADABLE, Disk
 
 LSBLK_SECONDS = 20.0
 WIPEFS_SECONDS = 20.0
 COLUMNS = (
-    "NAME,PATH,TYPE,SIZE,MODEL,SERIAL,TRAN,LOG-SEC,RM,HOTPLUG,ROTA,RO,MAJ:MIN,MOUNTPOINTS,"
+    "NAME,PATH,TYPE,SIZE,MODEL,SERIAL,TRAN,LOG-SEC,RM,ROTA,RO,MAJ:MIN,MOUNTPOINTS,"
     "FSTYPE,LABEL,PARTLABEL,PARTTYPENAME,PARTUUID,PTTYPE,SUBSYSTEMS"
 )
 LSBLK = ("lsblk", "--json", "--bytes", "--output", COLUMNS)
@@ -61,12 +61,17 @@ def _disk(
         transport=transport,
         by_id=links.get(name, ()),
         sector=_number(row, "log-sec") or 512,
-        removable=_flag(row, "rm") or _flag(row, "hotplug") or transport == "usb",
+        removable=_flag(row, "rm") or transport == "usb" or _is_card(root, name),
         rotational=_flag(row, "rota"),
         read_only=_flag(row, "ro"),
         in_use=_in_use(row, root, mounted, booted),
         content=_content(row, path, run),
     )
+
+
+def _is_card(root: Path, name: str) -> bool:
+    """A memory card, not a soldered eMMC. lsblk's HOTPLUG says the same of both."""
+    return text(root / "sys/block" / name / "device/type") in ("SD", "SDIO", "SDcombo")
 
 
 # --- in use -------------------------------------------------------------------------------------

@@ -11,19 +11,18 @@ from pairing.facts import Tpm
 
 TPM_SECONDS = 30.0
 """Some chips need seconds to make an RSA key."""
-_VERSIONS = {"2": "2.0", "1": "1.2"}
 
 
 def tpm(root: Path, run: Run) -> Tpm | None:
-    """The first TPM that the kernel has, or None. What needs root or tpm2-tools may be empty."""
+    """The first TPM 2.0 that the kernel has, or None; what needs root or tpm2-tools may be empty.
+
+    A TPM 1.2 cannot seal what we need, so it counts as none.
+    """
     folder = root / "sys/class/tpm"
     chips = [name for name in names(folder) if name.startswith("tpm") and name[3:].isdigit()]
-    if not chips:
+    if not any(text(folder / chip / "tpm_version_major") == "2" for chip in chips):
         return None
-    version = _VERSIONS.get(text(folder / chips[0] / "tpm_version_major"), "unknown")
-    if version != "2.0":
-        return Tpm(version=version)
-    return Tpm(version=version, vendor=_vendor(run), ek_hash=_ek_hash(run))
+    return Tpm(version="2.0", vendor=_vendor(run), ek_hash=_ek_hash(run))
 
 
 def _vendor(run: Run) -> str:

@@ -1,0 +1,39 @@
+"""The last look at the disk before anything is written to it. Reads only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import trio
+
+from node.execute import Handler, Work
+from node.steps import CheckDisk
+from pairing import errors
+from pairing.facts import Disk, Facts
+
+
+def check_disk(look: Callable[[], Facts]) -> Handler:
+    """The handler of `CheckDisk`: `look` is `Probe().facts`, or gives a recorded machine."""
+
+    async def handler(step: CheckDisk, work: Work) -> None:
+        facts = await trio.to_thread.run_sync(look)
+        found = next((disk for disk in facts.disks if disk.path == step.disk), None)
+        wrong = difference(step, found)
+        if wrong:
+            raise errors.ConfigNotForThisMachine(wrong, element=step.disk)
+
+    return handler
+
+
+def difference(step: CheckDisk, found: Disk | None) -> str:
+    """What is not as the plan says, as a sentence; empty if all is."""
+    if found is None:
+        return "The disk is gone."
+    if (found.serial, found.size) != (step.serial, step.size):
+        return "It is another disk than the one that was chosen."
+    if found.in_use:
+        return "The disk is in use now."
+    if found.read_only:
+        return "The disk is read-only now."
+    new = [one for one in found.content if one not in step.content]
+    return f"The disk now holds {', '.join(new)}." if new else ""

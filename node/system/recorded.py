@@ -1,0 +1,123 @@
+"""A recorded machine that carries out plans: its disk and firmware are a model in memory.
+
+Every step is run for real as far as its order, its key and its effects go; nothing outside this
+object changes. Tests stop it at any write; a simulated fleet is made of these.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import trio
+
+from node.execute import Handler, ProvedVolume, Work
+from node.steps import (
+    BindTang,
+    CheckDisk,
+    CheckImage,
+    MarkComplete,
+    ProveKey,
+    SetBootEntries,
+    Step,
+    WipeTables,
+    WriteDisk,
+)
+from node.system.check import check_disk
+from pairing import errors
+from pairing.facts import Facts
+
+
+@dataclass(slots=True)
+class DiskModel:
+    """What the disk and the firmware hold now. `volumes` maps a name to its key's fingerprint."""
+
+    table: bool = True
+    partitions: tuple[str, ...] = ()
+    volumes: dict[str, str] = field(default_factory=dict)
+    tang: tuple[str, ...] = ()
+    boot_order: tuple[str, ...] = ()
+    complete: bool = False
+
+
+def _nothing(write: str) -> None:
+    """The default for `before_write`: every write goes well."""
+
+
+class RecordedMachine:
+    """Recorded facts and the model of the chosen disk. `writes` lists every write, in order."""
+
+    def __init__(self, facts: Facts, before_write: Callable[[str], None] = _nothing) -> None:
+        """`before_write` is called with each write's name and may raise to stop it."""
+        self.facts = facts
+        self.disk = DiskModel()
+        self.writes: list[str] = []
+        self._before_write = before_write
+
+    @property
+    def handlers(self) -> Mapping[type[Step], Handler]:
+        """For `node.execute.execute`."""
+        return {
+            CheckImage: self._check_image,
+            CheckDisk: check_disk(lambda: self.facts),
+            WipeTables: self._wipe_tables,
+            WriteDisk: self._write_disk,
+            BindTang: self._bind_tang,
+            ProveKey: self._prove_key,
+            SetBootEntries: self._set_boot_entries,
+            MarkComplete: self._mark_complete,
+        }
+
+    async def _write(self, what: str) -> None:
+        await trio.lowlevel.checkpoint()
+        self._before_write(what)
+        self.writes.append(what)
+
+    async def _check_image(self, step: CheckImage, work: Work) -> None:
+        await trio.lowlevel.checkpoint()
+
+    async def _wipe_tables(self, step: WipeTables, work: Work) -> None:
+        for copy in ("primary table", "backup table"):
+            await self._write(f"wipe {copy}")
+        self.disk = DiskModel(table=False, boot_order=self.disk.boot_order)
+
+    async def _write_disk(self, step: WriteDisk, work: Work) -> None:
+        if self.disk.table:
+            raise errors.CommandFailed("The disk has a partition table.", element="systemd-repart")
+        volumes = {}
+        for number, partition in enumerate(step.partitions, start=1):
+            await self._write(f"partition {partition.label}")
+            if partition.encrypted:
+                volumes[partition.label] = work.key.fingerprint
+            work.progress(number, len(step.partitions))
+        await self._write("partition table")
+        self.disk.table, self.disk.volumes = True, volumes
+        self.disk.partitions = tuple(partition.label for partition in step.partitions)
+
+    async def _bind_tang(self, step: BindTang, work: Work) -> None:
+        for volume in step.volumes:
+            self._open(volume, work)
+            await self._write(f"bind {volume}")
+        self.disk.tang = tuple(step.servers)
+
+    async def _prove_key(self, step: ProveKey, work: Work) -> None:
+        for volume in step.volumes:
+            await trio.lowlevel.checkpoint()
+            self._open(volume, work)
+            slot = hashlib.sha256(f"{volume} {work.key.fingerprint}".encode()).digest()
+            work.proved(ProvedVolume(volume, str(uuid.UUID(bytes=slot[:16])), slot.hex()))
+
+    async def _set_boot_entries(self, step: SetBootEntries, work: Work) -> None:
+        await self._write("boot order")
+        self.disk.boot_order = tuple(step.entries)
+
+    async def _mark_complete(self, step: MarkComplete, work: Work) -> None:
+        await self._write("completion marker")
+        self.disk.complete = True
+
+    def _open(self, volume: str, work: Work) -> None:
+        if self.disk.volumes.get(volume) != work.key.fingerprint:
+            work.log(f"{volume}: No key available with this passphrase.")
+            raise errors.CommandFailed("Status 2", element="cryptsetup")
