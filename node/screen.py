@@ -1,0 +1,270 @@
+"""The node's screen as data, and its layout: QR code at the left, plain words at its right.
+
+Pure: the same screen, size and abilities give the same lines. Sizes in columns and rows.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Set
+from dataclasses import dataclass, field, replace
+
+from node.canvas import REPERTOIRE, Canvas, big, printable, wrap
+from node.texts import Texts
+from pairing.events import State
+from pairing.qr import render
+
+SMALLEST, LARGEST = (20, 4), (500, 200)
+"""Consoles outside are drawn as if they were at the bound."""
+GAP = 2
+PANEL = 28
+"""Columns that the words need beside the code."""
+PANEL_LIMIT = 60
+GOOD_STYLE, BAD_STYLE, BASE_STYLE = "97;42", "97;41", ""
+STRONG, CAUTION, CALM = "97", "30;43", "97;42"
+BAR_DONE, BAR_LEFT = "97;42", "30;47"
+
+_DONE = frozenset({State.WRITTEN, State.INSTALLED, State.JOINED, State.READY})
+_BAD = frozenset({State.FAILED, State.REFUSED, State.LOCKED})
+_SAFE = _DONE | {State.FAILED, State.REFUSED}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Screen:
+    """Everything that the screen shows.
+
+    `token`: text of the QR code, empty once it is of no use. `step` is a step's one-line text,
+    `number` of `steps`; `percent` of the whole, None if unknown. `machine`, `operator` and
+    `compare` are words of fingerprints and of `--confirm-words`. `code` is read aloud, such as
+    `E603`; `detail` one line more. `abort_seconds` counts down before the first write.
+    """
+
+    state: State = State.WAITING
+    token: str = field(default="", repr=False)
+    step: str = ""
+    number: int = 0
+    steps: int = 0
+    percent: int | None = None
+    machine: tuple[str, ...] = ()
+    operator: tuple[str, ...] = ()
+    compare: tuple[str, ...] = ()
+    serial: str = ""
+    addresses: tuple[str, ...] = ()
+    relay: str = ""
+    code: str = ""
+    detail: str = ""
+    abort_seconds: int | None = None
+    dry_run: bool = False
+
+    @property
+    def may_switch_off(self) -> bool:
+        """Whether switching the machine off now does no harm."""
+        return self.state in _SAFE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Abilities:
+    """What a terminal can show: half blocks, colours, and which characters."""
+
+    half_blocks: bool = True
+    colour: bool = True
+    glyphs: Set[str] = REPERTOIRE
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A QR code on a page: modules, scale, and the columns and rows that it takes."""
+
+    code: render.Modules
+    scale: int
+    columns: int
+    rows: int
+
+
+def layout(
+    screen: Screen, columns: int, rows: int, able: Abilities, texts: Texts
+) -> tuple[str, ...]:
+    """The screen's rows from the top, each with its colours, for `canvas.frame`."""
+    columns = min(max(columns, SMALLEST[0]), LARGEST[0])
+    rows = min(max(rows, SMALLEST[1]), LARGEST[1])
+    canvas = Canvas(columns, rows, _base(screen, able), able.glyphs)
+    placed = place(screen.token, columns, rows, able.half_blocks) if screen.token else None
+    if placed is None:
+        _words_only(canvas, screen, able, texts)
+    else:
+        top = (rows - placed.rows) // 2
+        _draw(canvas, placed, top, able)
+        _beside(canvas, screen, placed, top, able, texts)
+    return canvas.lines()
+
+
+def place(token: str, columns: int, rows: int, half_blocks: bool) -> Placed | None:
+    """The code at the largest whole scale that fits beside the words; None if it never fits.
+
+    At scale 1 the words may go: the code matters more.
+    """
+    code = _modules(token)
+    measure = render.half_block_size if half_blocks else render.background_size
+    for scale in range(max(columns, rows) // len(code) + 1, 0, -1):
+        wide, high = measure(code, scale)
+        beside = GAP + PANEL if scale > 1 else 0
+        if wide + beside <= columns and high <= rows:
+            return Placed(code, scale, wide, high)
+    return None
+
+
+_modules = functools.lru_cache(maxsize=4)(render.modules)
+
+
+def _base(screen: Screen, able: Abilities) -> str:
+    if not able.colour:
+        return ""
+    if screen.state in _DONE:
+        return GOOD_STYLE
+    return BAD_STYLE if screen.state in _BAD else BASE_STYLE
+
+
+def _draw(canvas: Canvas, placed: Placed, top: int, able: Abilities) -> None:
+    if able.half_blocks:
+        style = render.WHITE_INK if able.colour else ""
+        for row, line in enumerate(render.half_blocks(placed.code, placed.scale), top):
+            canvas.put_raw(row, 0, line, style)
+        return
+    light, dark = (render.WHITE_PAPER, render.BLACK_PAPER) if able.colour else ("7", "")
+    for row, squares in enumerate(render.backgrounds(placed.code, placed.scale), top):
+        for column, square in enumerate(squares):
+            canvas.put_raw(row, column, " ", dark if square else light)
+
+
+def _beside(
+    canvas: Canvas, screen: Screen, placed: Placed, top: int, able: Abilities, texts: Texts
+) -> None:
+    column = placed.columns + GAP
+    width = min(canvas.columns - column - 1, PANEL_LIMIT)
+    if width < PANEL // 2:
+        return  # no words rather than broken ones: the code matters more
+    lines = list(_panel(screen, width, texts, able))
+    start = max(0, min(top + 1, canvas.rows - len(lines)))
+    for row, (text, style) in enumerate(lines[: canvas.rows], start):
+        canvas.put(row, column, text, style if able.colour else None)
+
+
+def _words_only(canvas: Canvas, screen: Screen, able: Abilities, texts: Texts) -> None:
+    width = min(canvas.columns - 4, PANEL_LIMIT)
+    lines = list(_panel(screen, width, texts, able))
+    if screen.token:
+        lines = [(line, None) for line in (*wrap(texts.too_small, width), "")] + lines
+        lines += [("", None), *((line, None) for line in _token_lines(screen.token, width))]
+    letters = _letters(screen, canvas, len(lines))
+    high = len(letters) + len(lines)
+    row = max(0, (canvas.rows - high) // 2)
+    left = max(0, (canvas.columns - width) // 2)
+    for text in letters:
+        _ink(canvas, row, left, text, able)
+        row += 1
+    for text, style in lines:
+        canvas.put(row, left, text, style if able.colour else None)
+        row += 1
+
+
+def _letters(screen: Screen, canvas: Canvas, taken: int) -> list[str]:
+    """The error code, or OK, in letters that are read across a room, if there is room."""
+    text = screen.code if screen.state in _BAD else "OK" if screen.state in _DONE else ""
+    if not text or not set(text) <= set("0123456789EOK"):
+        return []
+    rows = [*big(text), ""]
+    fits = len(rows) + taken <= canvas.rows and len(rows[0]) + 4 <= canvas.columns
+    return rows if fits else []
+
+
+def _ink(canvas: Canvas, row: int, left: int, dots: str, able: Abilities) -> None:
+    for column, dot in enumerate(dots, left):
+        if dot == "#":
+            canvas.put_raw(
+                row, column, " " if able.colour else "#", "30;47;107" if able.colour else ""
+            )
+
+
+def _token_lines(token: str, width: int) -> list[str]:
+    return [token[start : start + width] for start in range(0, len(token), width)]
+
+
+Line = tuple[str, "str | None"]
+"""A line of the panel and its style; None is the page's own."""
+
+
+def _panel(screen: Screen, width: int, texts: Texts, able: Abilities) -> Iterator[Line]:
+    for line in wrap(texts.states[screen.state], width):
+        yield line, None if screen.state in _DONE | _BAD else STRONG
+    yield "", None
+    yield from _power(screen, width, texts)
+    if screen.dry_run:
+        yield from ((line, None) for line in wrap(texts.rehearsal, width))
+    yield "", None
+    yield from _error(screen, width, texts)
+    yield from _progress(screen, width, texts)
+    if screen.compare:
+        yield texts.compare + ":", STRONG
+        yield from ((line, STRONG) for line in wrap("  " + " - ".join(screen.compare), width))
+        yield "", None
+    yield from _identity(screen, width, texts)
+
+
+def _power(screen: Screen, width: int, texts: Texts) -> Iterator[Line]:
+    if screen.abort_seconds is not None:
+        said, style = texts.abort.format(seconds=screen.abort_seconds), CAUTION
+    elif screen.may_switch_off:
+        said, style = texts.may_switch_off, None
+    else:
+        said, style = texts.keep_on, CAUTION
+    for line in wrap(said, width - 2):
+        yield f" {line} ", style
+
+
+def _error(screen: Screen, width: int, texts: Texts) -> Iterator[Line]:
+    if screen.code:
+        yield f"{texts.read_aloud}: {screen.code}", None
+    if screen.detail:
+        yield from ((line, None) for line in wrap(screen.detail, width)[:3])
+    if screen.code or screen.detail:
+        yield "", None
+
+
+def _progress(screen: Screen, width: int, texts: Texts) -> Iterator[Line]:
+    if not screen.steps or screen.state in _DONE | _BAD:
+        return
+    yield texts.step.format(number=screen.number, steps=screen.steps), None
+    if screen.step:
+        yield from ((line, None) for line in wrap(screen.step, width)[:2])
+    if screen.percent is not None:
+        yield bar(screen.percent, width), None
+    yield "", None
+
+
+def bar(percent: int, width: int) -> str:
+    """A progress bar of plain characters, with its number."""
+    percent = min(max(percent, 0), 100)
+    inside = max(1, width - 7)
+    done = inside * percent // 100
+    return f"[{'#' * done}{'.' * (inside - done)}] {percent:3d}%"
+
+
+def _identity(screen: Screen, width: int, texts: Texts) -> Iterator[Line]:
+    address = " ".join(screen.addresses) or texts.no_address
+    rows = (
+        (texts.machine, " ".join(screen.machine)),
+        (texts.operator, " ".join(screen.operator)),
+        (texts.serial, screen.serial),
+        (texts.address, address),
+        (texts.relay, screen.relay),
+    )
+    for label, value in rows:
+        if value:
+            first, *rest = wrap(f"{label}: {printable(value)}", width)[:3]
+            yield first, None
+            yield from (("  " + line, None) for line in rest)
+
+
+def without_token(screen: Screen) -> Screen:
+    """The same screen once its code is of no use."""
+    return replace(screen, token="")

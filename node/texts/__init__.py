@@ -1,0 +1,51 @@
+"""What the screen says, one file per language: `Texts` filled in, and its name in `LANGUAGES`.
+
+Sentences have at most eight words. Letters that a console font lacks are shown without accent.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pairing.events import State
+
+LANGUAGES = ("en", "es", "fr", "de", "pt")
+DEFAULT = "en"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Texts:
+    """All texts of the screen in one language. Names in braces are filled in."""
+
+    states: Mapping[State, str]
+    keep_on: str
+    may_switch_off: str
+    abort: str
+    """With {seconds}: how long the machine may still be switched off without harm."""
+    step: str
+    """With {number} and {steps}."""
+    read_aloud: str
+    compare: str
+    rehearsal: str
+    too_small: str
+    machine: str
+    operator: str
+    serial: str
+    address: str
+    no_address: str
+    relay: str
+
+
+def language(wish: str) -> str:
+    """The language for a wish such as `de`, `de_DE.UTF-8` or `pt-BR`; English for others."""
+    short = wish.strip().lower().replace("-", "_").split("_")[0].split(".")[0]
+    return short if short in LANGUAGES else DEFAULT
+
+
+def load(wish: str) -> Texts:
+    """The texts in the language of `wish` (see `language`)."""
+    texts = importlib.import_module(f"node.texts.{language(wish)}").TEXTS
+    assert isinstance(texts, Texts)
+    return texts
