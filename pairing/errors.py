@@ -524,6 +524,13 @@ class PortTaken(MissingError):
     hint = "Another program uses it: stop that program, or choose another port."
 
 
+class SettingsInvalid(MissingError):
+    """The node's own settings cannot be read, so it does not pair with anybody."""
+
+    number, slug = 707, "node-settings"
+    hint = "Correct the file on the stick, or write the stick again."
+
+
 # --- exit 11, 12, 13 --------------------------------------------------------------------------
 
 

@@ -18,7 +18,7 @@ from pairing.link import Link
 from pairing.protocol import effects, frames
 from pairing.protocol.callers import Phase
 from pairing.protocol.effects import NodeEffect
-from pairing.protocol.messages import EscrowRecord, Manifest, VolumeProof
+from pairing.protocol.messages import EscrowRecord, Lease, Manifest, VolumeProof
 from pairing.protocol.node import NodeMachine
 from pairing.transport.base import Channel, Listener, Presence
 
@@ -147,6 +147,8 @@ class _Serving:
             case effects.Send(message, conn):
                 if conn in self.links:
                     self.links[conn].send(message)
+                    if isinstance(message, Lease):
+                        self.links[conn].channel.vouch()
             case effects.Close(conn):
                 if conn in self.links:
                     self.links[conn].close()

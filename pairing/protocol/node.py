@@ -130,7 +130,8 @@ class NodeMachine:
                 caller.pinged = now
                 effects.append(Send(messages.Ping(), conn))
         effects += self._lapse_if_due()
-        if self.window.tick(now) and self.tenancy is None:
+        # While the node is held no code is shown, and the one that it was claimed by is kept.
+        if self.tenancy is None and self.window.tick(now):
             effects += [Changed(), self.announcement()]
         return effects
 

@@ -1,0 +1,148 @@
+"""What a node is told before anybody pairs it: by its image, by the stick, by the kernel line.
+
+The image (or whoever prepares the stick) writes `/etc/kairos-register/node.yaml`; the kernel words
+`kairos.relay=` (repeatable), `kairos.lang=` and `kairos.port=` win over it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pairing import errors, keys
+from pairing.protocol.callers import NodePolicy
+from pairing.protocol.wire import unbase64
+from pairing.transport.relay import relay_id
+
+FILE = Path("/etc/kairos-register/node.yaml")
+LANGUAGES = ("en", "es", "fr", "de", "pt")
+PORT = 4917
+FILE_LIMIT = 64 * 1024
+WINDOW_LIMIT = 7 * 24 * 3600
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How a node pairs. `window` and `abort_delay` in seconds; `relays` in the order of use.
+
+    Pinned `fleets` make it serve only their stations. `mdns`: be found on the LAN.
+    """
+
+    fleets: tuple[keys.PinnedFleet, ...] = ()
+    relays: tuple[str, ...] = ()
+    language: str = "en"
+    port: int = PORT
+    window: int = 3600
+    abort_delay: int = 30
+    mdns: bool = True
+
+    def policy(self) -> NodePolicy:
+        """The part that the protocol enforces."""
+        return NodePolicy(
+            fleets=self.fleets, window=float(self.window), abort_delay=float(self.abort_delay)
+        )
+
+
+def read(path: Path = FILE) -> Settings:
+    """The settings in a file; the defaults if there is none.
+
+    Raises errors.SettingsInvalid: a node that cannot read its pins must not pair with just anybody.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(FILE_LIMIT)
+    except FileNotFoundError:
+        return Settings()
+    except OSError as wrong:
+        raise errors.SettingsInvalid(wrong.strerror or "", element=str(path)) from None
+    try:
+        return _from_yaml(yaml.safe_load(data) or {})
+    except (yaml.YAMLError, ValueError, TypeError, errors.KnownError) as wrong:
+        raise errors.SettingsInvalid(f"({str(wrong).splitlines()[0]})", element=str(path)) from None
+
+
+def _from_yaml(body: Any) -> Settings:
+    if not isinstance(body, Mapping):
+        raise ValueError("not a map")
+    known = {"fleets", "relays", "language", "port", "window", "abort_delay", "mdns"}
+    if unknown := {str(key) for key in body} - known:
+        raise ValueError(f"unknown key {min(unknown)}")
+    default = Settings()
+    return Settings(
+        fleets=tuple(_fleet(item) for item in _list(body, "fleets")),
+        relays=tuple(_relay(item) for item in _list(body, "relays")),
+        language=_language(body.get("language", default.language)),
+        port=_number(body, "port", default.port, 65535),
+        window=_number(body, "window", default.window, WINDOW_LIMIT),
+        abort_delay=_number(body, "abort_delay", default.abort_delay, 3600),
+        mdns=_flag(body, "mdns", default.mdns),
+    )
+
+
+def with_kernel_words(settings: Settings, words: Iterable[str]) -> Settings:
+    """Apply `kairos.relay=`, `kairos.lang=`, `kairos.port=`.
+
+    A word that makes no sense is passed over: the kernel line must never keep a node from pairing.
+    """
+    relays: list[str] = []
+    for word in words:
+        name, _, value = word.partition("=")
+        try:
+            if name == "kairos.relay":
+                relays.append(_relay(value))
+            elif name == "kairos.lang":
+                settings = replace(settings, language=_language(value[:2]))
+            elif name == "kairos.port":
+                settings = replace(settings, port=_number({"port": int(value)}, "port", 0, 65535))
+        except (ValueError, errors.KnownError):
+            continue
+    return replace(settings, relays=tuple(relays) or settings.relays)
+
+
+def _fleet(item: Any) -> keys.PinnedFleet:
+    if isinstance(item, str):
+        item = {"key": item}
+    if not isinstance(item, Mapping) or set(item) - {"key", "minimum", "revoked"}:
+        raise ValueError("a fleet has key, minimum and revoked")
+    key = unbase64(str(item.get("key", "")))
+    if not keys.is_point(key):
+        raise ValueError("a fleet's key is no key")
+    revoked = frozenset(int(sequence) for sequence in item.get("revoked", ()))
+    return keys.PinnedFleet(key, int(item.get("minimum", 0)), revoked)
+
+
+def _relay(item: Any) -> str:
+    text = str(item)
+    relay_id(text)
+    return text
+
+
+def _language(value: Any) -> str:
+    if value not in LANGUAGES:
+        raise ValueError(f"language is one of {', '.join(LANGUAGES)}")
+    return str(value)
+
+
+def _list(body: Mapping[str, Any], key: str) -> list[Any]:
+    value = body.get(key) or []
+    if not isinstance(value, list) or len(value) > 16:
+        raise ValueError(f"{key} is not a list of at most 16")
+    return value
+
+
+def _number(body: Mapping[str, Any], key: str, default: int, most: int) -> int:
+    value = body.get(key, default)
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= most:
+        raise ValueError(f"{key} is not a whole number from 0 to {most}")
+    return value
+
+
+def _flag(body: Mapping[str, Any], key: str, default: bool) -> bool:
+    value = body.get(key, default)
+    if not isinstance(value, bool):
+        raise ValueError(f"{key} is not true or false")
+    return value
