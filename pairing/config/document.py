@@ -53,7 +53,7 @@ class Document:
     def node(self, path: Path) -> Node | None:
         """The value at `path`, `None` if there is none."""
         entry = self._entry(path)
-        return entry and entry.node
+        return None if entry is None else entry.node
 
     def position(self, path: Path) -> Mark:
         """Where the value at `path` begins; for a missing one, where its nearest parent begins."""

@@ -25,11 +25,14 @@ from pairing.config.scalars import resolve
 MAX_BYTES = 1024 * 1024
 MAX_DEPTH = 32
 MAX_NODES = 20_000
+MAX_KEY = 256
 MAX_PROBLEMS = 50
 HEADERS = ("#cloud-config", "#kairos-config", "#node-config")
 """The first line of a config is one of these."""
 
-_FORBIDDEN = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
+_FORBIDDEN = re.compile(
+    "[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
+)
 _DIRECTIVE = re.compile(r"^%", re.MULTILINE)
 
 
@@ -82,7 +85,9 @@ def _decode(source: bytes | str, name: str) -> str:
         return source.decode("utf-8")
     except UnicodeDecodeError as why:
         before = source[: why.start].decode("utf-8")
-        raise _refuse(name, *_place(before), "This is not UTF-8 text.", "Save it as UTF-8.") from None
+        raise _refuse(
+            name, *_place(before), "This is not UTF-8 text.", "Save it as UTF-8."
+        ) from None
 
 
 def _check_text(text: str, name: str) -> None:
@@ -140,9 +145,9 @@ def _events(parser: _Parser) -> Iterator[Any]:
 _TRANSLATED = {
     "found character that cannot start any token": "This character cannot begin a value.",
     "mapping values are not allowed in this context": "A colon is not allowed here.",
-    "could not find expected ':'": "A colon is missing after this key, or the line is indented wrongly.",
+    "could not find expected ':'": "A colon is missing, or the indentation is wrong.",
     "did not find expected key": "A key is expected here: check the indentation.",
-    "did not find expected '-' indicator": "A list item (-) is expected here: check the indentation.",
+    "did not find expected '-' indicator": "A list item (-) is expected: check the indentation.",
 }
 
 
@@ -270,6 +275,9 @@ class _Builder:
             what = "A key must be text." if not placeholder else "A placeholder needs quotes."
             hint = 'Write "{{ ... }}".' if placeholder else "Put it in quotes."
             self._problem(node.mark, what, hint)
+        elif len(key) > MAX_KEY or not key.isprintable():
+            what = f"A key is one line of at most {MAX_KEY} characters."
+            self._problem(node.mark, what)
         elif key in top.first:
             what = f"This key is already set at line {top.first[key]}."
             self._problem(node.mark, what, "Keep one of the two.", (*self._path(), key))
@@ -280,10 +288,9 @@ class _Builder:
 
     def _path(self) -> Path:
         """The way to the map or list that is open now, as far as it has names."""
-        way: list[str | int] = []
-        for level in self.stack[:-1]:
-            way.append(len(level.items) if not level.is_map else level.key or "?")
-        return tuple(way)
+        return tuple(
+            level.key or "?" if level.is_map else len(level.items) for level in self.stack[:-1]
+        )
 
     def _problem(self, mark: Mark, message: str, hint: str = "", path: Path = ()) -> None:
         self.problems.append(Problem(path=path, mark=mark, message=message, suggestion=hint))

@@ -1,0 +1,170 @@
+"""A config held against one machine's facts: does it fit, and which disk does it mean?
+
+Pure. The operator runs it before release, the node again before it plans: the same code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from pairing import errors
+from pairing.config.document import Document
+from pairing.config.problem import Path, Problem, printable
+from pairing.config.rules import encryption
+from pairing.facts import Disk, Facts
+
+MINIMUM_DISK = 4 * 1024**3
+"""Bytes. ESP 320 MiB, OEM 64, two slots and recovery of 400 each leave 2.4 GiB for data."""
+
+_ARCHES = {"amd64": "x86_64", "arm64": "aarch64"}
+
+
+def against(document: Document, facts: Facts) -> list[Problem]:
+    """Why this (valid, rendered) config does not fit this machine; empty if it does.
+
+    That several disks would do is no problem of the config: `choose_disk` raises for it.
+    """
+    found = [
+        *_expectations(document, facts),
+        *_tpm(document, facts),
+        *_disk(document, facts),
+    ]
+    return sorted(found, key=lambda problem: (problem.line, problem.column))
+
+
+def require_fit(document: Document, facts: Facts) -> None:
+    """Raises errors.ConfigNotForThisMachine with everything that does not fit."""
+    if found := against(document, facts):
+        raise errors.ConfigNotForThisMachine(problems=found)
+
+
+def choose_disk(document: Document, facts: Facts) -> Disk:
+    """The disk that the config means on this machine.
+
+    `install.device: auto`, or none, means the only fixed empty disk; with `install.wipe`, the only
+    fixed disk. A path means that disk, whatever it holds: `against` judges it.
+    Raises errors.DiskNotChosen listing the disks if the choice is open, and
+    errors.ConfigNotForThisMachine if there is no such disk.
+    """
+    device = _device(document)
+    if device != "auto":
+        disk = find_disk(facts, device)
+        if disk is None:
+            raise errors.ConfigNotForThisMachine(problems=list(_disk(document, facts)))
+        return disk
+    usable = [disk for disk in facts.disks if not _unusable(disk)]
+    if not usable:
+        raise errors.ConfigNotForThisMachine(problems=list(_disk(document, facts)))
+    wipe = document.get("install", "wipe") is True
+    candidates = usable if wipe else [disk for disk in usable if not disk.content]
+    if len(candidates) != 1:
+        raise errors.DiskNotChosen("It has: " + "; ".join(map(describe, usable)) + ".")
+    return candidates[0]
+
+
+def find_disk(facts: Facts, device: str) -> Disk | None:
+    """The disk with this path or by-id name."""
+    for disk in facts.disks:
+        names = {disk.path, *disk.by_id, *(f"/dev/disk/by-id/{name}" for name in disk.by_id)}
+        if device in names:
+            return disk
+    return None
+
+
+def describe(disk: Disk) -> str:
+    """One disk in words, safe to print: `/dev/sda (240 GB Samsung SSD, holds ntfs "Data")`."""
+    size = f"{disk.size / 1e9:.0f} GB" if disk.size >= 1e9 else f"{disk.size / 1e6:.0f} MB"
+    holds = f"holds {_content(disk)}" if disk.content else "empty"
+    return f"{printable(disk.path)} ({size} {printable(disk.model)}".rstrip() + f", {holds})"
+
+
+def _content(disk: Disk) -> str:
+    return printable(", ".join(disk.content), 200)
+
+
+def _device(document: Document) -> str:
+    device = document.get("install", "device")
+    return device if isinstance(device, str) and device else "auto"
+
+
+def _unusable(disk: Disk) -> str:
+    """Why this disk can never be installed on, as a clause; empty if it can."""
+    if disk.in_use:
+        return "is in use (mounted, or the medium that was booted)"
+    if disk.read_only:
+        return "is read-only"
+    if disk.removable or disk.transport == "usb":
+        return "is removable"
+    if disk.size < MINIMUM_DISK:
+        return f"is too small ({disk.size / 1e9:.1f} GB; at least 4.3 GB are needed)"
+    return ""
+
+
+def _disk(document: Document, facts: Facts) -> Iterator[Problem]:
+    path: Path = ("install", "device")
+    device = _device(document)
+    if device == "auto":
+        if all(_unusable(disk) for disk in facts.disks):
+            reasons = "; ".join(f"{printable(d.path)} {_unusable(d)}" for d in facts.disks)
+            yield _problem(document, path, f"No disk can be used: {reasons or 'there is none'}.")
+        return
+    disk = find_disk(facts, device)
+    if disk is None:
+        there = "; ".join(map(describe, facts.disks)) or "no disk at all"
+        yield _problem(document, path, "This machine has no such disk.", f"It has: {there}.")
+    elif reason := _unusable(disk):
+        yield _problem(document, path, f"{describe(disk)} {reason}.")
+    elif disk.content and document.get("install", "wipe") is not True:
+        hint = "To erase it, write install.wipe: true."
+        yield _problem(document, path, f"{printable(disk.path)} holds {_content(disk)}.", hint)
+
+
+def _tpm(document: Document, facts: Facts) -> Iterator[Problem]:
+    asked = encryption(document)
+    if not asked.wants_tpm or facts.tpm is not None:
+        return
+    message = f"Encryption with {asked.mode} is asked for, but this machine has no TPM 2.0."
+    if not asked.said:
+        message = (
+            "Disks are encrypted with a TPM 2.0 unless said otherwise, and there is none here."
+        )
+    hint = "Say install.encrypt.mode: tang, or none (then everything on the disk is readable)."
+    yield _problem(document, ("install", "encrypt"), message, hint)
+
+
+def _expectations(document: Document, facts: Facts) -> Iterator[Problem]:
+    """`expect`: one value, or a list of which one must hold."""
+    hardware: dict[str, Sequence[str]] = {
+        "serial": (facts.serial,),
+        "mac": tuple(_mac(nic.mac) for nic in facts.nics),
+        "ek_hash": (facts.tpm.ek_hash.lower(),) if facts.tpm else (),
+        "arch": (facts.arch,),
+    }
+    for name, real in hardware.items():
+        wanted = document.get("expect", name)
+        if wanted is None:
+            continue
+        choices = {
+            _canonical(name, str(w)) for w in (wanted if isinstance(wanted, list) else [wanted])
+        }
+        if not choices & {value for value in real if value}:
+            shown = ", ".join(printable(value) for value in real if value) or "none"
+            message = f"This is not the expected machine: its {name} is {shown}."
+            yield _problem(document, ("expect", name), message)
+
+
+def _canonical(name: str, value: str) -> str:
+    if name == "mac":
+        return _mac(value)
+    if name == "arch":
+        return _ARCHES.get(value, value)
+    return value.lower() if name == "ek_hash" else value
+
+
+def _mac(text: str) -> str:
+    return text.lower().replace("-", ":")
+
+
+def _problem(document: Document, path: Path, message: str, hint: str = "") -> Problem:
+    mark = document.position(path)
+    return Problem(path=path, mark=mark, message=message, suggestion=hint)

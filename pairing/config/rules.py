@@ -1,0 +1,175 @@
+"""What a JSON Schema cannot say about a config: rules across keys, keys and names that parse.
+
+Pure, and without any machine: `pairing.config.machine` holds a config against hardware.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from pairing.config.accounts import account
+from pairing.config.document import Document
+from pairing.config.problem import Path, Problem, Severity
+from pairing.config.sshkeys import flaw, key_lines
+
+Mode = Literal["tpm2", "tpm2+tang", "tang", "recovery-only", "none"]
+DEFAULT_MODE: Mode = "tpm2"
+ADMIN_GROUPS = frozenset({"admin", "sudo", "wheel"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Encryption:
+    """What `install.encrypt` asks for. `said` is False where the config is silent."""
+
+    mode: Mode = DEFAULT_MODE
+    tang: str = ""
+    by_approval: bool = False
+    said: bool = False
+
+    @property
+    def wants_tpm(self) -> bool:
+        return self.mode in ("tpm2", "tpm2+tang")
+
+    @property
+    def wants_tang(self) -> bool:
+        return self.mode in ("tang", "tpm2+tang")
+
+
+def encryption(document: Document) -> Encryption:
+    """The encryption that a valid config asks for; on (`tpm2`) unless it says otherwise."""
+    asked = document.get("install", "encrypt")
+    if isinstance(asked, str):
+        asked = {"mode": asked}
+    if not isinstance(asked, dict):
+        return Encryption()
+    tang = asked.get("tang")
+    return Encryption(
+        mode=next((mode for mode in get_args(Mode) if mode == asked.get("mode")), DEFAULT_MODE),
+        tang=tang if isinstance(tang, str) else "",
+        by_approval=asked.get("unlock") == "approval",
+        said="mode" in asked,
+    )
+
+
+def across_keys(document: Document, *, rendered: bool = False) -> Iterator[Problem]:
+    """Every broken rule. Values of a wrong type are passed over: the schema reports those."""
+    yield from _keys_parse(document, rendered)
+    yield from _login(document)
+    yield from _names_once(document)
+    yield from _install(document)
+    yield from _files(document)
+
+
+def _keys_parse(document: Document, rendered: bool) -> Iterator[Problem]:
+    for path, node in key_lines(document):
+        line = node.content
+        if not isinstance(line, str) or account(line) or (not rendered and "{{" in line):
+            continue
+        if re.match(r"[a-z]+:", line):
+            message = "Only github:NAME is looked up, with a name that GitHub allows."
+            yield _error(document, path, message, "Or write the keys themselves.")
+        elif what := flaw(line):
+            yield _error(document, path, what)
+
+
+def users(document: Document) -> list[tuple[Path, dict[str, Any]]]:
+    """The entries of `users` that are maps, each with its path."""
+    listed = document.get("users")
+    found = enumerate(listed) if isinstance(listed, list) else ()
+    return [(("users", i), user) for i, user in found if isinstance(user, dict)]
+
+
+def _login(document: Document) -> Iterator[Problem]:
+    """At least one way in, unless the config says that nobody needs one."""
+    if document.get("install", "nousers") is True:
+        return
+    people = users(document)
+    extra = bool(document.get("ssh_authorized_keys"))
+    can = [user for i, (_, user) in enumerate(people) if _has_way_in(user) or (extra and i == 0)]
+    where: Path = ("users",)
+    if not can:
+        message = "Nobody could log in to this machine."
+        hint = "Give a user a passwd or ssh_authorized_keys, or say install.nousers: true."
+        yield _error(document, where, message, hint, at_key=True)
+    elif not any(_may_become_root(user) for user in can):
+        message = "None of these users may become root."
+        hint = "Add the group `admin` to one."
+        yield _warning(document, where, message, hint)
+
+
+def _has_way_in(user: dict[str, Any]) -> bool:
+    password = bool(user.get("passwd")) and user.get("lock_passwd") is not True
+    return password or bool(user.get("ssh_authorized_keys"))
+
+
+def _may_become_root(user: dict[str, Any]) -> bool:
+    groups = user.get("groups")
+    named = (
+        {group for group in groups if isinstance(group, str)} if isinstance(groups, list) else set()
+    )
+    return user.get("name") == "root" or bool(ADMIN_GROUPS & named)
+
+
+def _names_once(document: Document) -> Iterator[Problem]:
+    seen: dict[str, int] = {}
+    for path, user in users(document):
+        name = user.get("name")
+        if not isinstance(name, str):
+            continue
+        if name in seen:
+            message = f"This user is already listed at line {seen[name]}."
+            yield _error(document, (*path, "name"), message)
+        seen.setdefault(name, document.position(path).line)
+    if document.get("ssh_authorized_keys") and not users(document):
+        message = "These keys belong to the first of `users`, and there is none."
+        yield _error(document, ("ssh_authorized_keys",), message, "Add a user.", at_key=True)
+
+
+def _install(document: Document) -> Iterator[Problem]:
+    if document.get("install", "reboot") is True and document.get("install", "poweroff") is True:
+        message = "reboot and poweroff cannot both be true."
+        yield _error(document, ("install", "poweroff"), message, at_key=True)
+    asked = encryption(document)
+    path: Path = ("install", "encrypt")
+    if asked.wants_tang and not asked.tang:
+        message = "This encryption mode needs the address of a tang server."
+        yield _error(document, path, message, "Add install.encrypt.tang: http://...", at_key=True)
+    if asked.tang and not asked.wants_tang:
+        message = f"The mode {asked.mode} does not use a tang server."
+        yield _error(
+            document, (*path, "tang"), message, "Say mode: tang or tpm2+tang.", at_key=True
+        )
+    if asked.mode == "none" and asked.by_approval:
+        message = "There is nothing to unlock with mode none."
+        yield _error(document, (*path, "unlock"), message, at_key=True)
+    if asked.mode == "none":
+        message = "The config, with its secrets, will be readable on the disk."
+        yield _warning(document, path, message)
+    device = document.get("install", "device")
+    if isinstance(device, str) and ".." in device.split("/"):
+        yield _error(document, ("install", "device"), "`..` is not allowed in a device path.")
+
+
+def _files(document: Document) -> Iterator[Problem]:
+    listed = document.node(("write_files",))
+    for number, _ in listed.children() if listed else ():
+        path: Path = ("write_files", number, "path")
+        where = document.get(*path)
+        if isinstance(where, str) and ".." in where.split("/"):
+            yield _error(document, path, "`..` is not allowed in the path of a file.")
+
+
+def _error(
+    document: Document, path: Path, message: str, hint: str = "", *, at_key: bool = False
+) -> Problem:
+    mark = document.key_position(path) if at_key else document.position(path)
+    return Problem(path=path, mark=mark, message=message, suggestion=hint)
+
+
+def _warning(document: Document, path: Path, message: str, hint: str = "") -> Problem:
+    mark = document.key_position(path)
+    severity = Severity.WARNING
+    return Problem(path=path, mark=mark, message=message, suggestion=hint, severity=severity)
