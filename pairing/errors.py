@@ -16,6 +16,7 @@ both ends: it crosses the wire as its slug and is rebuilt by `from_slug`.
     +-- NotApprovedError      exit 11   policy or person said no, or must be asked
     +-- NoVerdictError        exit 12   released, but no verdict in time
     +-- LockedError           exit 13   the node is locked
+    +-- Interrupted           exit 130  stopped by the person
 
 Anything else that escapes is a bug (exit 1) and says how to report it.
 """
@@ -133,6 +134,13 @@ class MachineFileInvalid(UsageError):
 
     number, slug = 103, "machine-file"
     hint = "Name a JSON file as `kairos-node facts --output json` writes it."
+
+
+class PolicyFileInvalid(UsageError):
+    """The approval policy cannot be read."""
+
+    number, slug = 104, "policy-file"
+    hint = "A policy is a YAML file with `rules:`; the reference shows one. Nothing was sent."
 
 
 # --- exit 3: the config -----------------------------------------------------------------------
@@ -412,13 +420,6 @@ class WordsDiffer(NotAuthenticError):
     hint = "Do not go on: somebody may be in between. Restart the machine and take a new photo."
 
 
-class AbortedAtScreen(NotAuthenticError):
-    """Somebody at the machine stopped the installation."""
-
-    number, slug = 511, "aborted-at-screen"
-    hint = "Call the shop before trying again."
-
-
 # --- exit 7: the node failed ------------------------------------------------------------------
 
 
@@ -531,6 +532,34 @@ class SettingsInvalid(MissingError):
     hint = "Correct the file on the stick, or write the stick again."
 
 
+class KeyFolderUnsafe(MissingError):
+    """Other people on this machine can read or change the keys, so they are not used."""
+
+    number, slug = 720, "keys-unsafe"
+    hint = "Give them to you alone: chmod 700 for the folder, chmod 600 for the files in it."
+
+
+class KeyFileInvalid(MissingError):
+    """This key or certificate cannot be used."""
+
+    number, slug = 721, "key-file"
+    hint = "Restore it from a backup, or name another folder with --keys."
+
+
+class KeyMissing(MissingError):
+    """This key is not in the key folder."""
+
+    number, slug = 722, "key-missing"
+    hint = "Make it: kairos-fleet keys --help."
+
+
+class StoreUnwritable(MissingError):
+    """The operator's records cannot be stored on this machine."""
+
+    number, slug = 723, "store-unwritable"
+    hint = "Check that the folder exists, is yours and is not full."
+
+
 # --- exit 11, 12, 13 --------------------------------------------------------------------------
 
 
@@ -548,6 +577,27 @@ class DiskNotChosen(NotApprovedError):
     hint = "Name the disk: --device /dev/disk/by-id/..., or install.device in the config."
 
 
+class PolicyUnmet(NotApprovedError):
+    """No rule of the policy approves this node."""
+
+    number, slug = 802, "policy-unmet"
+    hint = "Compare the hardware shown above with the policy file."
+
+
+class MustBeAsked(NotApprovedError):
+    """A person must approve this node, and there is no terminal to ask on."""
+
+    number, slug = 803, "must-be-asked"
+    hint = "Run it on a terminal, or say --approve yes or --approve POLICY.yaml."
+
+
+class PersonRefused(NotApprovedError):
+    """You refused this node."""
+
+    number, slug = 804, "person-refused"
+    hint = "The machine shows a new code in two minutes."
+
+
 class NoVerdictError(KnownError):
     """The config was released, but no verdict came in time."""
 
@@ -560,3 +610,13 @@ class LockedError(KnownError):
 
     number, slug, exit_code = 820, "locked", ExitCode.LOCKED
     hint = "Open it with `kairos-fleet recover`."
+
+
+# --- exit 130 -----------------------------------------------------------------------------------
+
+
+class Interrupted(KnownError):
+    """Stopped on request."""
+
+    number, slug, exit_code = 900, "interrupted", ExitCode.INTERRUPTED
+    hint = "Run the same command again to go on."
