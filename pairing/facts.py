@@ -252,7 +252,7 @@ def _each(
 def facts_text(facts: Facts) -> list[str]:
     """The machine in a few lines for people. Whoever prints them escapes control characters."""
     lines = [
-        _line("machine", " ".join(filter(None, (facts.vendor, facts.product))) or "unknown"),
+        _line("machine", machine_name(facts)),
         _line("serial", facts.serial or "unknown"),
         _line("cpu", f"{facts.cpu or 'unknown'}, {facts.cores} cores, {facts.arch or 'unknown'}"),
         _line("memory", binary_size(facts.memory)),
@@ -263,6 +263,13 @@ def facts_text(facts: Facts) -> list[str]:
     lines += [_line("network", _nic_text(nic)) for nic in facts.nics] or [_line("network", "none")]
     lines += [_line("booted", f"{facts.mode} {facts.medium}".strip())]
     return lines
+
+
+def machine_name(facts: Facts) -> str:
+    """Vendor and product; many makers put their name into both."""
+    if facts.product.lower().startswith(facts.vendor.lower()):
+        return facts.product or "unknown"
+    return " ".join(filter(None, (facts.vendor, facts.product)))
 
 
 def disk_text(disk: Disk) -> str:

@@ -28,7 +28,7 @@ from pairing import errors
 from pairing.config.document import Document
 from pairing.config.machine import choose_disk, require_fit
 from pairing.config.rules import Encryption, encryption
-from pairing.facts import Disk, Facts, binary_size, disk_text
+from pairing.facts import Disk, Facts, binary_size, disk_text, machine_name
 
 MIB = 2**20
 GRAIN = 4 * MIB
@@ -204,8 +204,7 @@ def _check_size(disk: Disk, partitions: tuple[Partition, ...]) -> None:
 
 
 def _summary(facts: Facts, disk: Disk, asked: Encryption, config: Document) -> Iterator[str]:
-    machine = " ".join(filter(None, (facts.vendor, facts.product))) or "unknown"
-    yield f"machine: {machine}" + (f", serial {facts.serial}" if facts.serial else "")
+    yield f"machine: {machine_name(facts)}" + (f", serial {facts.serial}" if facts.serial else "")
     if hostname := config.get("hostname"):
         yield f"hostname: {hostname}"
     yield f"disk: {disk_text(disk)}"

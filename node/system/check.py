@@ -13,16 +13,20 @@ from pairing.facts import Disk, Facts
 
 
 def check_disk(look: Callable[[], Facts]) -> Handler:
-    """The handler of `CheckDisk`: `look` is `Probe().facts`, or gives a recorded machine."""
+    """The handler of `CheckDisk`; `look` probes the machine (in a thread)."""
 
     async def handler(step: CheckDisk, work: Work) -> None:
-        facts = await trio.to_thread.run_sync(look)
-        found = next((disk for disk in facts.disks if disk.path == step.disk), None)
-        wrong = difference(step, found)
-        if wrong:
-            raise errors.ConfigNotForThisMachine(wrong, element=step.disk)
+        require_same(step, await trio.to_thread.run_sync(look))
 
     return handler
+
+
+def require_same(step: CheckDisk, facts: Facts) -> None:
+    """Raises errors.ConfigNotForThisMachine if the disk is not as the plan says."""
+    found = next((disk for disk in facts.disks if disk.path == step.disk), None)
+    wrong = difference(step, found)
+    if wrong:
+        raise errors.ConfigNotForThisMachine(wrong, element=step.disk)
 
 
 def difference(step: CheckDisk, found: Disk | None) -> str:

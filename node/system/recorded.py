@@ -25,7 +25,7 @@ from node.steps import (
     WipeTables,
     WriteDisk,
 )
-from node.system.check import check_disk
+from node.system.check import require_same
 from pairing import errors
 from pairing.facts import Facts
 
@@ -61,7 +61,7 @@ class RecordedMachine:
         """For `node.execute.execute`."""
         return {
             CheckImage: self._check_image,
-            CheckDisk: check_disk(lambda: self.facts),
+            CheckDisk: self._check_disk,
             WipeTables: self._wipe_tables,
             WriteDisk: self._write_disk,
             BindTang: self._bind_tang,
@@ -77,6 +77,10 @@ class RecordedMachine:
 
     async def _check_image(self, step: CheckImage, work: Work) -> None:
         await trio.lowlevel.checkpoint()
+
+    async def _check_disk(self, step: CheckDisk, work: Work) -> None:
+        await trio.lowlevel.checkpoint()
+        require_same(step, self.facts)
 
     async def _wipe_tables(self, step: WipeTables, work: Work) -> None:
         for copy in ("primary table", "backup table"):

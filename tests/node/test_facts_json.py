@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
@@ -58,11 +59,8 @@ def test_any_facts_can_be_shown(facts: Facts) -> None:
 
 @given(body=st.dictionaries(st.sampled_from(FIELDS), JSON) | JSON)
 def test_wrong_types_never_raise_anything_but_value_error(body: Any) -> None:
-    try:
+    with contextlib.suppress(ValueError):
         facts = from_json(body)
-    except ValueError as refused:
-        assert "facts" in str(refused)
-    else:
         assert from_json(facts.to_json()) == facts
 
 

@@ -83,18 +83,14 @@ def test_whole_lines_cannot_be_moved(tmp_path: Path, harm: str) -> None:
         "swap": [lines[0], lines[2], lines[1], lines[3]],
         "double": [lines[0], lines[0], *lines[1:]],
     }[harm]
-    with pytest.raises(errors.JournalDamaged, match="Line|line 2"):
+    with pytest.raises(errors.JournalDamaged, match=r"line 2|line 3"):
         parse(b"".join(changed))
 
 
 @given(noise=st.binary(max_size=200))
 def test_noise_never_ends_in_a_traceback(noise: bytes) -> None:
-    try:
+    with pytest.raises(errors.JournalDamaged, match="ine 1"):
         parse(noise + b"\n")
-    except errors.JournalDamaged as damaged:
-        assert "ine 1" in str(damaged)
-    else:
-        pytest.fail("noise was believed")
 
 
 def test_it_is_private_and_a_missing_folder_is_named(tmp_path: Path) -> None:

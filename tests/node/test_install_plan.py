@@ -1,0 +1,269 @@
+"""Plans of installations: golden ones for recorded machines, and the laws that keep data safe.
+
+`UPDATE_GOLDEN=1 pytest tests/node/test_install_plan.py` writes the golden plans anew.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from node.facts import recorded
+from node.plan.install import Image, InstallOptions, layout, plan_install, smallest_disk
+from node.steps import (
+    STEP_TYPES,
+    BindTang,
+    CheckDisk,
+    EscrowKey,
+    MarkComplete,
+    Plan,
+    ProveKey,
+    SetBootEntries,
+    WipeTables,
+    WriteDisk,
+)
+from pairing import errors
+from pairing.config.document import Document, from_plain
+from pairing.config.problem import Mark
+from pairing.facts import Disk, Facts, Nic, Tpm
+
+ROOT = Path(__file__).parents[2]
+GOLDEN = ROOT / "tests/data/plans"
+MACHINES = {
+    path.stem: recorded(path) for path in sorted((ROOT / "examples/machines").glob("*.json"))
+}
+CONFIGS: dict[str, dict[str, Any]] = {
+    "silent": {"hostname": "shop-17"},
+    "wipe": {"hostname": "shop-17", "install": {"wipe": True}},
+    "recovery-only": {"install": {"encrypt": "recovery-only"}},
+    "tang": {
+        "hostname": "shop-17",
+        "install": {"encrypt": {"mode": "tang", "tang": "http://tang.example"}},
+    },
+    "tpm-and-tang": {
+        "install": {
+            "wipe": True,
+            "encrypt": {"mode": "tpm2+tang", "tang": "http://tang.example", "unlock": "approval"},
+        }
+    },
+    "not-encrypted": {"install": {"encrypt": "none"}},
+    "second-nvme": {
+        "install": {
+            "device": "/dev/disk/by-id/nvme-SAMSUNG_MZQL2960HCJR-00A07_S64FNT0W501235",
+        }
+    },
+}
+MIB = 2**20
+IMAGE = Image(version="1.4.0", root=700 * MIB, verity=6 * MIB, kernel=90 * MIB)
+OPTIONS = InstallOptions(image=IMAGE, recipients=("amber-otter", "blue-heron"))
+
+
+def document(value: dict[str, Any]) -> Document:
+    return Document(from_plain(value, Mark("config.yaml", 1, 1)))
+
+
+def outcome(facts: Facts, config: Document) -> list[str]:
+    """The plan's text, or the error as the operator sees it."""
+    try:
+        return list(plan_install(facts, config, OPTIONS).text)
+    except errors.KnownError as refused:
+        return [f"exit {int(refused.exit_code)} {refused.slug}", *str(refused).splitlines()]
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+@pytest.mark.parametrize("machine", MACHINES)
+def test_golden(machine: str, config: str) -> None:
+    path = GOLDEN / f"{machine}-{config}.txt"
+    text = "\n".join(outcome(MACHINES[machine], document(CONFIGS[config]))) + "\n"
+    if os.environ.get("UPDATE_GOLDEN"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    assert path.read_text() == text
+
+
+def test_there_is_no_golden_plan_too_many() -> None:
+    expected = {f"{machine}-{config}.txt" for machine in MACHINES for config in CONFIGS}
+    assert {path.name for path in GOLDEN.iterdir()} == expected
+
+
+# --- laws ---------------------------------------------------------------------------------------
+
+FLAG = st.booleans()
+CONTENT = st.sampled_from([(), (), ("gpt", 'ntfs "Data"'), ("unreadable",), ("ext4",)])
+NUMBERS = st.integers(0, 9)
+
+
+@st.composite
+def disks(draw: st.DrawFn) -> tuple[Disk, ...]:
+    names = draw(st.lists(st.sampled_from("abcdef"), unique=True, max_size=4))
+    return tuple(
+        Disk(
+            path=f"/dev/sd{name}",
+            size=draw(st.sampled_from([2**30, 5 * 2**30, 256 * 10**9])),
+            serial=f"S{name}",
+            transport=draw(st.sampled_from(["sata", "nvme", "usb", "mmc"])),
+            by_id=(f"/dev/disk/by-id/ata-{name}",),
+            removable=draw(st.sampled_from([False, False, False, True])),
+            read_only=draw(st.sampled_from([False, False, False, True])),
+            in_use=draw(st.sampled_from([False, False, False, True])),
+            content=draw(CONTENT),
+        )
+        for name in names
+    )
+
+
+MACHINE = st.builds(
+    Facts,
+    serial=st.just("1"),
+    arch=st.sampled_from(["x86_64", "aarch64"]),
+    firmware=st.sampled_from(["uefi", "uefi", "uefi", "devicetree", "bios", ""]),
+    secure_boot=st.sampled_from(["", "on", "off", "setup"]),
+    tpm=st.none() | st.builds(Tpm, version=st.just("2.0")),
+    disks=disks(),
+    nics=st.lists(st.builds(Nic, name=st.just("e"), mac=st.just("m"), link=FLAG), max_size=1),
+    mode=st.sampled_from(["live", "live", "live", "installed", "recovery"]),
+)
+ENCRYPT = st.sampled_from(
+    [
+        None, "tpm2", "recovery-only", "none",
+        {"mode": "tang", "tang": "http://t"}, {"mode": "tpm2+tang", "tang": "http://t"},
+    ]
+)  # fmt: skip
+DEVICE = st.sampled_from([None, "auto", "/dev/sda", "/dev/disk/by-id/ata-b", "/dev/sdz"])
+
+
+@st.composite
+def configs(draw: st.DrawFn) -> dict[str, Any]:
+    install = {"wipe": draw(FLAG), "encrypt": draw(ENCRYPT), "device": draw(DEVICE)}
+    said = {key: value for key, value in install.items() if value is not None}
+    return {"hostname": "h", "install": said}
+
+
+def planned(facts: Facts, config: dict[str, Any]) -> Plan | None:
+    try:
+        return plan_install(facts, document(config), OPTIONS)
+    except (errors.ConfigNotForThisMachine, errors.DiskNotChosen):
+        return None
+
+
+@settings(max_examples=400)
+@given(facts=MACHINE, config=configs())
+def test_laws_of_every_plan(facts: Facts, config: dict[str, Any]) -> None:
+    plan = planned(facts, config)
+    if plan is None:
+        return
+    check_disk_laws(plan, facts, config)
+    check_order_laws(plan)
+    check_encryption_laws(plan, facts, config)
+    again = planned(facts, json.loads(json.dumps(config)))
+    assert again is not None
+    assert (again, again.digest) == (plan, plan.digest)
+
+
+def check_disk_laws(plan: Plan, facts: Facts, config: dict[str, Any]) -> None:
+    disk = plan.disk
+    assert disk in facts.disks
+    assert {path for step in plan.steps if (path := getattr(step, "disk", None))} == {disk.path}
+    assert (disk.in_use, disk.removable, disk.read_only) == (False, False, False)
+    assert disk.transport != "usb"
+    assert config["install"]["wipe"] or not disk.content
+    assert disk.size >= smallest_disk(layout(IMAGE, encrypted=True))
+    others = [other.path for other in facts.disks if other is not disk]
+    assert not any(other in line for other in others for line in plan.text)
+
+
+def check_order_laws(plan: Plan) -> None:
+    names = [step.name for step in plan.steps]
+    table = [name for name in STEP_TYPES if name in names]
+    assert names == table, "each at most once, in the documented order"
+    assert isinstance(plan.steps[-1], MarkComplete)
+    destructive = [index for index, step in enumerate(plan.steps) if step.destructive]
+    before = [type(step) for step in plan.steps[: destructive[0]]]
+    assert CheckDisk in before
+    if plan.encryption != "none":
+        assert before[-1] is EscrowKey
+    assert isinstance(plan.steps[destructive[0]], WipeTables)
+
+
+def check_encryption_laws(plan: Plan, facts: Facts, config: dict[str, Any]) -> None:
+    asked = config["install"].get("encrypt")
+    mode = asked["mode"] if isinstance(asked, dict) else asked
+    assert plan.encryption == (mode or "tpm2"), "never weaker than asked"
+    assert facts.tpm or "tpm2" not in plan.encryption
+    kinds = {type(step): step for step in plan.steps}
+    write = kinds[WriteDisk]
+    assert isinstance(write, WriteDisk)
+    encrypted = {part.label for part in write.partitions if part.encrypted}
+    assert encrypted == (set() if mode == "none" else {"KR_OEM", "KR_PERSISTENT"})
+    assert (ProveKey in kinds) == (EscrowKey in kinds) == (mode != "none")
+    assert (BindTang in kinds) == ("tang" in plan.encryption)
+    assert write.tpm == (plan.encryption == "tpm2"), "with Tang the TPM alone must not open it"
+    assert (write.pcrs == (7, 12)) == write.tpm
+    assert (SetBootEntries in kinds) == (facts.firmware == "uefi")
+
+
+@given(root=st.integers(0, 8 * 2**30), kernel=st.integers(0, 2**28), encrypted=FLAG)
+def test_slots_have_room_for_the_next_image(root: int, kernel: int, encrypted: bool) -> None:
+    parts = layout(
+        Image(version="1", root=root, verity=root // 100, kernel=kernel), encrypted=encrypted
+    )
+    slots = [part.size for part in parts if part.kind == "root"]
+    assert len(slots) == 2
+    assert all(size >= max(2 * root, 384 * MIB) for size in slots)
+    assert [part.size for part in parts].count(0) == 1
+    assert parts[-1].size == 0, "the rest of the disk is the last partition"
+    assert all(part.size % (4 * MIB) == 0 for part in parts)
+    assert parts[0].kind == "esp"
+    assert parts[0].size >= 6 * kernel, "two slots, recovery and one that is being written"
+
+
+def test_a_plan_depends_on_what_it_is_made_of() -> None:
+    facts, config = MACHINES["virtio-vm"], document(CONFIGS["silent"])
+    plan = plan_install(facts, config, OPTIONS)
+    other = plan_install(replace(facts, serial="other"), config, OPTIONS)
+    assert plan.digest != other.digest
+    assert plan_install(facts, config).digest != plan.digest
+
+
+def test_the_manifest_names_the_disk() -> None:
+    facts, config = MACHINES["virtio-vm"], document(CONFIGS["silent"])
+    named = replace(OPTIONS, device="/dev/vda")
+    assert plan_install(facts, config, named).disk.path == "/dev/vda"
+    with pytest.raises(errors.ConfigNotForThisMachine, match="released for /dev/vdz"):
+        plan_install(facts, config, replace(OPTIONS, device="/dev/vdz"))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"mode": "installed"}, "its own disk"),
+        ({"firmware": "bios"}, "UEFI"),
+        ({"arch": "aarch64"}, "image is for x86_64"),
+    ],
+)
+def test_machines_that_cannot_be_installed(change: dict[str, str], said: str) -> None:
+    facts = replace(MACHINES["virtio-vm"], **change)  # type: ignore[arg-type]
+    options = replace(OPTIONS, image=replace(IMAGE, arch="x86_64"))
+    with pytest.raises(errors.ConfigNotForThisMachine, match=said):
+        plan_install(facts, document(CONFIGS["silent"]), options)
+
+
+def test_a_disk_too_small_for_this_image_is_refused() -> None:
+    facts = MACHINES["virtio-vm"]
+    image = replace(IMAGE, root=3 * 2**30)
+    with pytest.raises(errors.ConfigNotForThisMachine, match="are needed"):
+        plan_install(facts, document(CONFIGS["silent"]), replace(OPTIONS, image=image))
+
+
+def test_a_plan_is_json_and_holds_every_step() -> None:
+    plan = plan_install(MACHINES["pc-with-windows"], document(CONFIGS["tpm-and-tang"]), OPTIONS)
+    body = json.loads(json.dumps(plan.to_json()))
+    assert [step["step"] for step in body["steps"]] == list(STEP_TYPES)
+    assert all(step.text and step.weight > 0 and step.seconds > 0 for step in plan.steps)

@@ -1,0 +1,453 @@
+"""The executor: order, escrow first, failures by name, kills at every write and resumption."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+
+from node.execute import Outcome, execute, resume_at
+from node.facts import recorded
+from node.journal import Journal
+from node.plan.install import Image, InstallOptions, plan_install
+from node.recoverykey import RecoveryKey
+from node.steps import CheckDisk, EscrowKey, Plan, ProveKey, Step, WriteDisk
+from node.system.check import check_disk, difference
+from node.system.recorded import RecordedMachine
+from pairing import errors
+from pairing.config.document import Document, from_plain
+from pairing.config.problem import Mark
+
+MACHINES = Path(__file__).parents[2] / "examples/machines"
+FACTS = recorded(MACHINES / "pc-with-windows.json")
+MIB = 2**20
+OPTIONS = InstallOptions(image=Image(version="1.0.0", root=300 * MIB, verity=3 * MIB))
+
+
+def plan(encrypt: object) -> Plan:
+    value = {"hostname": "shop-17", "install": {"wipe": True, "encrypt": encrypt}}
+    return plan_install(FACTS, Document(from_plain(value, Mark("c.yaml", 1, 1))), OPTIONS)
+
+
+PLAN = plan("tpm2")
+WITH_TANG = plan({"mode": "tpm2+tang", "tang": "http://tang.example"})
+NOT_ENCRYPTED = plan("none")
+
+
+class Killed(BaseException):
+    """The process dies here."""
+
+
+@dataclass
+class Bench:
+    """A recorded machine, its journal and an operator who keeps keys; may be killed at a write."""
+
+    path: Path
+    plan: Plan = PLAN
+    kill_at: int = -1
+    events: list[tuple[str, str, int, int]] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)
+    count: int = 0
+
+    def __post_init__(self) -> None:
+        self.machine = RecordedMachine(FACTS, self.before_write)
+
+    def before_write(self, what: str) -> None:
+        self.point()
+        assert self.kept or self.plan.encryption == "none", f"{what} before any acknowledgement"
+
+    def point(self) -> None:
+        """One place where the process may die."""
+        self.count += 1
+        if self.count == self.kill_at:
+            raise Killed
+
+    def emit(self, step: str, of: str, done: int, total: int, text: str, /) -> None:
+        assert text
+        self.point()
+        self.events.append((step, of, done, total))
+
+    async def escrow(self, step: EscrowKey, key: RecoveryKey) -> str:
+        await trio.lowlevel.checkpoint()
+        self.kept.append(key.fingerprint)
+        return f"receipt {len(self.kept)}"
+
+    async def run(self, *, key: RecoveryKey | None = None, dry_run: bool = False) -> Outcome:
+        with Journal(self.path) as journal:
+            return await execute(
+                self.plan,
+                journal=journal,
+                emit=self.emit,
+                escrow=self.escrow,
+                dry_run=dry_run,
+                handlers=self.machine.handlers,
+                key=key,
+            )
+
+
+@pytest.fixture
+def journal_path(tmp_path: Path) -> Path:
+    return tmp_path / "journal"
+
+
+async def points(path: Path, which: Plan) -> int:
+    """How many places a run of this plan has where it can be killed."""
+    bench = Bench(path, which)
+    await bench.run()
+    return bench.count
+
+
+def assert_installed(bench: Bench) -> None:
+    disk = bench.machine.disk
+    assert disk.complete
+    assert disk.table
+    assert disk.boot_order
+    volumes = {"KR_OEM", "KR_PERSISTENT"} if bench.plan.encryption != "none" else set()
+    assert set(disk.volumes) == volumes
+    assert set(disk.volumes.values()) <= {bench.kept[-1] if bench.kept else ""}
+    assert bench.machine.writes[-1] == "completion marker"
+
+
+# --- a run that goes well -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("which", [PLAN, WITH_TANG, NOT_ENCRYPTED], ids=lambda p: p.encryption)
+async def test_every_step_runs_once_in_order(journal_path: Path, which: Plan) -> None:
+    bench = Bench(journal_path, which)
+    result = await bench.run()
+    assert_installed(bench)
+    begun = [(step, of) for step, of, done, _ in bench.events if done == 0]
+    number = len(which.steps)
+    assert begun == [(step.name, f"{i}/{number}") for i, step in enumerate(which.steps, start=1)]
+    ended = [step for step, _, done, total in bench.events if done == total]
+    assert ended == [step.name for step in which.steps]
+    assert len(bench.machine.writes) == len(set(bench.machine.writes)) + 1  # two `_empty` slots
+    encrypted = which.encryption != "none"
+    assert [volume.name for volume in result.volumes] == ["KR_OEM", "KR_PERSISTENT"] * encrypted
+
+
+async def test_progress_within_a_step_is_reported(journal_path: Path) -> None:
+    bench = Bench(journal_path)
+    await bench.run()
+    done = [(done, total) for step, _, done, total in bench.events if step == "write-disk"]
+    assert done == [(0, 1), *((number, 9) for number in range(1, 9)), (9, 9)]
+
+
+async def test_a_finished_plan_runs_nothing_again_and_remembers_its_volumes(
+    journal_path: Path,
+) -> None:
+    bench = Bench(journal_path)
+    first = await bench.run()
+    writes, events = list(bench.machine.writes), list(bench.events)
+    assert await bench.run() == first
+    assert (bench.machine.writes, bench.events) == (writes, events)
+
+
+async def test_the_journal_holds_no_secret(journal_path: Path) -> None:
+    key = RecoveryKey.new()
+    await Bench(journal_path).run(key=key)
+    with Journal(journal_path) as journal:
+        text = str(journal.records)
+    assert key.fingerprint in text, "the control: the journal does tell which key it was"
+    groups = key.passphrase.decode().split("-")
+    assert not any(group in text for group in groups)
+
+
+async def test_an_own_key_is_wiped_at_the_end_a_given_one_is_not(journal_path: Path) -> None:
+    seen: list[RecoveryKey] = []
+    bench = Bench(journal_path)
+    keep = bench.escrow
+
+    async def escrow(step: EscrowKey, key: RecoveryKey) -> str:
+        seen.append(key)
+        return await keep(step, key)
+
+    bench.escrow = escrow  # type: ignore[method-assign]
+    await bench.run()
+    with pytest.raises(ValueError, match="wiped"):
+        _ = seen[0].passphrase
+    given = RecoveryKey.new()
+    bench.path = journal_path.with_name("other")
+    await bench.run(key=given)
+    assert given.passphrase
+
+
+# --- rehearsal ------------------------------------------------------------------------------------
+
+
+async def test_a_dry_run_reports_the_same_steps_and_changes_nothing(journal_path: Path) -> None:
+    real, dry = Bench(journal_path), Bench(journal_path.with_name("dry"))
+    await real.run()
+    result = await dry.run(dry_run=True)
+    ends = [(step, of, done == 0) for step, of, done, total in real.events if done in (0, total)]
+    assert [(step, of, done == 0) for step, of, done, _ in dry.events] == ends
+    assert dry.machine.writes == []
+    assert len(dry.kept) == 1, "a real key is escrowed"
+    assert result.volumes == ()
+
+
+async def test_a_dry_run_does_not_count_for_a_real_one(journal_path: Path) -> None:
+    bench = Bench(journal_path)
+    await bench.run(dry_run=True)
+    await bench.run()
+    assert_installed(bench)
+    assert len(bench.kept) == 2
+
+
+async def test_a_dry_run_needs_no_handlers_but_looks_at_the_disk_if_it_can(
+    journal_path: Path,
+) -> None:
+    bench = Bench(journal_path)
+
+    async def run(path: Path, handlers: dict[type[Step], object]) -> None:
+        with Journal(path) as journal:
+            await execute(
+                PLAN,
+                journal=journal,
+                emit=bench.emit,
+                escrow=bench.escrow,
+                dry_run=True,
+                handlers=handlers,  # type: ignore[arg-type]
+            )
+
+    await run(journal_path, {})
+    gone = recorded(MACHINES / "without-disk.json")
+    with pytest.raises(errors.StepFailed, match="disk is gone"):
+        await run(journal_path.with_name("second"), {CheckDisk: check_disk(lambda: gone)})
+
+
+# --- escrow first ---------------------------------------------------------------------------------
+
+
+async def test_without_acknowledgement_the_disk_is_untouched(
+    journal_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    bench = Bench(journal_path)
+
+    async def silent(step: EscrowKey, key: RecoveryKey) -> str:
+        await trio.sleep_forever()
+        raise AssertionError
+
+    bench.escrow = silent  # type: ignore[method-assign]
+    began = trio.current_time()
+    with pytest.raises(errors.EscrowNotAcknowledged, match="10 minutes"):
+        await bench.run()
+    assert trio.current_time() - began == 600
+    assert bench.machine.writes == []
+    again = Bench(journal_path)
+    await again.run()
+    assert_installed(again)
+
+
+async def test_what_the_operator_refuses_is_passed_on_by_its_name(journal_path: Path) -> None:
+    bench = Bench(journal_path)
+
+    async def refuse(step: EscrowKey, key: RecoveryKey) -> str:
+        raise errors.ConnectionLost
+
+    bench.escrow = refuse  # type: ignore[method-assign]
+    with pytest.raises(errors.ConnectionLost):
+        await bench.run()
+    assert bench.machine.writes == []
+
+
+# --- failures -------------------------------------------------------------------------------------
+
+
+def failing(bench: Bench, kind: type[Step], fail: Callable[[], None]) -> dict[type[Step], object]:
+    async def handler(step: Step, work: object) -> None:
+        for number in range(30):
+            work.log(f"line {number}")  # type: ignore[attr-defined]
+        fail()
+        await trio.sleep_forever()
+
+    return {**bench.machine.handlers, kind: handler}
+
+
+@pytest.mark.parametrize(
+    ("raised", "said"),
+    [
+        (errors.CommandFailed("Status 1: no space", element="systemd-repart"), "no space"),
+        (OSError(5, "Input/output error"), "Input/output error"),
+        (None, "did not end within 60 minutes"),
+    ],
+)
+async def test_a_failed_step_says_which_why_and_the_tail_of_its_log(
+    journal_path: Path,
+    autojump_clock: trio.testing.MockClock,
+    raised: Exception | None,
+    said: str,
+) -> None:
+    bench = Bench(journal_path)
+
+    def fail() -> None:
+        if raised is not None:
+            raise raised
+
+    with Journal(journal_path) as journal, pytest.raises(errors.StepFailed, match=said) as failed:
+        await execute(
+            PLAN,
+            journal=journal,
+            emit=bench.emit,
+            escrow=bench.escrow,
+            dry_run=False,
+            handlers=failing(bench, WriteDisk, fail),  # type: ignore[arg-type]
+        )
+    assert failed.value.element == "write-disk"
+    assert "line 29" in failed.value.detail
+    assert "line 9\n" not in failed.value.detail, "only the tail"
+    assert "completion marker" not in bench.machine.writes
+    await bench.run()
+    assert_installed(bench)
+
+
+async def test_a_wrong_key_stops_before_the_boot_entries(journal_path: Path) -> None:
+    bench = Bench(journal_path)
+    write = bench.machine.handlers[WriteDisk]
+
+    async def damaged(step: WriteDisk, work: object) -> None:
+        await write(step, work)  # type: ignore[arg-type]
+        bench.machine.disk.volumes["KR_OEM"] = "another"
+
+    with (
+        Journal(journal_path) as journal,
+        pytest.raises(errors.StepFailed, match="No key") as failed,
+    ):
+        await execute(
+            PLAN,
+            journal=journal,
+            emit=bench.emit,
+            escrow=bench.escrow,
+            dry_run=False,
+            handlers={**bench.machine.handlers, WriteDisk: damaged},
+        )
+    assert failed.value.element == "prove-key"
+    assert bench.machine.disk.boot_order == ()
+
+
+async def test_a_step_nobody_can_do_is_refused_before_anything_else(journal_path: Path) -> None:
+    bench = Bench(journal_path)
+    handlers = {k: v for k, v in bench.machine.handlers.items() if k is not ProveKey}
+    with Journal(journal_path) as journal, pytest.raises(errors.StepUnsupported, match="prove-key"):
+        await execute(
+            PLAN,
+            journal=journal,
+            emit=bench.emit,
+            escrow=bench.escrow,
+            dry_run=False,
+            handlers=handlers,
+        )
+    assert (bench.events, bench.kept, bench.machine.writes) == ([], [], [])
+
+
+# --- kills ----------------------------------------------------------------------------------------
+
+
+async def killed_then_resumed(path: Path, which: Plan, at: int, *, keep_key: bool) -> Bench:
+    key = RecoveryKey.new()
+    bench = Bench(path, which, kill_at=at)
+    held = key if keep_key else None
+    with pytest.raises(Killed):
+        await bench.run(key=held)
+    bench.kill_at = -1
+    await bench.run(key=held)
+    assert_installed(bench)
+    return bench
+
+
+@pytest.mark.parametrize("which", [PLAN, WITH_TANG, NOT_ENCRYPTED], ids=lambda p: p.encryption)
+async def test_killed_anywhere_it_resumes_and_writes_no_step_twice(
+    tmp_path: Path, which: Plan
+) -> None:
+    """The key survived (the same process): a step that was done is not done again."""
+    for at in range(1, await points(tmp_path / "count", which) + 1):
+        bench = await killed_then_resumed(tmp_path / f"j{at}", which, at, keep_key=True)
+        assert len(bench.kept) <= 1 or at_escrow(bench)
+        ended = [step for step, _, done, total in bench.events if done == total]
+        assert len(ended) == len(set(ended)) or ended.count("wipe-tables") == 2
+        for write in ("partition table", "boot order", "completion marker"):
+            assert bench.machine.writes.count(write) == 1 or at_report(bench, write)
+
+
+def at_escrow(bench: Bench) -> bool:
+    """Killed after the operator kept the key and before the journal knew it."""
+    return "escrow-key" not in done_before_kill(bench)
+
+
+def at_report(bench: Bench, write: str) -> bool:
+    """Killed between a write and its journal record: only then it may happen twice."""
+    step = {"partition table": "write-disk", "boot order": "boot-entries"}
+    return step.get(write, "mark-complete") not in done_before_kill(bench)
+
+
+def done_before_kill(bench: Bench) -> set[str]:
+    """Steps that the journal held as done before the second run began."""
+    with Journal(bench.path) as journal:
+        what = [(record["what"], record["step"]) for record in journal.records]
+    seen: set[str] = set()
+    for index, (kind, step) in enumerate(what):
+        if kind == "begun" and index and what[index - 1][0] == "begun":
+            break
+        if kind == "done":
+            seen.add(step)
+    return seen
+
+
+async def test_killed_anywhere_with_the_key_lost_it_starts_clean(tmp_path: Path) -> None:
+    """Another process: no volume is ever made or left with a key that nobody acknowledged."""
+    for at in range(1, await points(tmp_path / "count", WITH_TANG) + 1):
+        bench = await killed_then_resumed(tmp_path / f"j{at}", WITH_TANG, at, keep_key=False)
+        assert set(bench.machine.disk.volumes.values()) == {bench.kept[-1]}
+
+
+async def test_cancelled_in_a_step_it_resumes(tmp_path: Path) -> None:
+    for at in range(1, await points(tmp_path / "count", PLAN) + 1):
+        bench = Bench(tmp_path / f"j{at}")
+        with trio.CancelScope() as scope:
+
+            def cancel(bench: Bench = bench, at: int = at, scope: trio.CancelScope = scope) -> None:
+                bench.count += 1
+                if bench.count == at:
+                    scope.cancel()
+
+            bench.point = cancel  # type: ignore[method-assign]
+            await bench.run()
+        await bench.run()
+        assert_installed(bench)
+
+
+def test_an_interrupted_write_starts_again_with_the_wipe() -> None:
+    names = [step.name for step in PLAN.steps]
+    index = names.index("write-disk")
+    done: dict[str, Any] = {"index": names.index("escrow-key"), "what": "done", "key": "k"}
+    for what in ("begun", "failed"):
+        records = [done, {"index": index, "what": what}]
+        assert names[resume_at(PLAN, records, "k")] == "wipe-tables"
+        assert names[resume_at(PLAN, records, "lost")] == "escrow-key"
+    after = [done, {"index": names.index("prove-key"), "what": "done"}]
+    assert names[resume_at(PLAN, after, "lost")] == "boot-entries", "the key is needed no more"
+
+
+# --- the last look at the disk --------------------------------------------------------------------
+
+
+def test_every_change_of_the_disk_is_noticed() -> None:
+    disk = PLAN.disk
+    step = next(step for step in PLAN.steps if isinstance(step, CheckDisk))
+    assert difference(step, disk) == ""
+    assert difference(step, replace(disk, content=())) == "", "less on it is no harm"
+    changes = [
+        (None, "gone"),
+        (replace(disk, serial="other"), "another disk"),
+        (replace(disk, size=disk.size + 512), "another disk"),
+        (replace(disk, in_use=True), "in use"),
+        (replace(disk, read_only=True), "read-only"),
+        (replace(disk, content=(*disk.content, "ext4")), "ext4"),
+    ]
+    for changed, said in changes:
+        assert said in difference(step, changed)
