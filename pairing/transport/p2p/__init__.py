@@ -12,6 +12,9 @@ from contextlib import AbstractAsyncContextManager
 from pairing import errors
 from pairing.transport.base import Dialer, Listener
 from pairing.transport.p2p.gate import Limits
+from pairing.transport.p2p.meeting import Mdns, Meeting
+
+__all__ = ["PORT", "Limits", "Mdns", "Meeting", "P2PTransport", "warm_up"]
 
 PORT = 4917
 """The TCP port that a node listens on unless told otherwise."""
@@ -29,14 +32,20 @@ class P2PTransport:
     """See `pairing.transport.base.Transport`.
 
     `hosts` are the IP addresses to listen on (all of them by default), `limits` how many callers
-    at once. Both methods raise errors.TransportMissing if libp2p is not installed.
+    at once, `meeting` the settings of mDNS and relays. Both methods raise
+    errors.TransportMissing if libp2p is not installed.
     """
 
     def __init__(
-        self, *, hosts: Sequence[str] = ("0.0.0.0", "::"), limits: Limits | None = None
+        self,
+        *,
+        hosts: Sequence[str] = ("0.0.0.0", "::"),
+        limits: Limits | None = None,
+        meeting: Meeting | None = None,
     ) -> None:
         self._hosts = hosts
         self._limits = limits or Limits()
+        self._meeting = meeting or Meeting()
 
     def listener(
         self, private_key: bytes, port: int = PORT
@@ -44,10 +53,10 @@ class P2PTransport:
         warm_up()
         from pairing.transport.p2p import transport
 
-        return transport.listening(private_key, port, self._hosts, self._limits)
+        return transport.listening(private_key, port, self._hosts, self._limits, self._meeting)
 
     def dialer(self) -> AbstractAsyncContextManager[Dialer]:
         warm_up()
         from pairing.transport.p2p import transport
 
-        return transport.dialing(self._limits)
+        return transport.dialing(self._limits, self._meeting)

@@ -40,9 +40,8 @@ class P2PListener:
         self._arrived, self._arrivals = trio.open_memory_channel[Channel](ARRIVALS)
         self._presence: PresenceKeeper | None = None
 
-    async def channels(self) -> AsyncIterator[Channel]:
-        async for channel in self._arrivals:
-            yield channel
+    def channels(self) -> AsyncIterator[Channel]:
+        return self._arrivals
 
     def announce(self, presence: Presence) -> None:
         if self._presence is not None:
@@ -73,7 +72,7 @@ class P2PListener:
         async with trio.open_nursery() as tasks:
             for listener in self._listeners:
                 tasks.start_soon(self._accept, listener)
-            tasks.start_soon(presence.run, self.welcome)
+            tasks.start_soon(presence.run, self._serve)
 
     async def close(self) -> None:
         """Stop listening, then close every channel in order."""
@@ -81,10 +80,6 @@ class P2PListener:
             await listener.aclose()
         self._arrived.close()
         await self._roster.close_all()
-
-    def welcome(self, raw: trio.abc.Stream, who: upgrade.Caller) -> None:
-        """Take a raw stream from somebody unknown, however it came."""
-        self._tasks.start_soon(self._serve, raw, who)
 
     async def _accept(self, listener: trio.SocketListener) -> None:
         while True:
@@ -95,9 +90,11 @@ class P2PListener:
                 self._gate.evict_oldest()
                 await trio.sleep(ACCEPT_PAUSE)
                 continue
-            self.welcome(raw, upgrade.Caller(str(Address(host, port)), source_of(host)))
+            who = upgrade.Caller(str(Address(host, port)), source_of(host))
+            self._tasks.start_soon(self._serve, raw, who)
 
     async def _serve(self, raw: trio.abc.Stream, who: upgrade.Caller) -> None:
+        """Take a raw stream from somebody unknown, until its connection is over."""
         channel = await self._authenticate(raw, who)
         if channel is None:
             return
