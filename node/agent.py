@@ -7,9 +7,10 @@ there is an address; whatever becomes known later is added to the screen.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import secrets
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -25,7 +26,6 @@ from node.steps import EscrowKey, Plan
 from node.system import clock
 from pairing import errors, facts, keys, peertoken, serving
 from pairing.config.load import load
-from pairing.config.machine import require_fit
 from pairing.config.validate import require_valid
 from pairing.events import State
 from pairing.peertoken import Token
@@ -51,6 +51,7 @@ class Progress:
     of: str = ""
     done: int = 0
     total: int = 0
+    text: str = ""
 
 
 class Display(Protocol):
@@ -79,11 +80,10 @@ class Agent:
     reachable: Reachable = field(default_factory=Reachable)
     progress: Progress = field(default_factory=Progress)
     error: errors.KnownError | None = None
-    abort_at: float | None = None
-    """When the installation begins, in trio's time, while it can still be stopped."""
+    begins_at: float | None = None
+    """When the installation begins, in trio's time, while switching off still stops it."""
     _plan: Plan | None = None
     _recovery: RecoveryKey | None = None
-    _abort: trio.Event = field(default_factory=trio.Event)
     _settled: trio.Event = field(default_factory=trio.Event)
 
     def __post_init__(self) -> None:
@@ -106,11 +106,6 @@ class Agent:
         hints = Token(b"", b"", ipv4=chosen, relay=relay)
         return peertoken.to_text(self.machine.token(hints))
 
-    def abort(self) -> None:
-        """Somebody at the machine stops the installation, as long as it has not begun."""
-        if self.abort_at is not None:
-            self._abort.set()
-
     # --- the session's hands ------------------------------------------------------------------
 
     def changed(self) -> None:
@@ -120,16 +115,25 @@ class Agent:
         self.display.show(self)
 
     async def check(self, manifest: Manifest, config: bytes) -> Sequence[str]:
-        """See `serving.Hands`. The same rules as the operator's, on fresher facts."""
+        """See `serving.Hands`. The same rules as the operator's, on this machine's own facts."""
+        self.error = None
         if not self.dry_run:
             clock.set_forward(manifest.time)
-        self._plan = await trio.to_thread.run_sync(self._make_plan, manifest, config)
+        with self._remembering_errors():
+            self._plan = await trio.to_thread.run_sync(self._make_plan, manifest, config)
         return self._plan.text
+
+    @contextlib.contextmanager
+    def _remembering_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except errors.KnownError as error:
+            self.error = error
+            raise
 
     def _make_plan(self, manifest: Manifest, config: bytes) -> Plan:
         document = load(config, "config")
         require_valid(document)
-        require_fit(document, self.facts)
         recipients = tuple(keys.fingerprint(key) for key in manifest.escrow)
         options = InstallOptions(device=manifest.device, recipients=recipients)
         return plan_install(self.facts, document, options)
@@ -137,9 +141,9 @@ class Agent:
     async def install(self, manifest: Manifest, delay: float, reporter: Reporter) -> None:
         """See `serving.Hands`."""
         assert self._plan is not None
-        await self._wait_for_abort(0.0 if self.dry_run and delay < 1 else delay)
+        await self._wait_to_begin(delay)
         reporter.entered(State.INSTALLING)
-        with Journal(self.state / "journal.jsonl") as journal:
+        with self._remembering_errors(), Journal(self.state / "journal.jsonl") as journal:
             outcome = await execute(
                 self._plan,
                 journal=journal,
@@ -151,14 +155,11 @@ class Agent:
         self._prove(outcome, reporter)
         reporter.entered(State.WRITTEN)
 
-    async def _wait_for_abort(self, delay: float) -> None:
-        self._abort, self.abort_at = trio.Event(), trio.current_time() + delay
+    async def _wait_to_begin(self, delay: float) -> None:
+        self.begins_at = trio.current_time() + delay
         self.display.show(self)
-        with trio.move_on_after(delay):
-            await self._abort.wait()
-        self.abort_at = None
-        if self._abort.is_set():
-            raise errors.AbortedAtScreen
+        await trio.sleep(delay)
+        self.begins_at = None
 
     def _key(self) -> RecoveryKey:
         # Kept over attempts of one boot, so that a resumed run needs no second escrow.
@@ -168,7 +169,7 @@ class Agent:
 
     def _emit(self, reporter: Reporter) -> Callable[[str, str, int, int, str], None]:
         def emit(step: str, of: str, done: int, total: int, text: str) -> None:
-            self.progress = Progress(step=step, of=of, done=done, total=total)
+            self.progress = Progress(step=step, of=of, done=done, total=total, text=text)
             reporter.progressed(step, of, done, total, text)
             self.display.show(self)
 
@@ -219,11 +220,10 @@ class Agent:
     # --- the whole of it ----------------------------------------------------------------------
 
     async def run(self, transport: Transport, warm_up: Callable[[], None]) -> None:
-        """Show the code and pair until cancelled, or until the verdict if `once`.
+        """Pair until cancelled, or until the verdict if `once`.
 
         Raises errors.KnownError if this machine cannot pair at all.
         """
-        self.display.show(self)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._look)
             nursery.start_soon(trio.to_thread.run_sync, warm_up)

@@ -188,7 +188,10 @@ class PhotoError(KnownError):
     """No token could be read from this photo."""
 
     number, slug, exit_code = 200, "photo", ExitCode.PHOTO
-    hint = "Ask for a new photo: hold the phone straight before the screen, close enough that the code fills half the picture."
+    hint = (
+        "Ask for a new photo: hold the phone straight before the screen, close enough that the "
+        "code fills half the picture."
+    )
 
 
 class NotAPicture(PhotoError):
@@ -254,7 +257,10 @@ class UnreachableError(KnownError):
     """The node was not reached in time. Nothing was released."""
 
     number, slug, exit_code, retryable = 400, "unreachable", ExitCode.UNREACHABLE, True
-    hint = "Check that the machine is on and still shows this code, and that a network path exists (same LAN or a relay)."
+    hint = (
+        "Check that the machine is on and still shows this code, and that a network path exists "
+        "(same LAN or a relay)."
+    )
 
 
 class ConnectionLost(UnreachableError):
@@ -369,7 +375,9 @@ class Taken(NotAuthenticError):
     """Another operator has already claimed this node."""
 
     number, slug = 503, "taken"
-    hint = "Compare the fingerprint with your colleagues'. If nobody knows it, switch the machine off."
+    hint = (
+        "Compare the fingerprint with your colleagues'. If nobody knows it, switch the machine off."
+    )
 
 
 class FleetSignatureNeeded(NotAuthenticError):

@@ -68,7 +68,7 @@ class Event:
     `node` is the node's fingerprint, `boot` the boot's id, `seq` counts from 1 within a lease and
     goes on over reconnects and the reboot, `up_ms` is milliseconds since boot (monotonic).
     `step` names the step, `of` is its number and the number of all ("3/9"), `done`/`total` its
-    progress in the step's own unit. `code` is an error's slug. `dry_run` marks what changed nothing.
+    progress in the step's own unit. `code` is an error's slug. `dry_run`: nothing was changed.
     """
 
     node: str

@@ -5,7 +5,7 @@
 | node | Ed25519 | one boot, in memory | proves the node of the photo; signs receipts |
 | operator | Ed25519 | the operator's key folder | claims nodes, signs manifests |
 | fleet | Ed25519 | offline, if you can | signs station certificates; images pin its public half |
-| escrow | X25519 | the operator's key folder, or offline | opens recovery keys that nodes seal to it |
+| escrow | X25519 | the operator's key folder, or offline | opens sealed recovery keys |
 
 A station is an operator key with a certificate of its fleet. Every signature covers a domain
 string, so that one thing signed can never be taken for another.

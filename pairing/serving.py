@@ -142,7 +142,7 @@ class _Serving:
         for effect in todo:
             self._apply(effect)
 
-    def _apply(self, effect: NodeEffect) -> None:
+    def _apply(self, effect: NodeEffect) -> None:  # noqa: C901 (a table of effects)
         match effect:
             case effects.Send(message, conn):
                 if conn in self.links:

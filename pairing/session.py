@@ -55,7 +55,7 @@ class Desk(Protocol):
         """Approve this node or not. Nothing of the config has left this machine yet."""
 
     async def keep_escrow(self, record: EscrowRecord, signature: bytes) -> None:
-        """Write the record to disk, fsync, read it back. The node's disk is untouched until then."""
+        """Write the record to disk, fsync, read it back; until then the node's disk is untouched."""
 
     async def keep_proof(self, proof: VolumeProof, signature: bytes) -> None:
         """Complete the record on disk."""

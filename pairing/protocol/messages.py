@@ -67,18 +67,19 @@ class StationCertificate(Record):
     signature: bytes = wire.wire(_SIGNATURE)
 
 
+_CERTIFICATE = wire.nested(StationCertificate, optional=True)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proof(Message):
-    """The operator has seen the code (`mac`) and holds `key` (`signature`). `since`: last event seen."""
+    """The operator has seen the code (`mac`), holds `key` (`signature`), knows events to `since`."""
 
     TYPE: ClassVar[str] = "proof"
     nonce: bytes = wire.wire(_NONCE)
     mac: bytes = wire.wire(_HASH)
     key: bytes = wire.wire(_KEY)
     signature: bytes = wire.wire(_SIGNATURE)
-    certificate: StationCertificate | None = wire.wire(
-        wire.nested(StationCertificate, optional=True)
-    )
+    certificate: StationCertificate | None = wire.wire(_CERTIFICATE)
     since: int = wire.wire(wire.number())
 
 
@@ -104,7 +105,7 @@ class Lease(Message):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refused(Message):
-    """No, and why: `code` is an error's slug. `holder` and `age` (seconds) say who holds the lease."""
+    """No, and why: `code` is an error's slug. `holder`, `age` (seconds): who holds the lease."""
 
     TYPE: ClassVar[str] = "refused"
     STRICT: ClassVar[bool] = False
@@ -137,12 +138,15 @@ class Manifest(Record):
     time: int = wire.wire(wire.number())
 
 
+_MANIFEST = wire.nested(Manifest)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Release(Message):
     """The signed manifest; the config follows in chunks."""
 
     TYPE: ClassVar[str] = "release"
-    manifest: Manifest = wire.wire(wire.nested(Manifest))
+    manifest: Manifest = wire.wire(_MANIFEST)
     signature: bytes = wire.wire(_SIGNATURE)
 
 
@@ -194,12 +198,15 @@ class EscrowRecord(Record):
     keys: tuple[SealedKey, ...] = wire.wire(wire.many(wire.nested(SealedKey), 8))
 
 
+_RECORD = wire.nested(EscrowRecord)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Escrow(Message):
     """Keep this before my disk is touched. Signed by the node."""
 
     TYPE: ClassVar[str] = "escrow"
-    record: EscrowRecord = wire.wire(wire.nested(EscrowRecord))
+    record: EscrowRecord = wire.wire(_RECORD)
     signature: bytes = wire.wire(_SIGNATURE)
 
 
@@ -231,12 +238,15 @@ class VolumeProof(Record):
     dry_run: bool = wire.wire(wire.flag())
 
 
+_PROOF = wire.nested(VolumeProof)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EscrowProof(Message):
     """The key in the escrow record was tried on these volumes. Signed by the node."""
 
     TYPE: ClassVar[str] = "escrow-proof"
-    proof: VolumeProof = wire.wire(wire.nested(VolumeProof))
+    proof: VolumeProof = wire.wire(_PROOF)
     signature: bytes = wire.wire(_SIGNATURE)
 
 

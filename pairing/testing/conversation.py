@@ -25,7 +25,7 @@ from pairing.protocol.terms import Identity, KnownLease, Patience, Release
 from pairing.protocol.wire import write_message
 
 Tap = Callable[[str, Mapping[str, Any]], Sequence[Mapping[str, Any]]]
-"""Called with the direction (`to-node`, `to-operator`) and a frame's object; returns what arrives."""
+"""Called with a direction (`to-node`, `to-operator`) and a frame's object; gives what arrives."""
 
 
 def pass_all(direction: str, body: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
@@ -224,7 +224,9 @@ class Conversation:
         if end:
             self._apply_operator(end, end.machine.lost(self.now))
 
-    def _apply_operator(self, end: OperatorEnd, todo: Sequence[OperatorEffect]) -> None:
+    def _apply_operator(  # noqa: C901 (a table of effects)
+        self, end: OperatorEnd, todo: Sequence[OperatorEffect]
+    ) -> None:
         for effect in todo:
             match effect:
                 case effects.Send(message):

@@ -33,7 +33,7 @@ def test_t1_a_stored_photo_is_worthless_after_claim_window_and_reboot() -> None:
     talk.cut(control)
     talk.wait(601)
     assert talk.node.machine.state is State.WAITING
-    for attempt in range(1000):
+    for _ in range(1000):
         thief = talk.operator(stored)
         talk.connect(thief)
         accepted += thief.view is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import Any
 
@@ -40,10 +41,8 @@ def test_frames_may_arrive_in_any_pieces(bodies: list[dict[str, Any]], size: int
 
 @given(st.binary(max_size=300))
 def test_bytes_of_a_stranger_raise_one_error(data: bytes) -> None:
-    try:
+    with contextlib.suppress(errors.ProtocolBroken):
         list(frames.FrameReader().feed(data))
-    except errors.ProtocolBroken:
-        pass
 
 
 @pytest.mark.parametrize(
@@ -67,7 +66,7 @@ def test_a_large_frame_is_refused_at_its_length() -> None:
 
 
 def test_canonical_form_of_rfc_8785() -> None:
-    body = {"peach": "\u20ac$\u000f\nA'B\"\\\"/", "a": [56, True, None], "1": {"f": {}}}
+    body = {"peach": '\u20ac$\u000f\nA\'B"\\"/', "a": [56, True, None], "1": {"f": {}}}
     expected = '{"1":{"f":{}},"a":[56,true,null],"peach":"€$\\u000f\\nA\'B\\"\\\\\\"/"}'
     assert frames.canonical(body) == expected.encode()
 
@@ -76,10 +75,8 @@ def test_canonical_form_of_rfc_8785() -> None:
 def test_messages_of_a_stranger_raise_one_error(body: dict[str, Any]) -> None:
     for name in (*messages.FROM_OPERATOR, *messages.FROM_NODE):
         types = {**messages.FROM_OPERATOR, **messages.FROM_NODE}
-        try:
+        with contextlib.suppress(errors.ProtocolBroken):
             wire.read_message({**body, "type": name}, types)
-        except errors.ProtocolBroken:
-            pass
 
 
 def test_claims_refuse_unknown_fields_and_events_ignore_them() -> None:

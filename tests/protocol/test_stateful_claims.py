@@ -99,7 +99,7 @@ class Claims(RuleBasedStateMachine):
                     offset=st.integers(0, 100),
                     data=st.binary(min_size=1, max_size=40),
                 ),
-                st.builds(messages.Escrowed, digest=BYTES32, signature=st.binary(min_size=64, max_size=64)),
+                st.builds(messages.Escrowed, digest=BYTES32, signature=BYTES64),
                 st.builds(messages.Bye, reason=st.sampled_from(["refuse", "x"]), text=st.just("")),
                 st.builds(messages.Ack, seq=st.integers(0, 1000)),
             )
@@ -142,6 +142,7 @@ class Claims(RuleBasedStateMachine):
 
 
 BYTES32 = st.binary(min_size=32, max_size=32)
+BYTES64 = st.binary(min_size=64, max_size=64)
 TestClaims = Claims.TestCase
 TestClaims.settings = settings(
     max_examples=10_000 if SOAK else 100,

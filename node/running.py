@@ -1,0 +1,151 @@
+"""Puts a node together from its options and runs it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import trio
+
+from node import settings as node_settings
+from node.agent import Agent
+from node.console import Console, active_consoles
+from node.facts import Probe, recorded
+from node.plan.install import plan_install
+from node.settings import Settings
+from node.showing import Showing
+from node.system import services
+from pairing import errors
+from pairing.config.load import load_file
+from pairing.config.validate import require_valid
+from pairing.facts import Facts
+from pairing.transport.p2p import Meeting, P2PTransport, warm_up
+
+RUN_FOLDER = Path("/run/kairos-register")
+EVERYWHERE = ("0.0.0.0", "::")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """The options of `kairos-node run`."""
+
+    machine: Path | None
+    dry_run: bool
+    settings: Path | None
+    lang: str | None
+    port: int | None
+    hosts: tuple[str, ...]
+    relays: tuple[str, ...]
+    relay_ca: Path | None
+    consoles: tuple[str, ...]
+    picture: Path | None
+    state: Path | None
+    abort_seconds: int | None
+    once: bool
+
+    def chosen(self) -> Settings:
+        """The settings of file, kernel line and options, the later ones winning."""
+        chosen = node_settings.read(self.settings or node_settings.FILE)
+        chosen = node_settings.with_kernel_words(chosen, _kernel_words())
+        if self.lang is not None:
+            if self.lang not in node_settings.LANGUAGES:
+                known = ", ".join(node_settings.LANGUAGES)
+                raise errors.UsageError(f"The languages are {known}.", element=self.lang)
+            chosen = replace(chosen, language=self.lang)
+        if self.port is not None:
+            chosen = replace(chosen, port=self.port)
+        if self.abort_seconds is not None:
+            chosen = replace(chosen, abort_delay=self.abort_seconds)
+        return replace(chosen, relays=self.relays or chosen.relays)
+
+
+def _kernel_words() -> Sequence[str]:
+    try:
+        return Path("/proc/cmdline").read_text(encoding="utf-8", errors="replace").split()
+    except OSError:
+        return ()
+
+
+def look_at(machine: Path | None) -> Callable[[], Facts]:
+    """How to learn the facts: from a recorded machine, or from this one."""
+    if machine is None:
+        return Probe().facts
+    snapshot = recorded(machine)
+    return lambda: snapshot
+
+
+def run_node(options: Options) -> None:
+    """Run until the verdict (`once`), a signal, or an error."""
+    chosen = options.chosen()
+    with _consoles(options, chosen) as consoles:
+        showing = Showing(consoles, options.picture, chosen.language)
+        agent = Agent(
+            settings=chosen,
+            look=look_at(options.machine),
+            display=showing,
+            state=_state_folder(options.state),
+            dry_run=options.dry_run or options.machine is not None,
+            once=options.once,
+        )
+        hosts = options.hosts or EVERYWHERE
+        transport = P2PTransport(hosts=hosts, meeting=_meeting(options))
+        trio.run(_run, agent, showing, transport)
+
+
+async def _run(agent: Agent, showing: Showing, transport: P2PTransport) -> None:
+    async with trio.open_nursery() as nursery:
+        await nursery.start(showing.run, agent)
+        services.ready()
+        await agent.run(transport, warm_up)
+        nursery.cancel_scope.cancel()
+
+
+def _meeting(options: Options) -> Meeting:
+    if options.relay_ca is None:
+        return Meeting()
+    from pairing.transport.relay_tls import client_context
+
+    return Meeting(tls=client_context(options.relay_ca))
+
+
+@contextlib.contextmanager
+def _consoles(options: Options, chosen: Settings) -> Iterator[Sequence[Console]]:
+    colour = "NO_COLOR" not in os.environ
+    names = list(options.consoles)
+    if not names and sys.stdout.isatty():
+        names = [os.ttyname(sys.stdout.fileno())]
+    if "kernel" in names:
+        # tty0 is whichever console is in front; ours is the first.
+        names = [name.replace("/dev/tty0", "/dev/tty1") for name in active_consoles()]
+    opened: list[Console] = []
+    try:
+        for name in dict.fromkeys(names):
+            try:
+                opened.append(Console.open(name, language=chosen.language, colour=colour))
+            except OSError as wrong:
+                print(f"{name}: {wrong.strerror}", file=sys.stderr)
+        yield opened
+    finally:
+        for console in opened:
+            console.close()
+
+
+def _state_folder(asked: Path | None) -> Path:
+    if asked is None:
+        asked = RUN_FOLDER if os.access("/run", os.W_OK) else Path(tempfile.mkdtemp())
+    asked.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return asked
+
+
+def rehearse(config: Path, machine: Path | None, say: Callable[[str], None]) -> None:
+    """Check a config against the machine and print the plan that would be carried out."""
+    document = load_file(config)
+    require_valid(document)
+    snapshot = look_at(machine)()
+    for line in plan_install(snapshot, document).text:
+        say(line)
