@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator, Set
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from node.canvas import REPERTOIRE, Canvas, big, printable, wrap
 from node.texts import Texts
@@ -21,8 +21,7 @@ PANEL = 28
 """Columns that the words need beside the code."""
 PANEL_LIMIT = 60
 GOOD_STYLE, BAD_STYLE, BASE_STYLE = "97;42", "97;41", ""
-STRONG, CAUTION, CALM = "97", "30;43", "97;42"
-BAR_DONE, BAR_LEFT = "97;42", "30;47"
+STRONG, CAUTION = "97", "30;43"
 
 _DONE = frozenset({State.WRITTEN, State.INSTALLED, State.JOINED, State.READY})
 _BAD = frozenset({State.FAILED, State.REFUSED, State.LOCKED})
@@ -143,7 +142,7 @@ def _beside(
     width = min(canvas.columns - column - 1, PANEL_LIMIT)
     if width < PANEL // 2:
         return  # no words rather than broken ones: the code matters more
-    lines = list(_panel(screen, width, texts, able))
+    lines = list(_panel(screen, width, texts))
     start = max(0, min(top + 1, canvas.rows - len(lines)))
     for row, (text, style) in enumerate(lines[: canvas.rows], start):
         canvas.put(row, column, text, style if able.colour else None)
@@ -151,7 +150,7 @@ def _beside(
 
 def _words_only(canvas: Canvas, screen: Screen, able: Abilities, texts: Texts) -> None:
     width = min(canvas.columns - 4, PANEL_LIMIT)
-    lines = list(_panel(screen, width, texts, able))
+    lines = list(_panel(screen, width, texts))
     if screen.token:
         lines = [(line, None) for line in (*wrap(texts.too_small, width), "")] + lines
         lines += [("", None), *((line, None) for line in _token_lines(screen.token, width))]
@@ -185,15 +184,22 @@ def _ink(canvas: Canvas, row: int, left: int, dots: str, able: Abilities) -> Non
             )
 
 
-def _token_lines(token: str, width: int) -> list[str]:
-    return [token[start : start + width] for start in range(0, len(token), width)]
+def _token_lines(token: str, width: int) -> Iterator[str]:
+    """The token to be typed or copied; no line begins or ends with one of its blanks."""
+    while len(token) > width:
+        end = width
+        while end > 1 and " " in token[end - 1 : end + 1]:
+            end -= 1
+        yield token[:end]
+        token = token[end:]
+    yield token
 
 
 Line = tuple[str, "str | None"]
 """A line of the panel and its style; None is the page's own."""
 
 
-def _panel(screen: Screen, width: int, texts: Texts, able: Abilities) -> Iterator[Line]:
+def _panel(screen: Screen, width: int, texts: Texts) -> Iterator[Line]:
     for line in wrap(texts.states[screen.state], width):
         yield line, None if screen.state in _DONE | _BAD else STRONG
     yield "", None
@@ -218,7 +224,7 @@ def _power(screen: Screen, width: int, texts: Texts) -> Iterator[Line]:
     else:
         said, style = texts.keep_on, CAUTION
     for line in wrap(said, width - 2):
-        yield f" {line} ", style
+        yield (f" {line} " if style else line), style
 
 
 def _error(screen: Screen, width: int, texts: Texts) -> Iterator[Line]:
@@ -263,8 +269,3 @@ def _identity(screen: Screen, width: int, texts: Texts) -> Iterator[Line]:
             first, *rest = wrap(f"{label}: {printable(value)}", width)[:3]
             yield first, None
             yield from (("  " + line, None) for line in rest)
-
-
-def without_token(screen: Screen) -> Screen:
-    """The same screen once its code is of no use."""
-    return replace(screen, token="")

@@ -7,8 +7,10 @@ it ignores, as the console does.
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import dataclass, field
+from importlib import resources
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -141,26 +143,43 @@ def picture(written: str, columns: int, rows: int) -> Image.Image:
 
 def draw(terminal: Terminal) -> Image.Image:
     """The terminal's cells as pixels."""
-    from PIL import Image, ImageDraw, ImageFont
+    from PIL import Image
 
     wide, high = CELL
     image = Image.new("RGB", (terminal.columns * wide, terminal.rows * high))
-    pen, font = ImageDraw.Draw(image), ImageFont.load_default_imagefont()
     for row, cells in enumerate(terminal.cells):
         for column, cell in enumerate(cells):
             ink, paper = _rgb(terminal.palette[cell.ink]), _rgb(terminal.palette[cell.paper])
             left, top = column * wide, row * high
-            right, bottom = left + wide - 1, top + high - 1
-            pen.rectangle((left, top, right, bottom), fill=paper)
-            if cell.character == "\u2580":
-                pen.rectangle((left, top, right, top + high // 2 - 1), fill=ink)
-            elif cell.character == "\u2584":
-                pen.rectangle((left, top + high // 2, right, bottom), fill=ink)
-            elif cell.character == "\u2588":
-                pen.rectangle((left, top, right, bottom), fill=ink)
-            elif cell.character != " ":
-                pen.text((left + 1, top + 2), cell.character, font=font, fill=ink)
+            image.paste(paper, (left, top, left + wide, top + high))
+            if mask := _glyph(cell.character):
+                image.paste(ink, (left, top), mask)
     return image
+
+
+@functools.lru_cache(maxsize=256)
+def _glyph(character: str) -> Image.Image | None:
+    """Where the ink is in a cell; None for a blank. A box for what the font lacks."""
+    from PIL import Image
+
+    high = CELL[1]
+    half = high // 2
+    ink = {"\u2580": (half, 0), "\u2584": (0, half), "\u2588": (half, half)}
+    if character == " ":
+        return None
+    if character in ink:
+        rows = b"".join(bytes([255 * (filled > 0)]) * half for filled in ink[character])
+    else:
+        rows = bytes(2) + _font().get(character, bytes([0x7E]) * 13) + bytes(high)
+    return Image.frombytes("1", CELL, rows[:high])
+
+
+@functools.lru_cache(maxsize=1)
+def _font() -> dict[str, bytes]:
+    """13 rows of 8 pixels for each character of Latin-1."""
+    text = resources.files("pairing.testing").joinpath("fixed8x13.txt").read_text()
+    lines = (line.split() for line in text.splitlines() if not line.startswith("#"))
+    return {chr(int(code, 16)): bytes.fromhex(rows) for code, rows in lines}
 
 
 def _rgb(colour: int) -> tuple[int, int, int]:
