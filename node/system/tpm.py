@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import tempfile
 from pathlib import Path
 
@@ -29,7 +30,7 @@ def _vendor(run: Run) -> str:
     """TPM2_PT_MANUFACTURER: four letters (TCG vendor ID registry)."""
     printed = output(run, ("tpm2_getcap", "properties-fixed"), seconds=TPM_SECONDS) or ""
     lines = [line.strip() for line in printed.splitlines()]
-    for line, following in zip(lines, [*lines[1:], ""], strict=True):
+    for line, following in itertools.pairwise(lines):
         if line.startswith("TPM2_PT_MANUFACTURER"):
             digits = following.removeprefix("raw:").strip()
             try:
