@@ -12,6 +12,7 @@ Files are PEM (PKCS #8, unencrypted) or text, mode 0600, in a folder of mode 070
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -35,6 +36,11 @@ class Keyring:
     def __init__(self, folder: Path | None = None) -> None:
         self.folder = folder or folders.config_folder() / "keys"
 
+    @classmethod
+    def at(cls, folder: str | None) -> Keyring:
+        """The keys in the folder that `--keys` names, or in the usual one."""
+        return cls(Path(folder) if folder else None)
+
     def identity(self) -> Identity:
         """The operator key, made on first use, with its fleet's certificate if there is one."""
         from pairing.protocol.terms import Identity
@@ -55,7 +61,9 @@ class Keyring:
 
         made = self._pem("escrow.pem", lambda: _pkcs8_x25519(keys.generate_escrow()))
         if not isinstance(made, X25519PrivateKey):
-            raise errors.KeyFileInvalid("It is no X25519 key.", element=str(self._path("escrow.pem")))
+            raise errors.KeyFileInvalid(
+                "It is no X25519 key.", element=str(self._path("escrow.pem"))
+            )
         return keys.EscrowKey(made.private_bytes_raw())
 
     def fleet(self) -> SigningKey:
@@ -173,10 +181,9 @@ class Keyring:
         if not path.exists():
             if make is None:
                 raise errors.KeyMissing(element=str(path))
-            try:
+            # Another process may be a moment faster: then its key counts.
+            with contextlib.suppress(FileExistsError):
                 folders.write_private(path, make(), replace=False)
-            except FileExistsError:
-                pass  # another process was a moment faster: its key counts
         try:
             return load_pem_private_key(self._read(path), password=None)
         except (ValueError, TypeError, UnsupportedAlgorithm):

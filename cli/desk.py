@@ -1,0 +1,230 @@
+"""The operator's desk: decides about one node, keeps what must be kept, tells what happens."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+import trio
+
+from cli import configs, prompt
+from cli.approval import Approval
+from cli.configs import Fetch, Fitted
+from cli.records import NodeJournal, Records, now
+from pairing import errors, keys
+from pairing.config import Document
+from pairing.events import Event, EventType, State
+from pairing.facts import Facts, facts_text, from_json
+from pairing.peertoken import Token
+from pairing.protocol.effects import NodeView
+from pairing.protocol.messages import EscrowRecord, VolumeProof
+from pairing.protocol.operator import OperatorMachine
+from pairing.protocol.terms import KnownLease, Release
+from pairing.report import Report
+from pairing.session import Decision, Refuse
+
+REPORT_FOR = 24 * 3600
+TRUST_TEXTS = {
+    "O0": "O0 (whoever has the photo may claim it)",
+    "O1": "O1 (our fleet's key is in its image)",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What the command line asks for, the same for every node."""
+
+    document: Document
+    approval: Approval
+    recipients: tuple[bytes, ...]
+    device: str = ""
+    relays: tuple[str, ...] = ()
+    reboot: bool = False
+    poweroff: bool = False
+    confirm_words: bool = False
+    dry_run: bool = False
+    fetch: Fetch = configs.fetch_github
+
+
+class Rehearsed(errors.KnownError):
+    """This was a dry run: nothing was released."""
+
+    slug, exit_code = "rehearsed", errors.ExitCode.DONE
+
+
+@dataclass(slots=True)
+class OperatorDesk:
+    """`pairing.session.Desk` for one node."""
+
+    order: Order
+    token: Token
+    records: Records
+    report: Report
+    released: bool = False
+    """A config has left this machine, in this run or in an earlier one."""
+    facts: Facts = field(default_factory=Facts)
+    state: State | None = None
+    dry_run: bool = False
+    """The node says that it changes nothing."""
+    clock: Callable[[], float] = time.time
+    machine: OperatorMachine | None = None
+    """Whose view of the node is shown where nothing is left to decide."""
+    _looked: bool = False
+    _journal: NodeJournal | None = None
+    _known: KnownLease | None = None
+    _writing: trio.Lock = field(default_factory=trio.Lock)
+
+    @property
+    def node(self) -> str:
+        """The node's fingerprint."""
+        return keys.fingerprint(self.token.key)
+
+    # --- deciding -------------------------------------------------------------------------------
+
+    async def decide(self, view: NodeView) -> Decision:
+        """Look, compare, fit the config to this machine, approve, release."""
+        self.look(view)
+        if self.order.confirm_words:
+            await self._compare_words(view.words)
+        order = self.order
+        fitted = await trio.to_thread.run_sync(
+            configs.fit, order.document, self.facts, order.device
+        )
+        if order.dry_run:
+            self._show_plan(fitted)
+            raise Rehearsed
+        if not await self._approved(fitted, view.trust):
+            return Refuse(errors.PersonRefused())
+        config = await trio.to_thread.run_sync(configs.resolve, fitted.document, order.fetch)
+        release = self._release(fitted, config)
+        self.released = True
+        await self._write_lease()
+        self.report.say("released", f"the config for {fitted.disk.path}, {len(config)} bytes")
+        return release
+
+    def look(self, view: NodeView) -> None:
+        """Take in and show what the node says of itself."""
+        try:
+            self.facts = from_json(view.facts)
+        except ValueError as wrong:
+            raise errors.ProtocolBroken(f"(facts: {wrong})") from None
+        self._looked = True
+        trust = TRUST_TEXTS.get(view.trust, view.trust)
+        lines = [
+            f"fingerprint {self.node}",
+            f"words       {' '.join(view.words)}",
+            f"trust       {trust}",
+            *facts_text(self.facts),
+        ]
+        body = {
+            "node": self.node,
+            "words": list(view.words),
+            "trust": view.trust,
+            "path": view.path,
+            "facts": self.facts.to_json(),
+        }
+        self.report.block("node", lines, body)
+        if not self.order.dry_run and len(self.order.recipients) == 1:
+            self.report.warn(
+                "there is one escrow key only; if it is lost, so are all recovery keys"
+                " (kairos-fleet keys recipient --help)"
+            )
+
+    async def _compare_words(self, words: Sequence[str]) -> None:
+        if not prompt.can_ask():
+            raise errors.MustBeAsked("--confirm-words needs a person.")
+        self.report.quiet()
+        shown = " ".join(words)
+        if not await prompt.agrees(f"Does the machine's screen show the words: {shown} ?"):
+            raise errors.WordsDiffer
+
+    async def _approved(self, fitted: Fitted, trust: str) -> bool:
+        """False if a person said no. Raises errors.NotApprovedError."""
+        objection = self.order.approval.objection(self.facts, fitted.disk, trust)
+        if not objection:
+            return True
+        if not prompt.can_ask():
+            raise errors.MustBeAsked(objection)
+        self.report.quiet()
+        self.report.say("approve", objection)
+        name = configs.hostname(fitted.document) or "this config"
+        answer = await prompt.agrees(f"Install {name} on {fitted.disk.path} and erase it?")
+        if answer is None:
+            raise errors.MustBeAsked(objection)
+        return answer
+
+    def _show_plan(self, fitted: Fitted) -> None:
+        from node.plan.install import InstallOptions, plan_install
+
+        recipients = tuple(keys.fingerprint(key) for key in self.order.recipients)
+        options = InstallOptions(device=fitted.disk.path, recipients=recipients)
+        plan = plan_install(self.facts, fitted.document, options)
+        self.report.block("plan", plan.text, plan.to_json())
+
+    def _release(self, fitted: Fitted, config: bytes) -> Release:
+        from pairing.config.rules import encryption
+
+        asked = encryption(fitted.document)
+        return Release(
+            config=config,
+            device=fitted.disk.path,
+            escrow=self.order.recipients,
+            relays=self.order.relays,
+            unlock="approval" if asked.by_approval else "auto",
+            reboot=self.order.reboot,
+            poweroff=self.order.poweroff,
+            report_for=REPORT_FOR,
+            time=int(self.clock()),
+        )
+
+    # --- keeping --------------------------------------------------------------------------------
+
+    async def keep_escrow(self, record: EscrowRecord, signature: bytes) -> None:
+        """See `pairing.session.Desk`."""
+        path = await trio.to_thread.run_sync(self.records.keep_escrow, record, signature)
+        self.report.say("escrow", f"sealed recovery key kept in {path}")
+
+    async def keep_proof(self, proof: VolumeProof, signature: bytes) -> None:
+        """See `pairing.session.Desk`."""
+        await trio.to_thread.run_sync(self.records.keep_proof, proof, signature)
+
+    async def keep_lease(self, lease: bytes, secret: bytes) -> None:
+        """See `pairing.session.Desk`."""
+        self._known = KnownLease(lease, secret)
+        await self._write_lease()
+
+    async def _write_lease(self) -> None:
+        """Before a release leaves, its mark must be on disk: later runs then know that silence
+        means an unknown outcome. One writer at a time, so that the mark is never undone."""
+        async with self._writing:
+            if self._known is None:
+                return
+            keep = partial(self.records.keep_lease, self.token.name, self._known)
+            await trio.to_thread.run_sync(partial(keep, released=self.released))
+
+    # --- telling --------------------------------------------------------------------------------
+
+    def seen(self, event: Event, signature: bytes) -> None:
+        """See `pairing.session.Desk`."""
+        if not self._looked and self.machine is not None and self.machine.view is not None:
+            self.look(self.machine.view)
+        if self._journal is None:
+            self._journal = self.records.journal(self.node)
+        self._journal.append(event, signature, self.facts.serial)
+        self.dry_run = event.dry_run
+        if event.type is EventType.STATE:
+            self.state = event.state
+        self.report.event(event, now(), self.facts.serial)
+
+    def notice(self, text: str) -> None:
+        """See `pairing.session.Desk`."""
+        label, _, rest = text.partition(": ")
+        self.report.say(label if rest else "network", rest or text)
+
+    def close(self) -> None:
+        """Close what is open."""
+        if self._journal is not None:
+            self._journal.close()
+            self._journal = None

@@ -1,0 +1,243 @@
+"""One run of `kairos-register` over its sources: photo, token, network, session, verdict."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import sys
+import threading
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from types import FrameType, TracebackType
+from typing import Self, TypeAlias
+
+import trio
+
+from cli import configs
+from cli.desk import OperatorDesk, Order, Rehearsed
+from cli.records import Records
+from cli.sources import Source
+from pairing import errors, session
+from pairing.config import Problem
+from pairing.errors import ExitCode
+from pairing.events import State
+from pairing.peertoken import Token
+from pairing.protocol import handshake
+from pairing.protocol.effects import Done
+from pairing.protocol.operator import OperatorMachine
+from pairing.protocol.terms import Identity, Patience
+from pairing.qr.read import PhotoReader
+from pairing.report import Report, Verdict, report_for
+from pairing.transport.base import Dialer, Target
+from pairing.transport.p2p import P2PTransport, warm_up
+from pairing.transport.relay import find_relay
+
+Outcome: TypeAlias = Done | errors.KnownError
+Network = Callable[[], AbstractAsyncContextManager[Dialer]]
+
+
+def libp2p() -> AbstractAsyncContextManager[Dialer]:
+    """The network that is used."""
+    return P2PTransport().dialer()
+
+
+class WarmUp:
+    """Loads libp2p in a thread, while the photo is being read."""
+
+    def __init__(self, load: Callable[[], None] = warm_up) -> None:
+        self._load = load
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._work, name="warm-up", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def wait(self) -> None:
+        """Until it is loaded. Raises errors.TransportMissing."""
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+
+    def _work(self) -> None:
+        try:
+            self._load()
+        except BaseException as error:  # raised again where it is waited for
+            self._error = error
+
+
+@dataclass(slots=True, kw_only=True)
+class Run:
+    """Everything that is the same for all sources. `timeout` in seconds."""
+
+    order: Order
+    goal: State
+    identity: Identity
+    sources: Sequence[Source]
+    timeout: float
+    output: str = "human"
+    loopback: bool = False
+    warnings: Sequence[Problem] = ()
+    network: Network = libp2p
+    warm: WarmUp = field(default_factory=WarmUp)
+    records: Records = field(default_factory=Records)
+    reader: PhotoReader = field(default_factory=PhotoReader)
+    report: Report = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.report = report_for(self.output, sys.stderr, sys.stdout)
+
+    def __enter__(self) -> Self:
+        self.warm.start()
+        for problem in self.warnings:
+            self.report.warn(str(problem))
+        name = configs.hostname(self.order.document)
+        self.report.say("config", f"valid{f', hostname {name}' if name else ''}")
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.reader.close()
+
+    def close(self, exit_code: int) -> int:
+        """The end of the report; gives back the exit code."""
+        self.report.close(exit_code)
+        return exit_code
+
+    def all(self) -> list[int]:
+        """Register one after another; returns their exit codes. An interruption ends it."""
+        codes: list[int] = []
+        for source in self.sources:
+            codes.append(self.one(source))
+            if codes[-1] == ExitCode.INTERRUPTED:
+                break
+        return codes
+
+    def one(self, source: Source) -> int:
+        """Register one machine; never raises a known error. Returns its exit code."""
+        try:
+            token = self._token(source)
+            self.warm.wait()
+        except errors.KnownError as error:
+            return self._end(Verdict(source=source.name, exit=int(error.exit_code), error=error))
+        return self._end(trio.run(self._pair, source.name, token))
+
+    def _end(self, verdict: Verdict) -> int:
+        self.report.verdict(verdict)
+        return verdict.exit
+
+    def _token(self, source: Source) -> Token:
+        if source.advice:
+            self.report.warn(source.advice)
+        token = source.token(self.reader, loopback=self.loopback)
+        hint = f", at {' or '.join(map(str, token.addresses))}" if token.addresses else ""
+        self.report.say("photo", f"{source.name}: code {token.name}{hint}")
+        return token
+
+    # --- one node -------------------------------------------------------------------------------
+
+    async def _pair(self, name: str, token: Token) -> Verdict:
+        stored = self.records.lease(token.name)
+        desk = OperatorDesk(self.order, token, self.records, self.report)
+        desk.released = stored.released if stored else False
+        desk.machine = OperatorMachine(
+            token,
+            self.identity,
+            self.goal,
+            secrets.token_bytes,
+            Patience(silence=self.timeout),
+            stored.known if stored else None,
+            desk.released,
+        )
+        try:
+            outcome = await interruptible(lambda: self._session(desk), desk)
+        finally:
+            desk.close()
+        return self._verdict(name, desk, outcome)
+
+    async def _session(self, desk: OperatorDesk) -> Outcome:
+        assert desk.machine is not None
+        try:
+            async with self.network() as dialer:
+                return await self._register(desk, desk.machine, dialer)
+        except errors.KnownError as error:
+            return error
+
+    async def _register(
+        self, desk: OperatorDesk, machine: OperatorMachine, dialer: Dialer
+    ) -> Outcome:
+        try:
+            target = self._target(desk.token)
+            return await session.register(machine, dialer, target, desk, find=self.timeout)
+        except errors.KnownError as error:  # caught inside: a network may group what passes it
+            return error
+
+    def _target(self, token: Token) -> Target:
+        relays = self.order.relays
+        if token.relay:
+            first = find_relay(token.relay, relays)
+            if first is None:
+                self.report.warn("the machine waits at a relay that you did not name (--relay)")
+            else:
+                relays = tuple(dict.fromkeys((first, *relays)))
+        return Target(
+            key=token.key,
+            label=handshake.label(token.secret, token.key),
+            addresses=token.addresses,
+            relays=relays,
+        )
+
+    def _verdict(self, name: str, desk: OperatorDesk, outcome: Outcome) -> Verdict:
+        error = outcome if isinstance(outcome, errors.KnownError) else None
+        rehearsed = isinstance(error, Rehearsed)
+        done = outcome if isinstance(outcome, Done) else None
+        state = done.state if done else (State.CLAIMED if rehearsed else desk.state)
+        return Verdict(
+            source=name,
+            exit=int(error.exit_code) if error else int(ExitCode.DONE),
+            state=state.value if state else "",
+            node=desk.node,
+            serial=desk.facts.serial,
+            already=done.already if done else False,
+            dry_run=rehearsed or desk.dry_run,
+            released=desk.released,
+            error=None if rehearsed else error,
+        )
+
+
+async def interruptible(work: Callable[[], Awaitable[Outcome]], desk: OperatorDesk) -> Outcome:
+    """Do `work`; Ctrl-C or SIGTERM ends it politely, a second one at once."""
+    outcome: Outcome = errors.Interrupted()
+
+    async def watch(nursery: trio.Nursery) -> None:
+        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            started.set()
+            async for _ in signals:
+                break
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, _leave_at_once)
+            nursery.cancel_scope.cancel()
+            await trio.sleep_forever()
+
+    started = trio.Event()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(watch, nursery)
+        await started.wait()
+        outcome = await work()
+        nursery.cancel_scope.cancel()
+    if isinstance(outcome, errors.Interrupted):
+        outcome = errors.Interrupted(
+            "The config had been released: the machine may go on by itself."
+            if desk.released
+            else "Nothing was released."
+        )
+    return outcome
+
+
+def _leave_at_once(_number: int, _frame: FrameType | None) -> None:
+    os._exit(int(ExitCode.INTERRUPTED))

@@ -1,0 +1,188 @@
+"""`kairos-register`: from photos of new machines' screens to verdicts.
+
+The order of work: read everything that can be wrong here (command line, config, policy, keys);
+then for each source: photo -> token -> node -> hardware facts -> approval -> release -> verdict.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import click
+
+from cli import options, screen
+from pairing import errors
+from pairing.errors import ExitCode
+from pairing.events import State
+
+if TYPE_CHECKING:
+    from cli.pairing_run import Run
+
+GOALS = (State.PLANNED, State.WRITTEN, State.INSTALLED, State.JOINED, State.READY)
+TIMEOUT_SECONDS = 120.0
+
+HELP = """Register new machines from photos of their screens.
+
+\b
+Examples:
+  kairos-register --config shop.yaml photo.jpg
+  kairos-register -c base.yaml -c shop-17.yaml --set hostname=shop-17 photo.jpg
+  kairos-register -c shop.yaml --dry-run photo.jpg     show the machine, change nothing
+  kairos-register -c shop.yaml photos/                 every photo in a folder
+  kairos-register -c shop.yaml - < token.txt           a token, or a photo, from a pipe
+  kairos-register -c shop.yaml --approve rules.yaml --output jsonl photo.jpg
+
+SOURCE is a photo (JPEG, PNG, WebP), a folder of photos, - for a photo or token on standard
+input, or the token's text. Several are registered one after another.
+
+The machine's hardware is shown before anything of the config leaves. Exit codes: 0 done,
+3 config invalid, 4 no readable code, 5 no machine in time, 6 refused or not authentic, 7 the
+machine failed, 8 some of several failed, 11 not approved, 12 no verdict in time.
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """The command line as it was typed."""
+
+    source: tuple[str, ...]
+    configs: tuple[str, ...]
+    assignments: tuple[str, ...]
+    device: str
+    reboot: bool
+    poweroff: bool
+    wait: str | None
+    approve: str
+    confirm_words: bool
+    relay: tuple[str, ...]
+    key_folder: str | None
+    timeout: float
+    dry_run: bool
+    output: str
+    loopback: bool
+
+
+@click.command(help=HELP, context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("source", nargs=-1, metavar="SOURCE...")
+@options.config
+@options.assignments
+@click.option("--device", default="", metavar="DISK", help="The disk: /dev/disk/by-id/... or path.")
+@click.option("--reboot", is_flag=True, help="Restart the machine when its disk is written.")
+@click.option("--poweroff", is_flag=True, help="Switch it off instead; waits until `written`.")
+@click.option(
+    "--wait",
+    type=click.Choice([goal.value for goal in GOALS]),
+    help="Until when to stay. From `installed` on the machine restarts.  [default: installed]",
+)
+@click.option(
+    "--approve",
+    default="auto",
+    show_default=True,
+    metavar="auto|ask|yes|FILE",
+    help="Who approves. auto: the config fits and the one disk is empty; FILE: a policy's rules.",
+)
+@click.option("--confirm-words", is_flag=True, help="Compare three words with the node's screen.")
+@click.option("--relay", multiple=True, metavar="HOST[:PORT]", help="Where to meet the machine.")
+@options.keys
+@click.option(
+    "--timeout",
+    type=click.FloatRange(1, 86400),
+    default=TIMEOUT_SECONDS,
+    show_default=True,
+    metavar="SECONDS",
+    help="For finding the machine, and for its silence.",
+)
+@click.option("--dry-run", is_flag=True, help="Show hardware and plan; release nothing.")
+@click.option("--loopback", is_flag=True, help="Accept codes of this very machine (trials).")
+@options.output
+@options.log_level
+@options.version
+def command(**given: object) -> int:
+    """See HELP."""
+    return register(Asked(**given))  # type: ignore[arg-type]
+
+
+def register(asked: Asked) -> int:
+    """Register every source; returns the exit code. Raises errors.KnownError before the first."""
+    if not asked.source:
+        raise errors.UsageError("Name a photo, a folder of photos, a token, or -.")
+    if not asked.configs:
+        raise errors.UsageError("Name the config: --config FILE.")
+    run = prepare(asked)
+    with run:
+        codes = run.all()
+    return run.close(exit_code(codes))
+
+
+def prepare(asked: Asked) -> Run:
+    """Read everything that can be wrong on this side. Nothing has been sent yet."""
+    from cli import approval, configs, sources
+    from cli.desk import Order
+    from cli.keyring import Keyring
+    from cli.pairing_run import Run
+
+    document, warnings = configs.read(asked.configs, asked.assignments)
+    poweroff = asked.poweroff or configs.flag(document, "poweroff")
+    goal = goal_of(asked.wait, poweroff)
+    reboot = asked.reboot or configs.flag(document, "reboot") or goal in GOALS[2:]
+    configs.refuse_contradiction(reboot, poweroff)
+    relays = tuple(dict.fromkeys((*asked.relay, *configs.relays(document))))
+    check_relays(relays)
+    keyring = Keyring.at(asked.key_folder)
+    order = Order(
+        document=document,
+        approval=approval.read(asked.approve),
+        recipients=keyring.recipients(),
+        device=asked.device,
+        relays=relays,
+        reboot=reboot,
+        poweroff=poweroff,
+        confirm_words=asked.confirm_words,
+        dry_run=asked.dry_run,
+    )
+    return Run(
+        order=order,
+        goal=goal,
+        identity=keyring.identity(),
+        sources=sources.sources(asked.source),
+        timeout=asked.timeout,
+        loopback=asked.loopback,
+        output=asked.output,
+        warnings=warnings,
+    )
+
+
+def goal_of(wait: str | None, poweroff: bool) -> State:
+    """The state to wait for. Raises errors.UsageError if a machine that is off should reach it."""
+    if wait is None:
+        return State.WRITTEN if poweroff else State.INSTALLED
+    goal = State(wait)
+    if poweroff and goal in GOALS[2:]:
+        raise errors.UsageError(f"A machine that is switched off is never {goal.value}.")
+    return goal
+
+
+def check_relays(relays: Sequence[str]) -> None:
+    """Raises errors.RelayAddressInvalid."""
+    from pairing.transport.relay import relay_id
+
+    for relay in relays:
+        relay_id(relay)
+
+
+def exit_code(codes: Sequence[int]) -> int:
+    """One code for all nodes: the only one's own, or 8 if some of several failed."""
+    if len(codes) == 1 or not any(codes):
+        return codes[0] if codes else int(ExitCode.DONE)
+    return int(ExitCode.INTERRUPTED if ExitCode.INTERRUPTED in codes else ExitCode.BATCH)
+
+
+def main() -> None:
+    """The program."""
+    screen.run(lambda: command, "kairos-register")
+
+
+if __name__ == "__main__":
+    main()

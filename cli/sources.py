@@ -1,0 +1,109 @@
+"""What a SOURCE on the command line is: a photo, a folder of photos, a token, standard input.
+
+Nothing is guessed: a path is a path, a token begins with its prefix, and anything else is an error.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pairing import errors
+from pairing.peertoken import PREFIX, TEXT_LIMIT, Token, parse
+from pairing.qr.photo import FILE_LIMIT, format_of
+from pairing.qr.read import PhotoReader, token_from
+from pairing.qr.reading import Kind
+
+PICTURES = frozenset(
+    {".jpg", ".jpeg", ".jfif", ".png", ".webp", ".heic", ".heif", ".avif", ".gif", ".bmp"}
+    | {".tif", ".tiff"}
+)
+"""Endings of files in a folder that are looked at; those we cannot read are named as errors."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One thing to register: a name for messages, and where the token is."""
+
+    name: str
+    photo: Path | bytes | None = field(default=None, repr=False)
+    text: str = field(default="", repr=False)
+    advice: str = ""
+
+    def token(self, reader: PhotoReader, *, loopback: bool) -> Token:
+        """Read it. Raises errors.PhotoError."""
+        if self.photo is None:
+            return parse(self.text, loopback=loopback)
+        found = token_from(reader.read(self.photo, name=self.name))
+        if found.kind is not Kind.NATIVE:
+            raise errors.ForeignCode("It is Kairos' own kind of code.", element=self.name)
+        return parse(found.text, loopback=loopback)
+
+
+def sources(given: Sequence[str]) -> list[Source]:
+    """Every source that the arguments name, folders opened.
+
+    Raises errors.NoSuchSource, errors.UsageError.
+    """
+    if list(given).count("-") > 1:
+        raise errors.UsageError("Standard input (-) can be named once only.")
+    return [source for text in given for source in _sources(text)]
+
+
+def _sources(text: str) -> Iterator[Source]:
+    if text == "-":
+        yield _standard_input()
+    elif text.strip().startswith(PREFIX):
+        advice = (
+            "a token as argument is visible to other users of this machine; better pipe it to -"
+        )
+        yield Source("token", text=text, advice=advice)
+    else:
+        yield from _at(text)
+
+
+def _at(text: str) -> Iterator[Source]:
+    path = Path(text)
+    shown = text if len(text) <= 80 else text[:77] + "..."
+    try:
+        is_folder, exists = path.is_dir(), path.exists()
+    except (OSError, ValueError):
+        raise errors.NoSuchSource(element=shown) from None
+    if is_folder:
+        yield from _folder(path)
+    elif exists or path.is_symlink():
+        yield Source(text, photo=path)
+    else:
+        raise errors.NoSuchSource(element=shown)
+
+
+def _folder(folder: Path) -> Iterator[Source]:
+    try:
+        found = sorted(path for path in folder.iterdir() if _is_photo(path))
+    except OSError as wrong:
+        raise errors.NoSuchSource(f"({wrong.strerror})", element=str(folder)) from None
+    if not found:
+        raise errors.NoSuchSource("There is no picture in this folder.", element=str(folder))
+    for path in found:
+        yield Source(str(path), photo=path)
+
+
+def _is_photo(path: Path) -> bool:
+    return path.suffix.lower() in PICTURES and not path.name.startswith(".") and path.is_file()
+
+
+def _standard_input() -> Source:
+    if sys.stdin.isatty():
+        raise errors.UsageError("Standard input (-) is a terminal: pipe a photo or a token to it.")
+    data = sys.stdin.buffer.read(FILE_LIMIT + 1)
+    if format_of(data) or len(data) > 10 * TEXT_LIMIT:
+        return Source("-", photo=data)
+    try:
+        text = data.decode("ascii").strip()
+    except UnicodeDecodeError:
+        return Source("-", photo=data)
+    if not text:
+        raise errors.NoSuchSource("Standard input is empty.", element="-")
+    return Source("-", text=text)
