@@ -8,6 +8,7 @@ there is an address; whatever becomes known later is added to the screen.
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import json
 import secrets
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -267,4 +268,12 @@ def facts_within(snapshot: facts.Facts, limit: int) -> dict[str, object]:
 
 def _hints(addresses: Sequence[Address]) -> Address | None:
     """The one IPv4 address that goes into the code; more would make it larger."""
-    return next((a for a in addresses if ":" not in a.host), None)
+    return next((a for a in addresses if _is_ipv4(a.host)), None)
+
+
+def _is_ipv4(host: str) -> bool:
+    try:
+        ipaddress.IPv4Address(host)
+    except ValueError:
+        return False
+    return True

@@ -32,7 +32,7 @@ _FIELDS = ((FLAG_IPV4, 6), (FLAG_IPV6, 18), (FLAG_RELAY, RELAY_SIZE))
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A node's key, one-time secret and hints. `signed`: only its fleet's operators may claim it."""
+    """A node's key, one-time secret and hints. `signed`: its fleet's operators only."""
 
     key: bytes
     secret: bytes = field(repr=False)

@@ -55,7 +55,7 @@ class Desk(Protocol):
         """Approve this node or not. Nothing of the config has left this machine yet."""
 
     async def keep_escrow(self, record: EscrowRecord, signature: bytes) -> None:
-        """Write the record to disk, fsync, read it back; until then the node's disk is untouched."""
+        """Write the record to disk, fsync, read it back; the node writes nothing until then."""
 
     async def keep_proof(self, proof: VolumeProof, signature: bytes) -> None:
         """Complete the record on disk."""

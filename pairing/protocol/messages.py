@@ -72,7 +72,7 @@ _CERTIFICATE = wire.nested(StationCertificate, optional=True)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proof(Message):
-    """The operator has seen the code (`mac`), holds `key` (`signature`), knows events to `since`."""
+    """The operator has seen the code (`mac`), holds `key` (`signature`), has events to `since`."""
 
     TYPE: ClassVar[str] = "proof"
     nonce: bytes = wire.wire(_NONCE)

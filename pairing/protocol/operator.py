@@ -30,7 +30,7 @@ from pairing.protocol.effects import (
     Seen,
     Send,
 )
-from pairing.protocol.terms import ESCROW_STEP, Identity, KnownLease, Patience, Release
+from pairing.protocol.terms import BEFORE_FIRST_WRITE, Identity, KnownLease, Patience, Release
 from pairing.protocol.wire import Message, read_message
 
 BAD = frozenset({State.FAILED, State.LOCKED, State.REFUSED})
@@ -290,7 +290,7 @@ class OperatorMachine:
         if event.state is State.PLANNED:
             return False
         if event.state is State.INSTALLING:
-            past = event.type is EventType.STEP and event.step != ESCROW_STEP
+            past = event.type is EventType.STEP and event.step not in BEFORE_FIRST_WRITE
             return past or self._escrow_done
         return event.type is EventType.STATE
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pairing import keys
 from pairing.protocol.messages import StationCertificate
 
-ESCROW_STEP = "escrow"
-"""Name of the step in which a node waits for the operator to keep its recovery key."""
+BEFORE_FIRST_WRITE = frozenset({"check-image", "check-disk", "escrow-key"})
+"""The steps in which a node may still need its operator: it keeps the recovery key in the last."""
 
 
 @dataclass(frozen=True, slots=True)

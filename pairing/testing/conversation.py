@@ -22,7 +22,7 @@ from pairing.protocol.effects import NodeEffect, OperatorEffect
 from pairing.protocol.node import NodeMachine
 from pairing.protocol.operator import OperatorMachine
 from pairing.protocol.terms import Identity, KnownLease, Patience, Release
-from pairing.protocol.wire import write_message
+from pairing.protocol.wire import Message, write_message
 
 Tap = Callable[[str, Mapping[str, Any]], Sequence[Mapping[str, Any]]]
 """Called with a direction (`to-node`, `to-operator`) and a frame's object; gives what arrives."""
@@ -97,6 +97,10 @@ class Conversation:
     def new_key(self) -> keys.SigningKey:
         """A repeatable key."""
         return keys.SigningKey(self.random.randbytes(32))
+
+    def state(self) -> State:
+        """The node's state now."""
+        return self.node.machine.state
 
     def photo(self) -> Token:
         """What the screen shows now."""
@@ -186,7 +190,7 @@ class Conversation:
         self._apply_operator(end, todo)
         self.settle()
 
-    def _frame(self, message: messages.Message) -> Mapping[str, Any]:
+    def _frame(self, message: Message) -> Mapping[str, Any]:
         data = frames.encode_frame(write_message(message))
         (body,) = frames.FrameReader(frames.FRAME_LIMIT).feed(data)
         return body

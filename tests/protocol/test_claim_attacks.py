@@ -32,7 +32,7 @@ def test_t1_a_stored_photo_is_worthless_after_claim_window_and_reboot() -> None:
         accepted += thief.view is not None
     talk.cut(control)
     talk.wait(601)
-    assert talk.node.machine.state is State.WAITING
+    assert talk.state() is State.WAITING
     for _ in range(1000):
         thief = talk.operator(stored)
         talk.connect(thief)
