@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import json
+import logging
 import secrets
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -38,6 +39,7 @@ from pairing.serving import Reporter
 from pairing.transport.base import Address, Listener, Presence, Reachable, Transport
 from pairing.transport.relay import relay_id
 
+LOG = logging.getLogger("kairos.node")
 FACTS_LIMIT = 48 * 1024
 """Bytes of facts in canonical JSON; the lease's frame holds 64 KiB."""
 LOOK_AGAIN = 2.0
@@ -253,6 +255,7 @@ class Agent:
             seen = listener.reachable()
             if seen != self.reachable:
                 self.reachable = seen
+                LOG.info("reachable at %s", " ".join(map(str, seen.addresses)) or "no address")
                 self.display.show(self)
             await trio.sleep(LOOK_AGAIN)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import sys
 import tempfile
@@ -26,6 +27,7 @@ from pairing.config.validate import require_valid
 from pairing.facts import Facts
 from pairing.transport.p2p import Meeting, P2PTransport, warm_up
 
+LOG = logging.getLogger("kairos.node")
 RUN_FOLDER = Path("/run/kairos-register")
 EVERYWHERE = ("0.0.0.0", "::")
 
@@ -82,6 +84,9 @@ def look_at(machine: Path | None) -> Callable[[], Facts]:
 def run_node(options: Options) -> None:
     """Run until the verdict (`once`), a signal, or an error."""
     chosen = options.chosen()
+    # A journal wants to know; a terminal is the screen itself.
+    logging.basicConfig(stream=sys.stderr, format="%(message)s")
+    LOG.setLevel(logging.WARNING if sys.stderr.isatty() else logging.INFO)
     with _consoles(options, chosen) as consoles:
         showing = Showing(consoles, options.picture, chosen.language)
         agent = Agent(
@@ -101,6 +106,7 @@ async def _run(agent: Agent, showing: Showing, transport: P2PTransport) -> None:
     async with trio.open_nursery() as nursery:
         await nursery.start(showing.run, agent)
         services.ready()
+        LOG.info("code shown")
         await agent.run(transport, warm_up)
         nursery.cancel_scope.cancel()
 

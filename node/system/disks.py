@@ -52,16 +52,15 @@ def _disk(
 ) -> Disk:
     name = short(row.get("name"))
     path = short(row.get("path")) or f"/dev/{name}"
-    transport = _transport(row)
     return Disk(
         path=path,
         size=_number(row, "size"),
         model=short(row.get("model")),
         serial=short(row.get("serial")),
-        transport=transport,
+        transport=_transport(row),
         by_id=links.get(name, ()),
         sector=_number(row, "log-sec") or 512,
-        removable=_flag(row, "rm") or transport == "usb" or _is_card(root, name),
+        removable=_flag(row, "rm") or _is_card(root, name),
         rotational=_flag(row, "rota"),
         read_only=_flag(row, "ro"),
         in_use=_in_use(row, root, mounted, booted),
