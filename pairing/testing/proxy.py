@@ -65,6 +65,8 @@ class Meddler:
     target: tuple[str, int]
     to_server: Change = lambda chunk: (chunk,)
     to_client: Change = lambda chunk: (chunk,)
+    delay: float = 0.0
+    """Seconds before each chunk goes on."""
     port: int = 0
     seen: bytearray = field(default_factory=bytearray)
     """All bytes of both directions."""
@@ -83,6 +85,7 @@ class Meddler:
                 server,
                 lambda chunk: self._see(chunk, self.to_server),
                 lambda chunk: self._see(chunk, self.to_client),
+                lambda: self.delay,
             )
 
     def _see(self, chunk: bytes, change: Change) -> Iterable[bytes]:
@@ -122,11 +125,16 @@ def _as_it_is(chunk: bytes) -> Iterable[bytes]:
 
 
 async def _pipe(
-    client: trio.SocketStream, server: trio.SocketStream, up: Change, down: Change
+    client: trio.SocketStream,
+    server: trio.SocketStream,
+    up: Change,
+    down: Change,
+    delay: Callable[[], float] = lambda: 0.0,
 ) -> None:
     async def copy(source: trio.SocketStream, target: trio.SocketStream, change: Change) -> None:
         with contextlib.suppress(*_BROKEN):
             while data := await source.receive_some(CHUNK):
+                await trio.sleep(delay())
                 for chunk in change(data):
                     await target.send_all(chunk)
         nursery.cancel_scope.cancel()

@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import os
 import random
+import re
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -59,12 +60,12 @@ class RelayAddress:
 
         Raises errors.RelayAddressInvalid.
         """
-        place, _, pin = text.strip().partition("#")
+        place, marked, pin = text.strip().partition("#")
         plain = place.startswith("tcp://")
         host, port = _split(text, place.removeprefix("tcp://"))
         if plain and host not in ("127.0.0.1", "::1", "localhost"):
             raise errors.RelayAddressInvalid("Without TLS only on this machine.", element=text)
-        return cls(host, port, _pin(text, pin), plain)
+        return cls(host, port, _pin(text, pin) if marked else b"", plain)
 
     @property
     def address(self) -> Address:
@@ -95,11 +96,11 @@ def _split(text: str, place: str) -> tuple[str, int]:
 
 
 def _pin(text: str, pin: str) -> bytes:
-    kind, _, digest = pin.partition("=")
-    with contextlib.suppress(ValueError):
-        if not pin or (kind == "sha256" and len(bytes.fromhex(digest)) == 32):
-            return bytes.fromhex(digest)
-    raise errors.RelayAddressInvalid("Behind # belongs sha256= and 64 hex digits.", element=text)
+    digest = re.fullmatch(r"sha256=([0-9A-Fa-f]{64})", pin)
+    if digest is None:
+        detail = "Behind # belongs sha256= and 64 hex digits."
+        raise errors.RelayAddressInvalid(detail, element=text)
+    return bytes.fromhex(digest[1])
 
 
 def relay_id(text: str) -> bytes:

@@ -39,11 +39,13 @@ class P2PListener:
         self._roster = Roster(limits)
         self._arrived, self._arrivals = trio.open_memory_channel[Channel](ARRIVALS)
         self._presence: PresenceKeeper | None = None
+        self._announced: Presence | None = None
 
     def channels(self) -> AsyncIterator[Channel]:
         return self._arrivals
 
     def announce(self, presence: Presence) -> None:
+        self._announced = presence
         if self._presence is not None:
             self._presence.replace(presence)
 
@@ -69,6 +71,8 @@ class P2PListener:
     async def run(self, presence: PresenceKeeper) -> None:
         """Accept and stay present until cancelled."""
         self._presence = presence
+        if self._announced is not None:  # before this task began
+            presence.replace(self._announced)
         async with trio.open_nursery() as tasks:
             for listener in self._listeners:
                 tasks.start_soon(self._accept, listener)
