@@ -1,4 +1,5 @@
-"""What the screen says, one file per language: `Texts` filled in, and its name in `LANGUAGES`.
+"""What the screen says, one file per language: `Texts` filled in, and its name in
+`pairing.language`.
 
 Sentences have at most eight words. Letters that a console font lacks are shown without accent.
 """
@@ -10,9 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pairing.events import State
-
-LANGUAGES = ("en", "es", "fr", "de", "pt")
-DEFAULT = "en"
+from pairing.language import language
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,14 +37,8 @@ class Texts:
     relay: str
 
 
-def language(wish: str) -> str:
-    """The language for a wish such as `de`, `de_DE.UTF-8` or `pt-BR`; English for others."""
-    short = wish.strip().lower().replace("-", "_").split("_")[0].split(".")[0]
-    return short if short in LANGUAGES else DEFAULT
-
-
 def load(wish: str) -> Texts:
-    """The texts in the language of `wish` (see `language`)."""
+    """The texts in the language of `wish` (see `pairing.language`)."""
     texts = importlib.import_module(f"node.texts.{language(wish)}").TEXTS
     assert isinstance(texts, Texts)
     return texts

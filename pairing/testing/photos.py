@@ -22,19 +22,25 @@ __all__ = ["SEVERITIES", "Severity", "photograph", "picture"]
 
 CAMERA = (2000, 1500)
 """Pixels of the simulated camera."""
+_SIDES_FOR = 960
+"""Height of the photo for which `Severity.side` is meant."""
 MESSENGER_SIDE = 1600
 """Pixels of the longer side after the usual messenger's compression."""
 _PANEL_PIXELS = 2_500_000
 """Screens larger than this a third get coarser stripes."""
 
 
+Point = tuple[float, float]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Severity:
-    """How bad a photo is. `share` is the part of the photo's width that the screen fills (of its
-    height, for a tall one); angles in degrees, lengths in camera pixels, `jpeg` a quality.
+    """How bad a photo is. `side` is the code's in a photo of 960 pixels height, from and to; `tilt`
+    and the bound of `roll` in degrees; `focus` (blur) and the bound of `shake` in camera pixels;
+    `glare` and `noise` in parts of white and steps of 255; `jpeg` a quality.
     """
 
-    share: float
+    side: tuple[int, int]
     tilt: float
     roll: float
     focus: float
@@ -45,13 +51,17 @@ class Severity:
 
 
 SEVERITIES = {
-    1: Severity(share=0.95, tilt=10, roll=3, focus=0.5, shake=1, glare=0.0, noise=2, jpeg=85),
-    2: Severity(share=0.88, tilt=20, roll=8, focus=0.9, shake=3, glare=0.1, noise=4, jpeg=75),
-    3: Severity(share=0.78, tilt=30, roll=20, focus=1.3, shake=5, glare=0.2, noise=6, jpeg=60),
-    4: Severity(share=0.66, tilt=38, roll=45, focus=1.7, shake=7, glare=0.3, noise=9, jpeg=45),
-    5: Severity(share=0.52, tilt=45, roll=180, focus=2.2, shake=9, glare=0.4, noise=12, jpeg=30),
+    1: Severity(side=(540, 720), tilt=10, roll=3, focus=0.5, shake=1, glare=0, noise=2, jpeg=85),
+    2: Severity(side=(500, 620), tilt=20, roll=8, focus=1.0, shake=3, glare=0.2, noise=5, jpeg=75),
+    3: Severity(side=(410, 520), tilt=30, roll=20, focus=1.6, shake=5, glare=0.4, noise=9, jpeg=60),
+    4: Severity(
+        side=(370, 410), tilt=38, roll=45, focus=2.4, shake=9, glare=0.6, noise=14, jpeg=45
+    ),
+    5: Severity(
+        side=(270, 330), tilt=45, roll=180, focus=3, shake=13, glare=0.7, noise=18, jpeg=30
+    ),
 }
-"""From a careful photographer to a hopeless one; tilt, roll and shake are upper bounds."""
+"""From a careful photographer to a hopeless one."""
 
 
 def photograph(picture: Image.Image, severity: int = 2, seed: int = 0) -> bytes:
@@ -59,13 +69,26 @@ def photograph(picture: Image.Image, severity: int = 2, seed: int = 0) -> bytes:
     import numpy as np
 
     chance, how = random.Random(f"{seed}/{severity}"), SEVERITIES[severity]
-    seen = _look_at(_panel(picture), how, chance)
+    seen = _look_at(picture, how, chance)
     light = _focus(seen, how, chance)
-    values = np.asarray(light, dtype=np.float32) * chance.uniform(0.9, 1.4)
+    values = np.asarray(light, dtype=np.float32) * chance.uniform(0.8, 1.3)
     values = _shake(values, how, chance)
     values = _reflect(values, how, chance)
     noise = np.random.default_rng(chance.randrange(2**32)).normal(0, how.noise, values.shape)
     return _send(_image(values + noise.astype(np.float32)), how)
+
+
+def _code_in(picture: Image.Image) -> tuple[Point, float]:
+    """Centre and side of the code in the clean picture; the whole of it if there is none."""
+    import zxingcpp
+
+    found = zxingcpp.read_barcode(picture.convert("L"))
+    if found is None:
+        return (picture.width / 2, picture.height / 2), float(min(picture.size))
+    at = found.position
+    corners = [(p.x, p.y) for p in (at.top_left, at.top_right, at.bottom_right, at.bottom_left)]
+    centre = sum(x for x, _ in corners) / 4, sum(y for _, y in corners) / 4
+    return centre, math.dist(corners[0], corners[1])
 
 
 def _panel(picture: Image.Image) -> Image.Image:
@@ -86,50 +109,48 @@ def _panel(picture: Image.Image) -> Image.Image:
     return Image.fromarray(np.clip(panel * 1.6, 0, 255).astype(np.uint8))
 
 
-def _look_at(panel: Image.Image, how: Severity, chance: random.Random) -> Image.Image:
+def _look_at(picture: Image.Image, how: Severity, chance: random.Random) -> Image.Image:
     """Pinhole perspective, sampled without averaging, before a dim wall."""
     from PIL import Image
 
-    wide, high = CAMERA
-    corners = _project(panel.width / panel.height, how, chance)
+    corners = _project(picture, how, chance)
+    panel = _panel(picture)
     source = [(0, 0), (panel.width, 0), (panel.width, panel.height), (0, panel.height)]
     coefficients = _perspective(corners, source)
     transform, bilinear = Image.Transform.PERSPECTIVE, Image.Resampling.BILINEAR
     seen = panel.transform(CAMERA, transform, coefficients, bilinear)
     mask = Image.new("L", panel.size, 255).transform(CAMERA, transform, coefficients)
-    wall = Image.new("RGB", (wide, high), (70, 66, 60))
+    wall = Image.new("RGB", CAMERA, (70, 66, 60))
     return Image.composite(seen, wall, mask)
 
 
-def _project(aspect: float, how: Severity, chance: random.Random) -> list[tuple[float, float]]:
-    """Where the screen's corners fall in the photo: top left first, clockwise."""
+def _project(picture: Image.Image, how: Severity, chance: random.Random) -> list[Point]:
+    """Where the picture's corners fall in the photo, whose middle is about the code's."""
     wide, high = CAMERA
-    tilt = math.radians(how.tilt * chance.uniform(0.5, 1))
-    towards = chance.uniform(0, 2 * math.pi)
-    around = [tilt * math.cos(towards), tilt * math.sin(towards)]
-    roll = math.radians(chance.uniform(-1, 1) * how.roll)
-    points = [_turned(x * aspect, y, around, roll) for x, y in ((-1, -1), (1, -1), (1, 1), (-1, 1))]
-    across, down = [x for x, _ in points], [y for _, y in points]
-    scale = how.share * min(wide / (max(across) - min(across)), high / (max(down) - min(down)))
-    left = wide / 2 - scale * (max(across) + min(across)) / 2
-    top = high / 2 - scale * (max(down) + min(down)) / 2
-    return [(left + x * scale, top + y * scale) for x, y in points]
+    (x, y), side = _code_in(picture)
+    scale = chance.uniform(*how.side) / side * high / _SIDES_FOR
+    left, top, right, bottom = -x, -y, picture.width - x, picture.height - y
+    towards, roll = chance.uniform(0, 2 * math.pi), math.radians(chance.uniform(-1, 1) * how.roll)
+    around = [math.radians(how.tilt) * part(towards) for part in (math.cos, math.sin)]
+    corners = ((left, top), (right, top), (right, bottom), (left, bottom))
+    seen = (_turned(u * scale / high, v * scale / high, around, roll) for u, v in corners)
+    middle = wide * chance.uniform(0.45, 0.55), high * chance.uniform(0.45, 0.55)
+    return [(middle[0] + u * high, middle[1] + v * high) for u, v in seen]
 
 
-def _turned(x: float, y: float, around: list[float], roll: float) -> tuple[float, float]:
+def _turned(x: float, y: float, around: list[float], roll: float) -> Point:
+    """A point of the screen as seen from 2.5 photo heights away, turned about three axes."""
     x, y = x * math.cos(roll) - y * math.sin(roll), x * math.sin(roll) + y * math.cos(roll)
     x, depth = x * math.cos(around[0]), x * math.sin(around[0])
     y, depth = (
         y * math.cos(around[1]) - depth * math.sin(around[1]),
         depth + y * math.sin(around[1]),
     )
-    away = 5.0
+    away = 2.5
     return x * away / (away + depth), y * away / (away + depth)
 
 
-def _perspective(
-    photo: list[tuple[float, float]], source: list[tuple[int, int]]
-) -> tuple[float, ...]:
+def _perspective(photo: list[Point], source: list[tuple[int, int]]) -> tuple[float, ...]:
     """Pillow's eight coefficients: from points in the photo to points in the source."""
     import numpy as np
 
@@ -151,7 +172,7 @@ def _shake(values: Any, how: Severity, chance: random.Random) -> Any:
     """Averages the picture along a short path, as an unsteady hand does."""
     import numpy as np
 
-    length = chance.randint(1, how.shake)
+    length = chance.randint((how.shake + 1) // 2, how.shake)
     angle = chance.uniform(0, math.pi)
     steps = [(round(i * math.cos(angle)), round(i * math.sin(angle))) for i in range(length)]
     return sum(np.roll(values, step, axis=(1, 0)) for step in steps) / length
