@@ -62,10 +62,10 @@ coverage: tools ## the tests of `make test` with branch coverage
 	$(BIN)/coverage combine --quiet && $(BIN)/coverage report
 
 dist: tools ## one file for operators: dist/*.pyz, for this Python and machine
-	$(BIN)/python .ci/zipapp.py
+	$(BIN)/python .ci/onefile.py
 
 wheelhouse: tools ## a folder that installs without a network: dist/wheelhouse-*
-	$(BIN)/python .ci/wheelhouse.py
+	$(BIN)/python .ci/wheels.py
 
 lock: ## resolve the requirements again, newest versions (maintainers)
 	$(PYTHON) .ci/lock.py

@@ -111,7 +111,7 @@ def make_empty(folder: Path) -> None:
 
 def pip(folder: Path, *arguments: str) -> None:
     """Run one installation; a failure ends the program with what pip said and what to try."""
-    command = [folder / "bin" / "python", "-m", "pip", "install", "--quiet", "--no-input"]
+    command = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "--no-input"]
     command += ["--disable-pip-version-check", "--no-build-isolation", "--use-pep517", *arguments]
     try:
         status = subprocess.run(command, check=False, timeout=STEP_SECONDS).returncode

@@ -53,7 +53,7 @@ def compile_lock(uv: Path, role: str, inputs: list[str], keep: bool, stdin: str 
     if not keep:
         lock.unlink(missing_ok=True)
     subprocess.run(
-        [uv, "pip", "compile", "--quiet", *inputs, "--output-file", lock.name]
+        [str(uv), "pip", "compile", "--quiet", *inputs, "--output-file", lock.name]
         + ["--universal", "--python-version", OLDEST_PYTHON, "--python", sys.executable]
         + ["--generate-hashes", "--no-header", "--no-annotate"],
         cwd=TOP,
@@ -76,7 +76,7 @@ def names(lock: Path) -> list[str]:
 def install_uv(scratch: Path) -> Path:
     """Install the pinned resolver into a throw-away venv and return its executable."""
     venv.create(scratch / "venv", with_pip=True)
-    pip = [scratch / "venv/bin/python", "-m", "pip", "install", "--quiet"]
+    pip = [str(scratch / "venv/bin/python"), "-m", "pip", "install", "--quiet"]
     subprocess.run(
         [*pip, "--only-binary", ":all:", UV], check=True, env=clean_environment(), timeout=600
     )
