@@ -146,6 +146,7 @@ _TRANSLATED = {
     "found character that cannot start any token": "This character cannot begin a value.",
     "mapping values are not allowed in this context": "A colon is not allowed here.",
     "could not find expected ':'": "A colon is missing, or the indentation is wrong.",
+    "did not find expected <document start>": "The config ended above: check the indentation.",
     "did not find expected key": "A key is expected here: check the indentation.",
     "did not find expected '-' indicator": "A list item (-) is expected: check the indentation.",
 }
@@ -229,7 +230,7 @@ class _Builder:
             return
         if event.anchor is not None:
             self._problem(mark, "Anchors (&name) are not supported.", "Remove it.")
-        if event.tag is not None and not (event.tag == "!" and _is_scalar(event)):
+        if event.tag is not None:
             self._problem(mark, "Tags (!name) are not supported.", "Put text in quotes instead.")
         if isinstance(event, yaml.ScalarEvent):
             self._scalar(event, mark)
@@ -238,7 +239,10 @@ class _Builder:
             self.stack.append(_Open(mark, is_map, bool(event.flow_style)))
 
     def _scalar(self, event: Any, mark: Mark) -> None:
-        is_plain = not event.style and event.tag is None
+        is_plain = not event.style
+        expects_key = self.stack and self.stack[-1].is_map and self.stack[-1].key_mark is None
+        if expects_key and event.end_mark.line != event.start_mark.line:
+            self._problem(mark, "A key is one line.")
         if not event.value.isascii() and re.search("[\ud800-\udfff]", event.value):
             self._problem(mark, "Half a character (a surrogate) is not allowed.")
         content = resolve(event.value) if is_plain else event.value
@@ -296,7 +300,3 @@ class _Builder:
         self.problems.append(Problem(path=path, mark=mark, message=message, suggestion=hint))
         if len(self.problems) >= MAX_PROBLEMS:
             raise errors.ConfigError(problems=self.problems)
-
-
-def _is_scalar(event: Any) -> bool:
-    return isinstance(event, yaml.ScalarEvent)

@@ -11,7 +11,7 @@ from pairing import errors
 from pairing.config.document import Document
 from pairing.config.problem import Path, Problem, printable
 from pairing.config.rules import encryption
-from pairing.facts import Disk, Facts
+from pairing.facts import Disk, Facts, decimal_size, disk_text
 
 MINIMUM_DISK = 4 * 1024**3
 """Bytes. ESP 320 MiB, OEM 64, two slots and recovery of 400 each leave 2.4 GiB for data."""
@@ -42,7 +42,8 @@ def choose_disk(document: Document, facts: Facts) -> Disk:
     """The disk that the config means on this machine.
 
     `install.device: auto`, or none, means the only fixed empty disk; with `install.wipe`, the only
-    fixed disk. A path means that disk, whatever it holds: `against` judges it.
+    fixed disk. A disk at USB is never meant by `auto`, as it may be somebody's backup. A path means
+    that disk, whatever it holds: `against` judges it.
     Raises errors.DiskNotChosen listing the disks if the choice is open, and
     errors.ConfigNotForThisMachine if there is no such disk.
     """
@@ -56,7 +57,7 @@ def choose_disk(document: Document, facts: Facts) -> Disk:
     if not usable:
         raise errors.ConfigNotForThisMachine(problems=list(_disk(document, facts)))
     wipe = document.get("install", "wipe") is True
-    candidates = usable if wipe else [disk for disk in usable if not disk.content]
+    candidates = [d for d in usable if d.transport != "usb" and (wipe or not d.content)]
     if len(candidates) != 1:
         raise errors.DiskNotChosen("It has: " + "; ".join(map(describe, usable)) + ".")
     return candidates[0]
@@ -72,10 +73,8 @@ def find_disk(facts: Facts, device: str) -> Disk | None:
 
 
 def describe(disk: Disk) -> str:
-    """One disk in words, safe to print: `/dev/sda (240 GB Samsung SSD, holds ntfs "Data")`."""
-    size = f"{disk.size / 1e9:.0f} GB" if disk.size >= 1e9 else f"{disk.size / 1e6:.0f} MB"
-    holds = f"holds {_content(disk)}" if disk.content else "empty"
-    return f"{printable(disk.path)} ({size} {printable(disk.model)}".rstrip() + f", {holds})"
+    """One disk in one line, safe to print."""
+    return printable(disk_text(disk), 300)
 
 
 def _content(disk: Disk) -> str:
@@ -93,10 +92,10 @@ def _unusable(disk: Disk) -> str:
         return "is in use (mounted, or the medium that was booted)"
     if disk.read_only:
         return "is read-only"
-    if disk.removable or disk.transport == "usb":
+    if disk.removable:
         return "is removable"
     if disk.size < MINIMUM_DISK:
-        return f"is too small ({disk.size / 1e9:.1f} GB; at least 4.3 GB are needed)"
+        return f"is too small ({decimal_size(disk.size)}; at least 4.3 GB are needed)"
     return ""
 
 
@@ -113,7 +112,7 @@ def _disk(document: Document, facts: Facts) -> Iterator[Problem]:
         there = "; ".join(map(describe, facts.disks)) or "no disk at all"
         yield _problem(document, path, "This machine has no such disk.", f"It has: {there}.")
     elif reason := _unusable(disk):
-        yield _problem(document, path, f"{describe(disk)} {reason}.")
+        yield _problem(document, path, f"{printable(disk.path)} {reason}.")
     elif disk.content and document.get("install", "wipe") is not True:
         hint = "To erase it, write install.wipe: true."
         yield _problem(document, path, f"{printable(disk.path)} holds {_content(disk)}.", hint)

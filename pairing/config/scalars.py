@@ -20,7 +20,7 @@ _WORDS: dict[str, Scalar] = {
     **dict.fromkeys((".inf", ".Inf", ".INF", "+.inf", "+.Inf", "+.INF"), math.inf),
     **dict.fromkeys(("-.inf", "-.Inf", "-.INF"), -math.inf),
 }
-_POINT_FIRST = re.compile(r"\.[0-9]+([eE][-+]?[0-9]+)?")
+_POINT_FIRST = re.compile(r"\.[0-9](_?[0-9])*([eE][-+]?[0-9](_?[0-9])*)?")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _INTEGER = re.compile(
     r"(?P<sign>[-+]?)(?:0[xX](?P<hex>[0-9a-fA-F]+)|0[bB](?P<binary>[01]+)"
@@ -44,8 +44,7 @@ def resolve(text: str) -> Scalar:
     whole = _integer(digits)
     if whole is not None:
         return whole
-    number = _float(digits) if _FLOAT.fullmatch(digits) else digits
-    return number if isinstance(number, float) else text
+    return _float(text) if _FLOAT.fullmatch(digits) else text
 
 
 def _integer(digits: str) -> int | None:
@@ -65,7 +64,7 @@ def _integer(digits: str) -> int | None:
     return None
 
 
-def _float(digits: str) -> float | str:
-    """`digits` as a float; text if it is too large for one, as in Go."""
-    number = float(digits)
-    return digits if math.isinf(number) else number
+def _float(text: str) -> float | str:
+    """`text` as a float; still text if it is too large for one, as in Go."""
+    number = float(text.replace("_", ""))
+    return text if math.isinf(number) else number
