@@ -204,7 +204,8 @@ def test_not_a_disk(tmp_path: Path, told: dict[str, Any]) -> None:
         (row(tran="sata"), {}, False, "sata"),
         (row(rm=True), {}, True, ""),
         (row(rm="1"), {}, True, ""),
-        (row(tran="usb", rm=False), {}, True, "usb"),
+        (row(tran="usb", rm=False), {}, False, "usb"),
+        (row(tran="usb", rm=True), {}, True, "usb"),
         (row("vda", subsystems="block:virtio:pci"), {}, False, "virtio"),
         (
             row("mmcblk0", subsystems="block:mmc:mmc_host:pci"),

@@ -180,7 +180,8 @@ def check_disk_laws(plan: Plan, facts: Facts, config: dict[str, Any]) -> None:
     assert disk in facts.disks
     assert {path for step in plan.steps if (path := getattr(step, "disk", None))} == {disk.path}
     assert (disk.in_use, disk.removable, disk.read_only) == (False, False, False)
-    assert disk.transport != "usb"
+    named = config["install"].get("device") in (disk.path, *disk.by_id)
+    assert named or disk.transport != "usb", "a disk at USB may be somebody's backup"
     assert config["install"]["wipe"] or not disk.content
     assert disk.size >= smallest_disk(layout(IMAGE, encrypted=True))
     others = [other.path for other in facts.disks if other is not disk]
