@@ -1,0 +1,351 @@
+"""The virtual machine's image: a small Debian with this project in a venv of its own.
+
+The whole system is one initramfs: a list of cpio layers that the kernel unpacks into memory. No
+loop device, no mounts and no root are needed to build it, and no driver to boot it.
+
+    base      Debian's packages (mmdebstrap), trimmed for slow emulation
+    site      the locked Python dependencies, for the guest's Python, byte-compiled
+    project   pairing, node and cli as they are in the working tree, and node/units
+
+Base and site are kept under the user's cache folder by the hash of what they are made from.
+`python -m pairing.testing.guest` builds what is missing (this needs the network) and prints where.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import sys
+import tarfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pairing import process
+from pairing.testing import cpio
+
+TOP = Path(__file__).resolve().parents[2]
+SUITE = "trixie"
+PYTHON = "3.13"
+PACKAGES = ("systemd", "systemd-sysv", "udev", "kmod", "python3", "linux-image-cloud-amd64")
+SOURCE_ONLY = "python-baseconv,varint"
+"""Locked packages without a wheel; both are pure Python (docs/adr/0001)."""
+OPERATOR_ONLY = frozenset({"numpy", "pillow", "pygments", "pyzbar", "rich", "zxing-cpp"})
+"""Locked packages that a node never imports: photos and progress bars are the operator's part."""
+HOME = "opt/kairos-register"
+SITE = f"{HOME}/lib/python{PYTHON}/site-packages"
+PROJECT = ("pairing", "node", "cli")
+COMMANDS = {"kairos-node": "node.__main__", "kairos-fleet": "cli.fleet"}
+
+BUILD_SECONDS = 900.0
+COMPILE_SECONDS = 300.0
+
+UNCHECKED = "--invalidation-mode unchecked-hash"
+CLOCK = "clock-of-the-board.service"
+CLOCK_WORD = "e2e.clock"
+"""Kernel word that asks for `CLOCK`."""
+CLOCK_UNIT = f"""[Unit]
+Description=Set the clock as the board has it, however wrong: systemd never goes below its epoch
+ConditionKernelCommandLine={CLOCK_WORD}
+DefaultDependencies=no
+Before=kairos-node@tty1.service
+[Service]
+Type=oneshot
+ExecStart=/bin/sh -c "date --set=@$(cat /sys/class/rtc/rtc0/since_epoch)"
+"""
+
+PRUNED = (
+    "boot/",
+    "dev/",
+    "usr/bin/perl",
+    f"usr/lib/python{PYTHON}/pydoc_data/",
+    f"usr/lib/python{PYTHON}/test/",
+    "usr/lib/udev/hwdb",
+    "usr/lib/x86_64-linux-gnu/gconv/",
+    "usr/lib/x86_64-linux-gnu/perl-base/",
+    "usr/share/bash-completion/",
+    "usr/share/info/",
+    "usr/share/lintian/",
+    "usr/share/zsh/",
+    "var/cache/",
+    "var/lib/apt/",
+    "var/lib/dpkg/info/",
+    "var/log/",
+)
+"""Left out of the base layer: every megabyte is copied at boot by an emulated processor."""
+
+MASKED_UNITS = (
+    "apt-daily-upgrade.timer",
+    "apt-daily.timer",
+    "dev-hugepages.mount",
+    "dev-mqueue.mount",
+    "dpkg-db-backup.timer",
+    "e2scrub_all.timer",
+    "e2scrub_reap.service",
+    "fstrim.timer",
+    "getty-static.service",
+    "getty@tty1.service",
+    "kmod-static-nodes.service",
+    "ldconfig.service",
+    "modprobe@configfs.service",
+    "modprobe@drm.service",
+    "modprobe@efi_pstore.service",
+    "modprobe@fuse.service",
+    "proc-sys-fs-binfmt_misc.automount",
+    "sys-fs-fuse-connections.mount",
+    "sys-kernel-config.mount",
+    "sys-kernel-debug.mount",
+    "sys-kernel-tracing.mount",
+    "systemd-ask-password-console.path",
+    "systemd-ask-password-wall.path",
+    "systemd-binfmt.service",
+    "systemd-boot-random-seed.service",
+    "systemd-firstboot.service",
+    "systemd-hwdb-update.service",
+    "systemd-journal-catalog-update.service",
+    "systemd-journal-flush.service",
+    "systemd-networkd-persistent-storage.service",
+    "systemd-networkd-wait-online.service",
+    "systemd-pcrmachine.service",
+    "systemd-pcrphase-sysinit.service",
+    "systemd-pcrphase.service",
+    "systemd-random-seed.service",
+    "systemd-sysusers.service",
+    "systemd-tpm2-setup-early.service",
+    "systemd-tpm2-setup.service",
+    "systemd-udev-load-credentials.service",
+    "systemd-update-done.service",
+    "systemd-update-utmp.service",
+    "systemd-user-sessions.service",
+)
+"""Work for a first boot that an image in memory would do at each boot."""
+MASKED_GENERATORS = (
+    "systemd-cryptsetup-generator",
+    "systemd-debug-generator",
+    "systemd-getty-generator",
+    "systemd-gpt-auto-generator",
+    "systemd-hibernate-resume-generator",
+    "systemd-integritysetup-generator",
+    "systemd-rc-local-generator",
+    "systemd-ssh-generator",
+    "systemd-system-update-generator",
+    "systemd-sysv-generator",
+    "systemd-tpm2-generator",
+    "systemd-veritysetup-generator",
+)
+PRESENT_UNITS = (
+    "/usr/lib/systemd/system/systemd-networkd.service",
+    f"/etc/systemd/system/{CLOCK}",
+    "/etc/systemd/system/kairos-node@tty1.service",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """What QEMU boots: a kernel and the initramfs."""
+
+    kernel: Path
+    initramfs: Path
+
+
+def image(folder: Path) -> Image:
+    """Build what is missing and put the initramfs into `folder`.
+
+    Raises errors.CommandMissing, errors.CommandFailed and errors.CommandTimeout.
+    """
+    base = _base()
+    site = _site(base)
+    project = _project(base, folder)
+    target = folder / "guest.cpio"
+    with target.open("wb") as out:
+        for layer in (base / "base.cpio", site, project):
+            with layer.open("rb") as part:
+                shutil.copyfileobj(part, out, cpio.CHUNK)
+    project.unlink()
+    return Image(base / "vmlinuz", target)
+
+
+# --- the layers -------------------------------------------------------------------------------
+
+
+def _base() -> Path:
+    folder = _cache("base", [SUITE, *PACKAGES, Path(__file__).read_text(), _source("cpio")])
+    if not folder.exists():
+        draft = _draft(folder)
+        archive = draft / "root.tar"
+        process.run(_mmdebstrap(archive), seconds=BUILD_SECONDS)
+        _extract(archive, draft / "tree")
+        shutil.copy(next((draft / "tree/boot").glob("vmlinuz-*")), draft / "vmlinuz")
+        cpio.from_tar(archive, draft / "base.cpio", PRUNED)
+        archive.unlink()
+        draft.rename(folder)
+    return folder
+
+
+def _mmdebstrap(archive: Path) -> list[str]:
+    masks = [f"ln -sf /dev/null $1/etc/systemd/system/{unit}" for unit in MASKED_UNITS]
+    generators = "$1/etc/systemd/system-generators"
+    masks += [f"mkdir -p {generators}"]
+    masks += [f"ln -sf /dev/null {generators}/{name}" for name in MASKED_GENERATORS]
+    compileall = f"chroot $1 python3 -m compileall -q -f {UNCHECKED}"
+    hooks = [
+        "; ".join(masks),
+        ": > $1/etc/machine-id",
+        "echo kairos > $1/etc/hostname",
+        f"{compileall} /usr/lib/python3 /usr/lib/python{PYTHON}",
+        f"printf '%s' '{CLOCK_UNIT}' > $1/etc/systemd/system/{CLOCK}",
+    ]
+    return [
+        "mmdebstrap",
+        "--variant=essential",
+        f"--include={','.join(PACKAGES)}",
+        *(f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in ("man", "locale", "doc")),
+        *(f"--customize-hook={hook}" for hook in hooks),
+        SUITE,
+        str(archive),
+    ]
+
+
+def _site(base: Path) -> Path:
+    lock = (TOP / "requirements.lock").read_text()
+    folder = _cache("site", [base.name, lock, Path(__file__).read_text()])
+    if not folder.exists():
+        draft = _draft(folder)
+        chosen = draft / "requirements.lock"
+        chosen.write_text("".join(_blocks(lock)))
+        process.run(_pip(chosen, draft / "root" / SITE), seconds=BUILD_SECONDS)
+        shutil.rmtree(draft / "root" / SITE / "bin", ignore_errors=True)
+        _compile(base, draft / "root")
+        _pack(draft / "root", draft / "site.cpio")
+        shutil.rmtree(draft / "root")
+        draft.rename(folder)
+    return folder / "site.cpio"
+
+
+def _blocks(lock: str) -> Iterator[str]:
+    """The lock file's entries, each with its hashes, without those of the operator only."""
+    for block in re.findall(r"^[A-Za-z0-9].*(?:\n[ \t].*)*\n?", lock, re.MULTILINE):
+        if re.split(r"[=; ]", block, maxsplit=1)[0] not in OPERATOR_ONLY:
+            yield block
+
+
+def _pip(lock: Path, target: Path) -> list[str]:
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    pip += ["--no-deps", "--require-hashes", "--no-build-isolation", "--no-compile"]
+    pip += ["--only-binary", ":all:", "--no-binary", SOURCE_ONLY]
+    pip += ["--python-version", PYTHON, "--implementation", "cp"]
+    for abi in (f"cp{PYTHON.replace('.', '')}", "abi3", "none"):
+        pip += ["--abi", abi]
+    for platform in ("manylinux2014", "manylinux_2_17", "manylinux_2_28", "manylinux_2_34"):
+        pip += ["--platform", f"{platform}_x86_64"]
+    return [*pip, "--requirement", str(lock), "--target", str(target)]
+
+
+def _project(base: Path, folder: Path) -> Path:
+    """The layer with this project's packages, units and commands."""
+    stage = folder / "project"
+    shutil.rmtree(stage, ignore_errors=True)
+    for name in PROJECT:
+        shutil.copytree(TOP / name, stage / SITE / name, ignore=shutil.ignore_patterns("*.pyc"))
+    _compile(base, stage)
+    for source in sorted((TOP / "node/units").iterdir()):
+        kind = "network" if source.suffix == ".network" else "system"
+        target = stage / "etc/systemd" / kind
+        target.mkdir(parents=True, exist_ok=True)
+        shutil.copy(source, target)
+    _enable(stage / "etc/systemd/system")
+    _commands(stage)
+    _pack(stage, folder / "project.cpio")
+    shutil.rmtree(stage)
+    return folder / "project.cpio"
+
+
+def _enable(units: Path) -> None:
+    wants = units / "basic.target.wants"
+    wants.mkdir(parents=True)
+    for unit in map(Path, PRESENT_UNITS):
+        (wants / unit.name).symlink_to(unit.with_name(re.sub("@.*[.]", "@.", unit.name)))
+
+
+def _commands(stage: Path) -> None:
+    """A venv's three parts: the mark, the interpreter and the commands."""
+    binaries = stage / HOME / "bin"
+    binaries.mkdir(parents=True)
+    (stage / HOME / "pyvenv.cfg").write_text("home = /usr/bin\n")
+    (binaries / "python").symlink_to("/usr/bin/python3")
+    for command, module in COMMANDS.items():
+        script = f"import sys\nfrom {module} import main\nsys.exit(main())\n"
+        (binaries / command).write_text(f"#!/{HOME}/bin/python\n{script}")
+        (binaries / command).chmod(0o755)
+
+
+# --- tools ------------------------------------------------------------------------------------
+
+
+def _compile(base: Path, stage: Path) -> None:
+    """Byte-compile `stage` with the guest's own Python, run on this machine by its own loader.
+
+    Without this, importing takes four times as long in the guest. Unchecked: nothing changes there.
+    """
+    tree = base / "tree"
+    libraries = f"{tree}/usr/lib/x86_64-linux-gnu"
+    loader = [f"{tree}/usr/lib64/ld-linux-x86-64.so.2", "--library-path", libraries]
+    python = [*loader, f"{tree}/usr/bin/python{PYTHON}", "-m", "compileall", "-q"]
+    named = ["-s", str(stage), "-p", "/", *UNCHECKED.split()]
+    home = {"PYTHONHOME": f"{tree}/usr"}
+    process.run([*python, *named, str(stage)], seconds=COMPILE_SECONDS, environment=home)
+
+
+def _extract(archive: Path, target: Path) -> None:
+    """Unpack as an ordinary user: without device nodes."""
+
+    def plain(member: tarfile.TarInfo, path: str) -> tarfile.TarInfo | None:
+        return None if member.isdev() else tarfile.tar_filter(member, path)
+
+    with tarfile.open(archive) as opened:
+        opened.extractall(target, filter=plain)
+
+
+def _pack(folder: Path, target: Path) -> None:
+    """A cpio archive of what is in `folder`, all owned by root."""
+
+    def owned_by_root(member: tarfile.TarInfo) -> tarfile.TarInfo:
+        member.uid = member.gid = 0
+        return member
+
+    archive = target.with_suffix(".tar")
+    with tarfile.open(archive, "w") as opened:
+        opened.add(folder, ".", filter=owned_by_root)
+    cpio.from_tar(archive, target)
+    archive.unlink()
+
+
+def _cache(kind: str, inputs: Sequence[str]) -> Path:
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    digest = hashlib.sha256("\0".join(inputs).encode()).hexdigest()[:16]
+    return home / "kairos-register" / "guest" / f"{kind}-{digest}"
+
+
+def _draft(folder: Path) -> Path:
+    draft = folder.with_name(f"{folder.name}.{os.getpid()}")
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir(parents=True)
+    return draft
+
+
+def _source(module: str) -> str:
+    return (Path(__file__).parent / f"{module}.py").read_text()
+
+
+def main() -> None:
+    """Build the image into build/e2e and print its files."""
+    folder = TOP / "build/e2e"
+    folder.mkdir(parents=True, exist_ok=True)
+    built = image(folder)
+    print(built.kernel, built.initramfs, sep="\n")
+
+
+if __name__ == "__main__":
+    main()
