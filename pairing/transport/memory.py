@@ -41,7 +41,6 @@ class MemoryNetwork:
     _parted: bool = False
     _listeners: dict[int, MemoryListener] = field(default_factory=dict)
     _channels: list[MemoryChannel] = field(default_factory=list)
-    _changed: trio.Event = field(default_factory=trio.Event)
 
     @property
     def parted(self) -> bool:
@@ -50,8 +49,8 @@ class MemoryNetwork:
     @parted.setter
     def parted(self, parted: bool) -> None:
         self._parted = parted
-        self._changed.set()
-        self._changed = trio.Event()
+        for channel in self._channels:
+            channel.wake()
 
     def cut(self) -> None:
         """Break every channel there is; what is under way still arrives. New ones may be made."""
@@ -95,11 +94,6 @@ class MemoryNetwork:
             ):
                 return listener
         raise errors.UnreachableError("no answer")
-
-    async def until_whole(self) -> None:
-        """Wait until the network is not parted."""
-        while self._parted:
-            await self._changed.wait()
 
     def carry(self, data: bytes) -> bytes:
         """Count bytes that are being sent; what of them still passes before a cut."""
@@ -162,11 +156,9 @@ class _Flow:
                     return self._taken(due, data, max_bytes)
                 with trio.move_on_at(due):
                     await self._changed.wait()
-            elif self._parts:
-                await self._network.until_whole()
-            elif self.broken:
+            elif not self._parts and self.broken:
                 break
-            elif self.closed:
+            elif not self._parts and self.closed:
                 return b""
             else:
                 await self._changed.wait()
@@ -216,6 +208,11 @@ class MemoryChannel:
         self._closed = True
         self._out.close()
         self._into.leave()
+
+    def wake(self) -> None:
+        """Look at the network again."""
+        self._out.wake()
+        self._into.wake()
 
     def break_off(self) -> None:
         """Lose the connection."""
