@@ -113,9 +113,9 @@ class OperatorDesk:
         self._looked = True
         trust = TRUST_TEXTS.get(view.trust, view.trust)
         lines = [
-            f"fingerprint {self.node}",
-            f"words       {' '.join(view.words)}",
-            f"trust       {trust}",
+            f"key       {self.node}",
+            f"words     {' '.join(view.words)}",
+            f"trust     {trust}",
             *facts_text(self.facts),
         ]
         body = {

@@ -31,7 +31,7 @@ keys = click.option(
 config = click.option(
     "--config",
     "-c",
-    "configs",
+    "config_files",
     multiple=True,
     metavar="FILE",
     help="The config (#cloud-config YAML). Repeatable: later files are laid over earlier ones.",

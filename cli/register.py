@@ -48,7 +48,7 @@ class Asked:
     """The command line as it was typed."""
 
     source: tuple[str, ...]
-    configs: tuple[str, ...]
+    config_files: tuple[str, ...]
     assignments: tuple[str, ...]
     device: str
     reboot: bool
@@ -108,7 +108,7 @@ def register(asked: Asked) -> int:
     """Register every source; returns the exit code. Raises errors.KnownError before the first."""
     if not asked.source:
         raise errors.UsageError("Name a photo, a folder of photos, a token, or -.")
-    if not asked.configs:
+    if not asked.config_files:
         raise errors.UsageError("Name the config: --config FILE.")
     run = prepare(asked)
     with run:
@@ -123,7 +123,7 @@ def prepare(asked: Asked) -> Run:
     from cli.keyring import Keyring
     from cli.pairing_run import Run
 
-    document, warnings = configs.read(asked.configs, asked.assignments)
+    document, warnings = configs.read(asked.config_files, asked.assignments)
     poweroff = asked.poweroff or configs.flag(document, "poweroff")
     goal = goal_of(asked.wait, poweroff)
     reboot = asked.reboot or configs.flag(document, "reboot") or goal in GOALS[2:]

@@ -7,7 +7,7 @@ import select
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from pairing import errors
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 OUTPUT_LIMIT = 16 * 1024 * 1024
+LINE_LIMIT = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,3 +138,56 @@ def start_module(module: str) -> Child:
 def _home() -> str:
     """The folder (or zip file) that holds our packages."""
     return str(Path(__file__).absolute().parents[1])
+
+
+class Program:
+    """A program of ours that runs beside us and talks in lines. End it with `stop`."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        assert process.stdout is not None
+        self._process = process
+        self._out = process.stdout
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    def lines(self) -> Iterator[str]:
+        """What it says (standard output and error), line by line, until it ends."""
+        for line in self._out:
+            yield line[:LINE_LIMIT].decode("utf-8", "replace").rstrip("\n")
+
+    def wait(self, seconds: float) -> int:
+        """Its exit status. Raises errors.CommandTimeout."""
+        try:
+            return self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            raise errors.CommandTimeout(f"It was given {seconds:g} seconds.") from None
+
+    def stop(self) -> None:
+        """Kill it (SIGKILL) and wait for its end. May be called twice."""
+        self._process.kill()
+        self._process.wait()
+
+
+def start_program(
+    module: str, arguments: Sequence[str], *, environment: Mapping[str, str] | None = None
+) -> Program:
+    """Run a module of ours as a program of its own, with our import path and nothing to read.
+
+    Raises errors.CommandMissing.
+    """
+    path = os.pathsep.join(entry for entry in (_home(), *sys.path) if entry)
+    clean = {"PATH": PATH, "LC_ALL": "C.UTF-8", "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-m", module, *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env={**clean, **(environment or {})},
+        )
+    except OSError:
+        raise errors.CommandMissing(element=sys.executable or "python") from None
+    return Program(process)

@@ -59,13 +59,11 @@ def safe_lines(text: str, most: int = 200) -> list[str]:
 
 def event_lines(event: Event) -> list[str]:
     """An event for people; progress within a step has none."""
-    dry = " (dry run)" if event.dry_run else ""
     if event.type is EventType.STEP:
-        if event.done:
-            return []
-        return [f"{safe(event.of, 16)} {safe(event.text or event.step)}{dry}"]
+        return [] if event.done else [f"{safe(event.of, 16)} {safe(event.text or event.step)}"]
     if event.type is EventType.LOG:
         return safe_lines(event.text)
+    dry = " (dry run)" if event.dry_run else ""
     first = f"the node {_STATE_TEXTS[event.state]}{dry}"
     more = safe_lines(event.text) if event.text else []
     return [first, *(f"  {line}" for line in more)]
