@@ -86,13 +86,16 @@ def load(path: str | Path) -> bytes:
         raise errors.NoSuchSource(element=element) from None
     except (OSError, ValueError) as wrong:
         raise errors.NotAPicture(_refused(wrong), element=element) from None
-    with os.fdopen(handle, "rb") as file:
+    try:
         status = os.fstat(handle)
         if not stat.S_ISREG(status.st_mode):
             raise errors.NotAPicture(f"It is {_what(status.st_mode)}.", element=element)
         if status.st_size > FILE_LIMIT:
             raise errors.PictureTooLarge(element=element)
-        return file.read(FILE_LIMIT + 1)
+        with os.fdopen(os.dup(handle), "rb") as file:
+            return file.read(FILE_LIMIT + 1)
+    finally:
+        os.close(handle)
 
 
 def _refused(wrong: OSError | ValueError) -> str:

@@ -1,0 +1,303 @@
+"""Opening untrusted pictures (security T7): what is refused, by what name, and at what cost."""
+
+from __future__ import annotations
+
+import io
+import os
+import random
+import struct
+import subprocess
+import sys
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import zxingcpp
+from PIL import Image, ImageDraw
+
+from pairing import errors
+from pairing.qr import render
+from pairing.qr.read import PhotoReader, load, token_from
+from pairing.testing.tokens import random_token
+
+TOKEN = random_token(random.Random(1))
+
+
+@pytest.fixture(scope="module")
+def reader() -> Iterator[PhotoReader]:
+    with PhotoReader() as reader:
+        yield reader
+
+
+def clean(scale: int = 6) -> Image.Image:
+    return Image.open(io.BytesIO(render.png(render.modules(TOKEN), scale))).convert("RGB")
+
+
+def encoded(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
+    out = io.BytesIO()
+    image.save(out, kind, **options)
+    return out.getvalue()
+
+
+def png_chunk(name: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+
+
+def bomb(side: int) -> bytes:
+    """A small PNG file of `side` x `side` black pixels, made without having them."""
+    packer, packed = zlib.compressobj(9), bytearray()
+    row = bytes(side // 8 + 2)[: 1 + (side + 7) // 8]
+    for _ in range(side):
+        packed += packer.compress(row)
+    packed += packer.flush()
+    header = struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)
+    body = png_chunk(b"IHDR", header) + png_chunk(b"IDAT", bytes(packed)) + png_chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + body
+
+
+# --- what is read -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
+def test_allowed_formats(kind: str, reader: PhotoReader) -> None:
+    reading = reader.read(encoded(clean(), kind))
+    assert token_from(reading).text == TOKEN
+    assert reading.format.upper() == kind
+    assert (reading.width, reading.height) == clean().size
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "I;16"])
+def test_png_modes(mode: str, reader: PhotoReader) -> None:
+    image = clean()
+    if mode == "I;16":
+        gray = image.convert("I").point(lambda value: value * 256.0)
+        image = gray.convert("I;16")
+    else:
+        image = image.convert(mode)
+    assert token_from(reader.read(encoded(image))).text == TOKEN
+
+
+def test_transparent_background_counts_as_white(reader: PhotoReader) -> None:
+    black = Image.new("L", clean().size, 0)
+    opaque = clean().convert("L").point(lambda value: 255 - value)
+    image = Image.merge("RGBA", (black, black, black, opaque))
+    assert token_from(reader.read(encoded(image))).text == TOKEN
+
+
+def test_cmyk_jpeg(reader: PhotoReader) -> None:
+    assert token_from(reader.read(encoded(clean().convert("CMYK"), "JPEG"))).text == TOKEN
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_exif_orientation(orientation: int, kind: str, reader: PhotoReader) -> None:
+    """Stored turned or mirrored as the tag says, the code comes out where it was: top left."""
+    page = Image.new("RGB", (900, 600), "white")
+    page.paste(clean(), (0, 0))
+    back = {
+        2: Image.Transpose.FLIP_LEFT_RIGHT,
+        3: Image.Transpose.ROTATE_180,
+        4: Image.Transpose.FLIP_TOP_BOTTOM,
+        5: Image.Transpose.TRANSPOSE,
+        6: Image.Transpose.ROTATE_90,
+        7: Image.Transpose.TRANSVERSE,
+        8: Image.Transpose.ROTATE_270,
+    }
+    stored = page.transpose(back[orientation]) if orientation in back else page
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    reading = reader.read(encoded(stored, kind, exif=exif))
+    assert (reading.width, reading.height) == page.size
+    assert token_from(reading).text == TOKEN
+    (x, y), *_ = reading.codes[0].corners
+    assert abs(x - 24) <= 2
+    assert abs(y - 24) <= 2
+
+
+def test_broken_exif_does_not_matter(reader: PhotoReader) -> None:
+    data = encoded(clean(), "JPEG", exif=b"Exif\0\0II*\0\xff\xff\xff\xff")
+    assert token_from(reader.read(data)).text == TOKEN
+
+
+def test_a_file_cut_short_gives_what_is_there(reader: PhotoReader) -> None:
+    page = Image.new("RGB", (300, 1200), "white")
+    page.paste(clean(), (0, 0))
+    data = encoded(page, "JPEG", quality=90)
+    assert token_from(reader.read(data[: len(data) * 95 // 100])).text == TOKEN
+
+
+# --- what is refused ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"", "empty"),
+        (b"just a text, no picture\n" * 10, "none"),
+        (b"#cloud-config\nusers: []\n", "config file"),
+        (bytes(1000), "none"),
+        (b"%PDF-1.7", "PDF"),
+        (b"\0\0\0\x18ftypheic" + bytes(100), "HEIC"),
+        (b"\x89PNG\r\n\x1a\n", "damaged"),
+        (b"\xff\xd8\xff\xe0" + bytes(50), "damaged"),
+        (b"RIFF\x40\0\0\0WEBPVP8 " + bytes(40), "pixels"),
+        (b"RIFF\x40\0\0\0WEBPjunk" + bytes(40), "damaged"),
+    ],
+)
+def test_no_picture(data: bytes, said: str, reader: PhotoReader) -> None:
+    with pytest.raises(errors.NotAPicture, match=said):
+        reader.read(data, name="x")
+
+
+@pytest.mark.parametrize("kind", ["GIF", "BMP", "TIFF"])
+def test_other_formats_are_refused_by_name(kind: str, reader: PhotoReader) -> None:
+    with pytest.raises(errors.NotAPicture, match=kind):
+        reader.read(encoded(clean(), kind))
+
+
+def test_a_bomb_is_refused_at_its_header(reader: PhotoReader) -> None:
+    side = 13_000
+    data = bomb(side)
+    assert len(data) < 200_000
+    reader.read(encoded(clean()))  # warm
+    with pytest.raises(errors.PictureTooLarge, match="13000 x 13000"):
+        reader.read(data)
+    # The control: the same file costs plain Pillow the pixels it claims to have.
+    script = (
+        "import io, resource, sys; from PIL import Image; Image.MAX_IMAGE_PIXELS = None;"
+        "Image.open(io.BytesIO(sys.stdin.buffer.read())).convert('L');"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", script], input=data, capture_output=True, check=True
+    )
+    assert int(run.stdout) * 1024 > side * side
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\x89PNG\r\n\x1a\n"
+        + png_chunk(b"IHDR", struct.pack(">IIBBBBB", 2**31 - 1, 2**31 - 1, 8, 6, 0, 0, 0)),
+        b"RIFF\x40\0\0\0WEBPVP8X\x0a\0\0\0" + bytes(4) + b"\xff\xff\xff" * 2 + bytes(20),
+        b"RIFF\x40\0\0\0WEBPVP8L\x0a\0\0\0\x2f\xff\xff\xff\x0f" + bytes(20),
+        b"\xff\xd8\xff\xc0\0\x11\x08\xff\xff\xff\xff\x03\x01\x22\0\x02\x11\x01\x03\x11\x01",
+    ],
+    ids=["png", "webp-extended", "webp-lossless", "jpeg"],
+)
+def test_huge_dimensions(data: bytes, reader: PhotoReader) -> None:
+    with pytest.raises(errors.PictureTooLarge):
+        reader.read(data)
+
+
+def test_a_file_over_the_limit_is_not_even_sent(reader: PhotoReader) -> None:
+    with pytest.raises(errors.PictureTooLarge):
+        reader.read(b"\xff\xd8\xff" + bytes(25_000_001))
+
+
+def test_the_largest_allowed_picture_is_read(reader: PhotoReader) -> None:
+    page = Image.new("L", (8000, 5000), 255)
+    page.paste(clean(8).convert("L"), (4000, 2000))
+    assert token_from(reader.read(encoded(page))).text == TOKEN
+
+
+def test_the_worker_survives_refusals(reader: PhotoReader) -> None:
+    protection = reader.protection()
+    with pytest.raises(errors.NotAPicture):
+        reader.read(b"\x89PNG\r\n\x1a\n" + bytes(100))
+    assert reader.protection() == protection
+    assert token_from(reader.read(encoded(clean()))).text == TOKEN
+
+
+# --- symbologies --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["Code128", "DataBar", "DataMatrix", "EAN13", "Aztec", "PDF417"])
+def test_only_qr_codes_are_looked_for(kind: str) -> None:
+    form = zxingcpp.barcode_format_from_str(kind)
+    text = {"EAN13": "4006381333931", "DataBar": "(01)04006381333931"}.get(kind, TOKEN)
+    if kind == "DataBar":
+        text = "04006381333931"
+    code = zxingcpp.create_barcode(text, form)
+    image = Image.fromarray(zxingcpp.write_barcode_to_image(code, scale=4))
+    page = Image.new("L", (image.width + 80, image.height + 200), 255)
+    page.paste(image, (40, 40))
+    assert [
+        found.text for found in zxingcpp.read_barcodes(page)
+    ] != []  # the control: it is legible
+    with PhotoReader(any_text=True, hard=True) as everything:
+        assert everything.read(encoded(page)).texts == ()
+
+
+def test_several_codes_in_one_picture(reader: PhotoReader) -> None:
+    page = Image.new("RGB", (900, 900), "white")
+    foreign = Image.open(io.BytesIO(render.png(render.modules("https://example.org/menu"), 6)))
+    page.paste(foreign, (500, 40))
+    page.paste(clean(), (40, 500))
+    page.paste(clean(), (500, 500))
+    reading = reader.read(encoded(page))
+    assert set(reading.texts) == {TOKEN, "https://example.org/menu"}
+    assert len(reading.codes) == 3
+    assert token_from(reading).text == TOKEN
+    other = render.png(render.modules(random_token(random.Random(9))), 6)
+    page.paste(Image.open(io.BytesIO(other)), (500, 500))
+    with pytest.raises(errors.SeveralTokens):
+        token_from(reader.read(encoded(page)))
+
+
+def test_blank_photo(reader: PhotoReader) -> None:
+    reading = reader.read(encoded(Image.new("RGB", (1600, 1200), (90, 90, 90)), "JPEG"))
+    with pytest.raises(errors.NoCodeFound):
+        token_from(reading)
+    assert len(reading.steps) > 8
+
+
+def test_unreadable_is_told_from_absent(reader: PhotoReader) -> None:
+    image = clean(8)
+    pen = ImageDraw.Draw(image)
+    pen.rectangle((32 + 8 * 8, 32 + 8 * 9, 32 + 25 * 8, 32 + 30 * 8), fill="white")  # reflection
+    reading = reader.read(encoded(image))
+    assert reading.unreadable
+    with pytest.raises(errors.CodeUnreadable):
+        token_from(reading)
+
+
+# --- files --------------------------------------------------------------------------------------
+
+
+def test_a_file(tmp_path: Path, reader: PhotoReader) -> None:
+    path = tmp_path / "shop.png"
+    path.write_bytes(encoded(clean()))
+    reading = reader.read(path)
+    assert reading.photo == str(path)
+    assert token_from(reading).text == TOKEN
+
+
+def test_sources_that_are_no_plain_files(tmp_path: Path) -> None:
+    photo = tmp_path / "photo.png"
+    photo.write_bytes(encoded(clean()))
+    link, pipe = tmp_path / "link.png", tmp_path / "pipe.png"
+    link.symlink_to(photo)
+    os.mkfifo(pipe)
+    refused = {link: "symbolic link", pipe: "pipe", tmp_path: "folder", Path("/dev/zero"): "device"}
+    for path, said in refused.items():
+        with pytest.raises(errors.NotAPicture, match=said) as raised:
+            load(path)
+        assert str(path) in raised.value.sentence
+    assert load(photo) == photo.read_bytes()  # the control
+
+
+def test_a_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(errors.NoSuchSource):
+        load(tmp_path / "none.png")
+    with pytest.raises(errors.NotAPicture):
+        load("nul\0byte.png")
+
+
+def test_a_large_file_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "large.jpg"
+    with path.open("wb") as file:
+        file.truncate(10**12)  # sparse
+    with pytest.raises(errors.PictureTooLarge):
+        load(path)
