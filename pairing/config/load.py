@@ -1,16 +1,18 @@
 """YAML text to `Document`: strict, positioned, and safe to run on a stranger's text.
 
-The parser's events are read one by one, so that size, depth and number of nodes are limited before
-anything is built; libyaml's parser keeps its state on the heap and is only asked for the next
-event, so deep nesting cannot overflow the stack (its recursive composer, which can, is not used).
+The parser's events are read twice: first only counted, so that size, depth and number of nodes are
+limited before anything is built. libyaml's parser keeps its state on the heap and is only asked for
+the next event, so deep nesting cannot overflow the stack (its recursive composer, which can, is not
+used).
 Not understood on purpose: anchors, aliases, merge keys, tags, directives, several documents.
 Source: YAML 1.2 with the scalars of Go's yaml.v3 (`pairing.config.scalars`); docs/adr/0003-yaml.md.
 """
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path as FilePath
 from typing import Any, Protocol
@@ -62,15 +64,13 @@ def load(source: bytes | str, name: str = "config.yaml") -> Document:
     """
     text = _decode(source, name)
     _check_text(text, name)
+    _check_limits(text, name)
     builder = _Builder(name)
-    parser: _Parser = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(text)
     try:
-        for event in _events(parser):
+        for event in _events(text):
             builder.take(event)
     except yaml.YAMLError as why:
         raise errors.ConfigError(problems=[*builder.problems, _syntax(why, name)]) from None
-    finally:
-        parser.dispose()
     return builder.document()
 
 
@@ -134,12 +134,33 @@ def _refuse(
     )
 
 
-def _events(parser: _Parser) -> Iterator[Any]:
-    while True:
-        event = parser.get_event()
-        yield event
-        if isinstance(event, yaml.StreamEndEvent):
-            return
+def _events(text: str) -> Generator[Any, None, None]:
+    parser: _Parser = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(text)
+    try:
+        event = None
+        while not isinstance(event, yaml.StreamEndEvent):
+            event = parser.get_event()
+            yield event
+    finally:
+        parser.dispose()
+
+
+def _check_limits(text: str, name: str) -> None:
+    """Raises errors.ConfigTooLarge. Counting is ten times cheaper than building."""
+    nodes = depth = 0
+    with contextlib.suppress(yaml.YAMLError), contextlib.closing(_events(text)) as events:
+        for event in events:
+            nodes += isinstance(event, yaml.NodeEvent)
+            depth += isinstance(event, yaml.CollectionStartEvent)
+            depth -= isinstance(event, yaml.CollectionEndEvent)
+            if nodes > MAX_NODES or depth > MAX_DEPTH:
+                place = str(_mark(event, name))
+                what = f"{MAX_DEPTH} levels" if depth > MAX_DEPTH else f"{MAX_NODES:,} entries"
+                raise errors.ConfigTooLarge(f"More than {what}.", element=place)
+
+
+def _mark(event: Any, name: str) -> Mark:
+    return Mark(name, event.start_mark.line + 1, event.start_mark.column + 1)
 
 
 _TRANSLATED = {
@@ -154,8 +175,10 @@ _TRANSLATED = {
 
 def _syntax(why: yaml.YAMLError, name: str) -> Problem:
     """The parser's complaint. Its snippet of the text is left out: it may show a secret."""
-    mark = getattr(why, "problem_mark", None) or getattr(why, "context_mark", None)
     said = str(getattr(why, "problem", None) or "This is not YAML.")
+    mark = getattr(why, "problem_mark", None) or getattr(why, "context_mark", None)
+    if said == "could not find expected ':'":
+        mark = getattr(why, "context_mark", None) or mark  # the key, not the line after it
     hint = ""
     if "cannot start any token" in said:
         hint = "Indent with spaces, not tabs; put text that begins with @, ` or % in quotes."
@@ -185,7 +208,6 @@ class _Builder:
         self.problems: list[Problem] = []
         self.stack: list[_Open] = []
         self.root: Node | None = None
-        self.nodes = 0
         self.documents = 0
 
     def document(self) -> Document:
@@ -201,11 +223,10 @@ class _Builder:
         return Document(root)
 
     def take(self, event: Any) -> None:
-        mark = Mark(self.name, event.start_mark.line + 1, event.start_mark.column + 1)
+        mark = _mark(event, self.name)
         if isinstance(event, yaml.DocumentStartEvent):
             self._document_starts(mark)
         elif isinstance(event, yaml.NodeEvent):
-            self._count(event, mark)
             self._node(event, mark)
         elif isinstance(event, yaml.CollectionEndEvent):
             self._close()
@@ -215,13 +236,6 @@ class _Builder:
         if self.documents > 1:
             what = "A second document begins here; a config is one document."
             raise errors.ConfigError(problems=[Problem(path=(), mark=mark, message=what)])
-
-    def _count(self, event: Any, mark: Mark) -> None:
-        self.nodes += 1
-        if self.nodes > MAX_NODES:
-            raise errors.ConfigTooLarge(f"More than {MAX_NODES:,} entries.", element=str(mark))
-        if isinstance(event, yaml.CollectionStartEvent) and len(self.stack) >= MAX_DEPTH:
-            raise errors.ConfigTooLarge(f"More than {MAX_DEPTH} levels.", element=str(mark))
 
     def _node(self, event: Any, mark: Mark) -> None:
         if isinstance(event, yaml.AliasEvent):
