@@ -29,6 +29,7 @@ def main() -> None:
         target = wheels.TOP / "dist" / f"kairos-register-{version}-{wheels.TARGET}.pyz"
         target.parent.mkdir(exist_ok=True)
         zipapp.create_archive(app, target, "/usr/bin/env python3", compressed=True)
+        target.chmod(0o755)
     for command in ("kairos-fleet", "kairos-node"):
         other = target.with_name(target.name.replace("kairos-register", command))
         other.unlink(missing_ok=True)
