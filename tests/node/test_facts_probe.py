@@ -6,8 +6,9 @@ the kernel's files as JSON. The `qemu-*` ones were recorded in a virtual machine
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -407,4 +408,67 @@ def test_an_empty_machine_is_empty(tmp_path: Path) -> None:
     assert replace(Probe(tmp_path, Tools()).facts(), clock=0) == Facts()
 
 
-Check = Callable[[Facts], None]
+# --- recorded machines ----------------------------------------------------------------------------
+
+
+def qemu(root: Path) -> Probe:
+    """A virtual machine with every kind of disk, OVMF and swtpm, recorded on Debian trixie."""
+    plant(root, json.loads((TOOLS / "linux-6.12/qemu.json").read_text()))
+    answers: dict[str, str | bytes | None] = {
+        "lsblk": (TOOLS / "lsblk-2.41.5/qemu.json").read_text(),
+        "ip": (TOOLS / "ip-6.15.0/qemu.json").read_text(),
+        "tpm2_getcap": (TOOLS / "tpm2-tools-5.7/qemu-properties-fixed.txt").read_text(),
+        "tpm2_createek": bytes.fromhex((TOOLS / "tpm2-tools-5.7/qemu-ek.hex").read_text()),
+        "uname": "x86_64\n",
+    }
+    for path in (TOOLS / "wipefs-2.41.5").glob("qemu-*.json"):
+        answers[f"wipefs /dev/{path.stem.removeprefix('qemu-')}"] = path.read_text()
+    return Probe(root, Tools(answers), lambda: 1.7e9)
+
+
+def test_a_recorded_machine_as_a_whole(tmp_path: Path) -> None:
+    found = qemu(tmp_path).facts()
+    assert (found.vendor, found.product) == ("QEMU", "Recording machine")
+    assert (found.serial, found.uuid) == ("KR-REC-0001", "11111111-2222-4333-8444-555555555555")
+    assert (found.firmware, found.secure_boot, found.mode) == ("uefi", "setup", "live")
+    assert (found.cores, found.arch, found.clock) == (2, "x86_64", 1_700_000_000)
+    assert found.cpu.startswith("QEMU")
+    assert 2**30 < found.memory < 2**31
+    assert [(nic.name, nic.link, nic.addresses) for nic in found.nics] == [
+        ("enp0s8", True, ("10.0.2.15/24",)),
+        ("enp0s9", True, ()),
+    ]
+    assert found.tpm is not None
+    assert (found.tpm.version, found.tpm.vendor) == ("2.0", "IBM")
+    public_area = bytes.fromhex((TOOLS / "tpm2-tools-5.7/qemu-ek.hex").read_text())[2:]
+    assert found.tpm.ek_hash == hashlib.sha256(public_area).hexdigest()
+
+
+def test_a_recorded_machines_disks(tmp_path: Path) -> None:
+    found = {disk.path: disk for disk in qemu(tmp_path).facts().disks}
+    seen = {
+        path: (disk.transport, disk.removable, disk.in_use, disk.content)
+        for path, disk in found.items()
+    }
+    windows = ("gpt", 'vfat "SYSTEM"', "partition (Microsoft reserved partition)", 'ntfs "Windows"')
+    assert seen == {
+        "/dev/mmcblk0": ("mmc", True, False, ()),
+        "/dev/nvme0n1": ("nvme", False, False, ()),
+        "/dev/nvme1n1": ("nvme", False, True, ('swap "swap"',)),
+        "/dev/sda": ("sata", False, False, windows),
+        "/dev/sdb": ("usb", True, True, ("dos", 'vfat "KR_LIVE"', 'ext4 "live"')),
+        "/dev/vda": ("virtio", False, False, ()),
+        "/dev/vdb": ("virtio", False, False, ()),
+    }
+    sda = found["/dev/sda"]
+    assert (sda.model, sda.serial, sda.size) == ("WDC WD20 Test", "NTFS1", 2**31)
+    assert sda.by_id == ("/dev/disk/by-id/ata-WDC_WD20_Test_NTFS1",)
+    assert found["/dev/nvme0n1"].by_id[0] == "/dev/disk/by-id/nvme-QEMU_NVMe_Ctrl_NV0001"
+
+
+def test_a_machine_without_udev_and_rights(tmp_path: Path) -> None:
+    """Older lsblk, no permission for wipefs: the disk is not taken for empty."""
+    answers = {"lsblk": (TOOLS / "lsblk-2.38.1/microvm.json").read_text()}
+    (disk,) = disks(tmp_path, Tools(answers))
+    assert (disk.path, disk.transport, disk.in_use) == ("/dev/vda", "virtio", True)
+    assert disk.content == (UNREADABLE,)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -104,52 +105,71 @@ def test_golden_plans_are_complete_and_tell_something() -> None:
 # --- laws ---------------------------------------------------------------------------------------
 
 FLAG = st.booleans()
-CONTENT = st.sampled_from([(), (), ("gpt", 'ntfs "Data"'), ("unreadable",), ("ext4",)])
-NUMBERS = st.integers(0, 9)
+MODES: dict[str, Any] = {
+    "silent": None,
+    "tpm2": "tpm2",
+    "recovery-only": "recovery-only",
+    "none": "none",
+    "tang": {"mode": "tang", "tang": "http://t"},
+    "tpm2+tang": {"mode": "tpm2+tang", "tang": "http://t", "unlock": "approval"},
+}
+GOOD = Disk(
+    path="/dev/sda",
+    size=256 * 10**9,
+    serial="A",
+    transport="sata",
+    by_id=("/dev/disk/by-id/ata-A",),
+)
+DATA = ("gpt", 'ntfs "Data"')
+BAD_DISK: list[dict[str, Any]] = [
+    {"in_use": True},
+    {"removable": True},
+    {"read_only": True},
+    {"transport": "usb"},
+    {"content": DATA},
+    {"content": ("unreadable",)},
+    {"size": 2**30},
+    {"size": 5 * 2**30},
+]
+BAD_MACHINE: list[dict[str, Any]] = [
+    {"firmware": "bios"},
+    {"firmware": "devicetree", "arch": "aarch64"},
+    {"mode": "installed"},
+    {"tpm": None},
+    {"nics": ()},
+    {"secure_boot": "off"},
+]
+"""What may be wrong or unusual: one or two at a time, so that many plans are made."""
+FAULTS = st.lists(st.sampled_from(BAD_MACHINE), max_size=1)
 
 
 @st.composite
-def disks(draw: st.DrawFn) -> tuple[Disk, ...]:
-    names = draw(st.lists(st.sampled_from("abcdef"), unique=True, max_size=4))
-    return tuple(
-        Disk(
-            path=f"/dev/sd{name}",
-            size=draw(st.sampled_from([2**30, 5 * 2**30, 256 * 10**9])),
-            serial=f"S{name}",
-            transport=draw(st.sampled_from(["sata", "nvme", "usb", "mmc"])),
-            by_id=(f"/dev/disk/by-id/ata-{name}",),
-            removable=draw(st.sampled_from([False, False, False, True])),
-            read_only=draw(st.sampled_from([False, False, False, True])),
-            in_use=draw(st.sampled_from([False, False, False, True])),
-            content=draw(CONTENT),
-        )
-        for name in names
+def machines(draw: st.DrawFn) -> Facts:
+    disks = [replace(GOOD, **draw(st.sampled_from([{}, {}, {}, *BAD_DISK])))]
+    for index, change in enumerate(draw(st.lists(st.sampled_from(BAD_DISK), max_size=3))):
+        name = "bcd"[index]
+        disk = replace(GOOD, path=f"/dev/sd{name}", serial=name, by_id=(f"/dev/disk/by-id/{name}",))
+        disks.append(replace(disk, **change))
+    facts = Facts(
+        serial="1",
+        firmware="uefi",
+        secure_boot="on",
+        tpm=Tpm(version="2.0"),
+        disks=tuple(draw(st.permutations(disks))),
+        nics=(Nic(name="e", mac="m", link=True),),
     )
-
-
-MACHINE = st.builds(
-    Facts,
-    serial=st.just("1"),
-    arch=st.sampled_from(["x86_64", "aarch64"]),
-    firmware=st.sampled_from(["uefi", "uefi", "uefi", "devicetree", "bios", ""]),
-    secure_boot=st.sampled_from(["", "on", "off", "setup"]),
-    tpm=st.none() | st.builds(Tpm, version=st.just("2.0")),
-    disks=disks(),
-    nics=st.lists(st.builds(Nic, name=st.just("e"), mac=st.just("m"), link=FLAG), max_size=1),
-    mode=st.sampled_from(["live", "live", "live", "installed", "recovery"]),
-)
-ENCRYPT = st.sampled_from(
-    [
-        None, "tpm2", "recovery-only", "none",
-        {"mode": "tang", "tang": "http://t"}, {"mode": "tpm2+tang", "tang": "http://t"},
-    ]
-)  # fmt: skip
-DEVICE = st.sampled_from([None, "auto", "/dev/sda", "/dev/disk/by-id/ata-b", "/dev/sdz"])
+    for change in draw(FAULTS):
+        facts = replace(facts, **change)
+    return facts
 
 
 @st.composite
 def configs(draw: st.DrawFn) -> dict[str, Any]:
-    install = {"wipe": draw(FLAG), "encrypt": draw(ENCRYPT), "device": draw(DEVICE)}
+    install = {
+        "wipe": draw(FLAG),
+        "encrypt": MODES[draw(st.sampled_from(list(MODES)))],
+        "device": draw(st.sampled_from([None, "auto", "/dev/sda", "/dev/disk/by-id/b"])),
+    }
     said = {key: value for key, value in install.items() if value is not None}
     return {"hostname": "h", "install": said}
 
@@ -161,18 +181,26 @@ def planned(facts: Facts, config: dict[str, Any]) -> Plan | None:
         return None
 
 
-@settings(max_examples=400)
-@given(facts=MACHINE, config=configs())
-def test_laws_of_every_plan(facts: Facts, config: dict[str, Any]) -> None:
-    plan = planned(facts, config)
-    if plan is None:
-        return
-    check_disk_laws(plan, facts, config)
-    check_order_laws(plan)
-    check_encryption_laws(plan, facts, config)
-    again = planned(facts, json.loads(json.dumps(config)))
-    assert again is not None
-    assert (again, again.digest) == (plan, plan.digest)
+def test_laws_of_every_plan() -> None:
+    made: Counter[str] = Counter()
+
+    @settings(max_examples=400, deadline=None)
+    @given(facts=machines(), config=configs())
+    def laws(facts: Facts, config: dict[str, Any]) -> None:
+        plan = planned(facts, config)
+        if plan is None:
+            return
+        made[plan.encryption] += 1
+        check_disk_laws(plan, facts, config)
+        check_order_laws(plan)
+        check_encryption_laws(plan, facts, config)
+        again = planned(facts, json.loads(json.dumps(config)))
+        assert again is not None
+        assert (again, again.digest) == (plan, plan.digest)
+
+    laws()
+    assert set(made) == {*MODES} - {"silent"}, "the laws were tried on every mode"
+    assert made.total() >= 30, "and on many plans"
 
 
 def check_disk_laws(plan: Plan, facts: Facts, config: dict[str, Any]) -> None:

@@ -120,3 +120,23 @@ def test_a_full_disk_is_named_and_loses_nothing(
         journal.append({"n": 3})
     with Journal(path) as again:
         assert again.records == [{"n": 1}, {"n": 3}]
+
+
+def test_a_line_that_was_not_flushed_is_taken_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "j"
+    with Journal(path) as journal:
+        journal.append({"n": 1})
+
+        def fail(file: int) -> None:
+            raise OSError(5, "Input/output error")
+
+        monkeypatch.setattr(os, "fsync", fail)
+        with pytest.raises(errors.JournalUnwritable, match="Input/output"):
+            journal.append({"n": 2, "long": "x" * 100})
+        monkeypatch.undo()
+        assert path.read_bytes().count(b"\n") == 1
+        journal.append({"n": 3})
+    with Journal(path) as again:
+        assert again.records == [{"n": 1}, {"n": 3}]
