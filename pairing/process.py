@@ -169,6 +169,7 @@ class Program:
         """Kill it (SIGKILL) and wait for its end. May be called twice."""
         self._process.kill()
         self._process.wait()
+        self._out.close()
 
 
 def start_program(

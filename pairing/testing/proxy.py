@@ -1,10 +1,14 @@
-"""What may stand between two ends: an HTTP proxy, and an attacker who meddles with the bytes."""
+"""What may stand between two ends: an HTTP proxy, and an attacker who meddles with the bytes.
+
+As a program it is the proxy: `python -m pairing.testing.proxy HOST PORT`.
+"""
 
 from __future__ import annotations
 
 import base64
 import contextlib
 import itertools
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Self
@@ -144,17 +148,34 @@ async def _pipe(
         nursery.start_soon(copy, server, client, down)
 
 
+Serve = Callable[[trio.SocketStream], Awaitable[None]]
+
+
 @contextlib.asynccontextmanager
-async def _listening(
-    serve: Callable[[trio.SocketStream], Awaitable[None]], host: str
-) -> AsyncIterator[int]:
+async def _listening(serve: Serve, host: str) -> AsyncIterator[int]:
+    async with trio.open_nursery() as nursery:
+        listeners = await trio.open_tcp_listeners(0, host=host)
+        nursery.start_soon(trio.serve_listeners, _tolerant(serve), listeners)
+        yield int(listeners[0].socket.getsockname()[1])
+        nursery.cancel_scope.cancel()
+
+
+def _tolerant(serve: Serve) -> Serve:
+    """An end that goes away, or a target that is not there, ends its connection only."""
+
     async def one(client: trio.SocketStream) -> None:
         with contextlib.suppress(*_BROKEN):
             async with client:
                 await serve(client)
 
-    async with trio.open_nursery() as nursery:
-        listeners = await trio.open_tcp_listeners(0, host=host)
-        nursery.start_soon(trio.serve_listeners, one, listeners)
-        yield int(listeners[0].socket.getsockname()[1])
-        nursery.cancel_scope.cancel()
+    return one
+
+
+async def _main(host: str, port: int) -> None:
+    listeners = await trio.open_tcp_listeners(port, host=host)
+    print("listening", flush=True)
+    await trio.serve_listeners(_tolerant(HttpProxy().serve), listeners)
+
+
+if __name__ == "__main__":
+    trio.run(_main, sys.argv[1], int(sys.argv[2]))
