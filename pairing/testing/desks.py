@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from pairing.events import Event
@@ -17,6 +17,7 @@ class RecordingDesk:
     """See `pairing.session.Desk`."""
 
     rule: Callable[[NodeView], Decision]
+    before_deciding: Callable[[], Awaitable[object]] | None = None
     views: list[NodeView] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     escrow: list[EscrowRecord] = field(default_factory=list)
@@ -26,6 +27,8 @@ class RecordingDesk:
 
     async def decide(self, view: NodeView) -> Decision:
         self.views.append(view)
+        if self.before_deciding:
+            await self.before_deciding()
         return self.rule(view)
 
     async def keep_escrow(self, record: EscrowRecord, signature: bytes) -> None:
