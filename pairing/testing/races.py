@@ -84,7 +84,8 @@ async def _races(transport: Transport, races: int, operators: int, results: list
         nursery.start_soon(serving.serve, machine, listener, IdleHands())
         address = listener.reachable().addresses[0]
         for _ in range(races):
-            results.append(await _race(transport, machine, address, operators))
+            one = await _race(transport, machine, address, operators)
+            results.append(one)
         nursery.cancel_scope.cancel()
 
 
@@ -111,10 +112,10 @@ async def _race(transport: Transport, machine: NodeMachine, address: Address, co
     async with trio.open_nursery() as nursery:
         for event in ready:
             nursery.start_soon(run, event)
-        while sum(event.is_set() for event in ready) < count - 1:
+        while sum(event.is_set() for event in ready) < count - 1:  # noqa: ASYNC110
             await trio.sleep(0.002)
         over.set()
-    while machine.tenancy is not None:  # the node's own clock draws the next code
+    while machine.tenancy is not None:  # noqa: ASYNC110 (the node's own clock ends it)
         await trio.sleep(0.005)
     taken = [error for error in heard if isinstance(error, errors.Taken)]
     others = [error for error in heard if not isinstance(error, errors.Taken)]
