@@ -16,6 +16,7 @@ from pairing.transport.p2p import upgrade
 from pairing.transport.p2p.gate import Limits
 from pairing.transport.p2p.identity import Identity
 from pairing.transport.p2p.meeting import Meeting, relay_name
+from pairing.transport.p2p.pipe import Pipe
 from pairing.transport.p2p.roster import Roster
 
 CONNECT_SECONDS = 3.0
@@ -80,7 +81,7 @@ class P2PDialer:
         self, target: Target, raw: trio.abc.Stream, path: str, source: str
     ) -> Channel:
         who = upgrade.Caller(path, source)
-        channel = await upgrade.call(self._tasks, raw, self._identity, target.key, who)
+        channel = await upgrade.call(self._tasks, Pipe(raw), self._identity, target.key, who)
         self._roster.admit(channel)
         return channel
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 import trio
 
@@ -24,14 +25,15 @@ class Limits:
 @dataclass(eq=False, slots=True)
 class _Guest:
     source: str
-    scope: trio.CancelScope
+    has_spoken: Callable[[], bool]
+    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
 
 
 class Gate:
     """At most so many strangers in total and per source; the newest always gets in.
 
-    Whoever is longest in a handshake goes first, so idle sockets never lock an honest operator
-    out: his handshake takes milliseconds.
+    Who makes room: the oldest of those who have not said a byte, else the oldest. Idle sockets
+    never lock an honest operator out: his handshake is over in some 20 milliseconds.
     """
 
     def __init__(self, limits: Limits) -> None:
@@ -41,7 +43,7 @@ class Gate:
     def __len__(self) -> int:
         return len(self._guests)
 
-    def enter(self, source: str) -> trio.CancelScope:
+    def enter(self, source: str, has_spoken: Callable[[], bool]) -> trio.CancelScope:
         """A place for one handshake: it is cancelled when a newer one needs the place."""
         per_source = (
             self._limits.handshakes_per_relay
@@ -50,10 +52,10 @@ class Gate:
         )
         same = [guest for guest in self._guests if guest.source == source]
         if len(same) >= per_source:
-            self._evict(same[0])
-        while len(self._guests) >= self._limits.handshakes:
-            self._evict(self._guests[0])
-        guest = _Guest(source, trio.CancelScope())
+            self._evict_one(same)
+        if len(self._guests) >= self._limits.handshakes:
+            self._evict_one(self._guests)
+        guest = _Guest(source, has_spoken)
         self._guests.append(guest)
         return guest.scope
 
@@ -61,12 +63,14 @@ class Gate:
         """The handshake in this place is over."""
         self._guests = [guest for guest in self._guests if guest.scope is not scope]
 
-    def evict_oldest(self) -> None:
-        """Make room: this machine has run out of something."""
+    def make_room(self) -> None:
+        """Somebody has to go: this machine has run out of something."""
         if self._guests:
-            self._evict(self._guests[0])
+            self._evict_one(self._guests)
 
-    def _evict(self, guest: _Guest) -> None:
+    def _evict_one(self, among: Sequence[_Guest]) -> None:
+        silent = [guest for guest in among if not guest.has_spoken()]
+        guest = silent[0] if silent else among[0]
         guest.scope.cancel()
         self._guests.remove(guest)
 

@@ -13,6 +13,7 @@ from pairing.transport.p2p import sockets, upgrade
 from pairing.transport.p2p.channel import P2PChannel
 from pairing.transport.p2p.gate import Gate, Limits, source_of
 from pairing.transport.p2p.identity import Identity
+from pairing.transport.p2p.pipe import Pipe
 from pairing.transport.p2p.presence import PresenceKeeper
 from pairing.transport.p2p.roster import Roster
 
@@ -91,7 +92,7 @@ class P2PListener:
                 raw = await listener.accept()
                 host, port = raw.socket.getpeername()[:2]
             except OSError:
-                self._gate.evict_oldest()
+                self._gate.make_room()
                 await trio.sleep(ACCEPT_PAUSE)
                 continue
             who = upgrade.Caller(str(Address(host, port)), source_of(host))
@@ -113,10 +114,11 @@ class P2PListener:
 
     async def _authenticate(self, raw: trio.abc.Stream, who: upgrade.Caller) -> P2PChannel | None:
         channel: P2PChannel | None = None
-        scope = self._gate.enter(who.source)
+        pipe = Pipe(raw)
+        scope = self._gate.enter(who.source, pipe.has_spoken)
         try:
             with scope:
-                channel = await upgrade.answer(self._tasks, raw, self._identity, who)
+                channel = await upgrade.answer(self._tasks, pipe, self._identity, who)
         except errors.KnownError:
             pass  # A stranger's failed handshake is nothing to talk about.
         finally:

@@ -33,6 +33,10 @@ class Pipe(ReadWriteCloser):
         self._allowed = HANDSHAKE_BYTES
         self._shielded = False
 
+    def has_spoken(self) -> bool:
+        """Whether the other end has sent anything yet."""
+        return self._received > 0
+
     def handshake_done(self) -> None:
         """From now on writes are shielded and the peer has its full allowance."""
         self._shielded = True

@@ -37,32 +37,29 @@ class Caller:
 
 
 async def call(
-    tasks: trio.Nursery, raw: trio.abc.Stream, identity: Identity, expected: bytes, who: Caller
+    tasks: trio.Nursery, pipe: Pipe, identity: Identity, expected: bytes, who: Caller
 ) -> P2PChannel:
     """The dialer's side: a channel with the owner of `expected` (Ed25519 public key) or nothing.
 
-    The connection lives in `tasks`. `raw` is closed on failure. Raises errors.WrongKey if the
+    The connection lives in `tasks`. The pipe is closed on failure. Raises errors.WrongKey if the
     other end has another key or cannot prove this one, errors.UnreachableError if it does not
     complete a Noise handshake in 10 seconds.
     """
-    return await _upgrade(tasks, raw, identity, expected, who)
+    return await _upgrade(tasks, pipe, identity, expected, who)
 
 
-async def answer(
-    tasks: trio.Nursery, raw: trio.abc.Stream, identity: Identity, who: Caller
-) -> P2PChannel:
+async def answer(tasks: trio.Nursery, pipe: Pipe, identity: Identity, who: Caller) -> P2PChannel:
     """The listener's side: any caller that proves a key of its own. Raises as `call` does."""
-    return await _upgrade(tasks, raw, identity, None, who)
+    return await _upgrade(tasks, pipe, identity, None, who)
 
 
 async def _upgrade(
     tasks: trio.Nursery,
-    raw: trio.abc.Stream,
+    pipe: Pipe,
     identity: Identity,
     expected: bytes | None,
     who: Caller,
 ) -> P2PChannel:
-    pipe = Pipe(raw)
     channel: P2PChannel | None = None
     try:
         with trio.fail_after(HANDSHAKE_SECONDS):
@@ -84,7 +81,7 @@ async def _upgrade(
     except BaseException as error:
         if channel is not None:
             channel.tear_down()
-        await trio.aclose_forcefully(raw)
+        await pipe.close()
         if isinstance(error, errors.KnownError) or not isinstance(error, Exception):
             raise
         raise _named(error, who) from error
