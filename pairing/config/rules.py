@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from pairing.config.accounts import account
-from pairing.config.document import Document
+from pairing.config.document import Document, walk
 from pairing.config.problem import Path, Problem, Severity
 from pairing.config.sshkeys import flaw, key_lines
 
@@ -61,6 +61,7 @@ def across_keys(document: Document, *, rendered: bool = False) -> Iterator[Probl
     yield from _names_once(document)
     yield from _install(document)
     yield from _files(document)
+    yield from _permissions(document)
 
 
 def _keys_parse(document: Document, rendered: bool) -> Iterator[Problem]:
@@ -151,6 +152,18 @@ def _install(document: Document) -> Iterator[Problem]:
     device = document.get("install", "device")
     if isinstance(device, str) and ".." in device.split("/"):
         yield _error(document, ("install", "device"), "`..` is not allowed in a device path.")
+
+
+_LOOKALIKES = frozenset({400, 440, 444, 500, 600, 640, 644, 660, 664, 700, 750, 755, 770, 775, 777})
+
+
+def _permissions(document: Document) -> Iterator[Problem]:
+    """`permissions: 644` is YAML's decimal 644, which as a mode is 01204: surely not meant."""
+    for path, node in walk(document.root):
+        mode = node.content
+        if path and path[-1] == "permissions" and isinstance(mode, int) and mode in _LOOKALIKES:
+            message = f"This is the decimal number {mode}, not an octal mode."
+            yield _error(document, path, message, f"Write 0{mode}.")
 
 
 def _files(document: Document) -> Iterator[Problem]:

@@ -193,9 +193,7 @@ def _kind(node: Node) -> str:
         return "null"
     if isinstance(content, bool):
         return "boolean"
-    if isinstance(content, float):
-        return "integer" if content.is_integer() else "number"
-    names = {str: "string", int: "integer", tuple: "array"}
+    names = {str: "string", int: "integer", float: "number", tuple: "array"}
     return names.get(type(content), "object")
 
 

@@ -1,0 +1,368 @@
+"""Schema, rules across keys, and the agreement of our checker with jsonschema."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_args
+
+import jsonschema
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pairing import errors
+from pairing.config.document import Document, from_plain
+from pairing.config.load import load, load_file
+from pairing.config.problem import Mark, Severity, errors_among
+from pairing.config.schema import INSTEAD, SchemaName, check, schema
+from pairing.config.validate import require_valid, validate
+
+ROOT = Path(__file__).parents[2]
+EXAMPLES = sorted((ROOT / "examples/configs").glob("*.yaml"))
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHLbhX8AbKZwGpuvnMzf1wW7pLKWOTpRi8MqDMkEyo1R me"
+USER = f"""#cloud-config
+users:
+  - name: ann
+    groups: [admin]
+    ssh_authorized_keys:
+      - {KEY}
+"""
+NEXT = USER.count("\n") + 1
+"""The line after `USER`."""
+
+
+def said(text: str, name: SchemaName = "native") -> list[str]:
+    return [str(problem) for problem in validate(load(text, "c.yaml"), name)]
+
+
+def test_a_small_config_is_fine() -> None:
+    assert said(USER) == []
+
+
+BROKEN = {
+    "typo": (
+        "hostnam: a",
+        f"c.yaml:{NEXT}:1: hostnam: Unknown key `hostnam`. Did you mean `hostname`?",
+    ),
+    "typo below": (
+        "k3s: {enable: true}",
+        f"c.yaml:{NEXT}:7: k3s.enable: Unknown key `enable`. Did you mean `enabled`?",
+    ),
+    "key at the wrong level": (
+        "device: /dev/sda",
+        f"c.yaml:{NEXT}:1: device: Unknown key `device`. Did you mean `install.device`?",
+    ),
+    "Kairos key": (
+        "bundles: []",
+        f"c.yaml:{NEXT}:1: bundles: Kairos key, not executed here. Remove it, or rename it to x-",
+    ),
+    "Kairos key with an answer": (
+        "install:\n  encrypted_partitions: [COS_PERSISTENT]",
+        "Kairos key, not executed here. Write install.encrypt: {mode: tpm2}.",
+    ),
+    "text for a list": (
+        "k3s: {args: --debug}",
+        f"c.yaml:{NEXT}:13: k3s.args: This must be a list, not text. Write it as a list: [...].",
+    ),
+    "yes for true": (
+        "k3s:\n  enabled: yes",
+        f"c.yaml:{NEXT + 1}:12: k3s.enabled: This must be true or false, not text. Write true.",
+    ),
+    "number for text": (
+        "hostname: 12",
+        f"c.yaml:{NEXT}:11: hostname: This must be text, not a whole number. Put it in quotes.",
+    ),
+    "nothing for a map": ("k3s:", f"c.yaml:{NEXT}:5: k3s: This must be a map, not empty."),
+    "bad host name": ("hostname: a_b", f"c.yaml:{NEXT}:11: hostname: This must be a host name"),
+    "bad mode": (
+        "install: {encrypt: {mode: tmp2}}",
+        f"c.yaml:{NEXT}:27: install.encrypt.mode: This must be one of tpm2, tpm2+tang, tang, rec",
+    ),
+    "bad short mode": (
+        "install: {encrypt: true}",
+        "This must be a map or text, not true or false.",
+    ),
+    "script": ("install: {device: 'script:///x'}", "install.device: This must be auto or a path"),
+    "dots in a device": ("install: {device: /dev/../etc}", "`..` is not allowed in a device path."),
+    "file without path": (
+        "write_files:\n  - content: x",
+        f"c.yaml:{NEXT + 1}:5: write_files.0: `path` is missing here.",
+    ),
+    "relative path": (
+        "write_files: [{path: etc/x}]",
+        "write_files.0.path: This must be an absolute",
+    ),
+    "dots in a path": (
+        "write_files: [{path: /a/../b}]",
+        "`..` is not allowed in the path of a file.",
+    ),
+    "bad permissions": (
+        "write_files: [{path: /a, permissions: 0888}]",
+        "write_files.0.permissions: This must be",
+    ),
+    "decimal permissions": (
+        "write_files: [{path: /a, permissions: 755}]",
+        "permissions: This is the decimal number 755, not an octal mode. Write 0755.",
+    ),
+    "permissions too large": (
+        "write_files: [{path: /a, permissions: 644000}]",
+        "write_files.0.permissions: This must be an octal mode such as 0644.",
+    ),
+    "reboot and poweroff": (
+        "install:\n  reboot: true\n  poweroff: true",
+        f"c.yaml:{NEXT + 2}:3: install.poweroff: reboot and poweroff cannot both be true.",
+    ),
+    "tang without address": (
+        "install:\n  encrypt: {mode: tang}",
+        f"c.yaml:{NEXT + 1}:3: install.encrypt: This encryption mode needs the address",
+    ),
+    "tang never asked": (
+        "install: {encrypt: {tang: 'http://t'}}",
+        "install.encrypt.tang: The mode tpm2 does not use a tang server.",
+    ),
+    "approval of nothing": (
+        "install: {encrypt: {mode: none, unlock: approval}}",
+        "nothing to unlock",
+    ),
+    "bad MAC": ("expect: {mac: 52-54}", "expect.mac: This must be a MAC address"),
+    "bad MAC in a list": ("expect: {mac: ['52:54:00:12:34:56', x]}", "expect.mac.1: This must be"),
+    "empty list": ("expect: {serial: []}", "expect.serial: This list must not be empty."),
+    "too many relays": (
+        f"p2p: {{relays: {['a'] * 9}}}",
+        "p2p.relays: This list may have at most 8",
+    ),
+    "Go template": (
+        'hostname: "{{ .MachineID }}"',
+        f"c.yaml:{NEXT}:11: hostname: Go templates are not executed here.",
+    ),
+    "unknown fact": ('hostname: "{{ node.name }}"', "node.name is not known. There are: serial,"),
+    "open placeholder": ('hostname: "{{ values.a"', "This placeholder has no end"),
+    "placeholder in a key": ('x: {"{{ values.a }}": 1}', "A key cannot be a placeholder."),
+    "known step, wrong type": (
+        "stages: {boot: [{commands: ls}]}",
+        "stages.boot.0.commands: This must",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_config_says_what_and_where(name: str) -> None:
+    text, says = BROKEN[name]
+    document = load(USER + text + "\n", "c.yaml")
+    wrong = [str(problem) for problem in errors_among(validate(document))]
+    assert any(says in line for line in wrong), wrong
+    with pytest.raises(errors.ConfigError) as caught:
+        require_valid(document)
+    assert says in caught.value.detail
+
+
+USERS = {
+    "nobody": ("hostname: a", "c.yaml:2:1: users: Nobody could log in to this machine."),
+    "only a name": ("users: [{name: a}]", "c.yaml:2:1: users: Nobody could log in"),
+    "locked": ("users: [{name: a, passwd: b, lock_passwd: true}]", "Nobody could log in"),
+    "no name": ("users: [{passwd: b}]", "c.yaml:2:9: users.0: `name` is missing here."),
+    "not a list": ("users: {a: {passwd: b}}", "c.yaml:2:8: users: This must be a list, not a map."),
+    "bad name": ("users: [{name: Ann, passwd: b}]", "users.0.name: This must be a login name"),
+    "twice": (
+        "users:\n- {name: a, passwd: b}\n- {name: a, passwd: c}",
+        "c.yaml:4:10: users.1.name: This user is already listed at line 3.",
+    ),
+    "cut hash": ("users: [{name: a, passwd: '$6$abc$def'}]", "not a whole one. Make one with:"),
+    "key cut short": (
+        f"users: [{{name: a, ssh_authorized_keys: ['{KEY[:60]}']}}]",
+        "users.0.ssh_authorized_keys.0: This ssh key is cut short",
+    ),
+    "private key": (
+        "users: [{name: a, ssh_authorized_keys: ['-----BEGIN OPENSSH PRIVATE KEY-----']}]",
+        "This is a private key!",
+    ),
+    "nonsense": (
+        "users: [{name: a, ssh_authorized_keys: [hello]}]",
+        "This is not an ssh public key",
+    ),
+    "other site": ("users: [{name: a, ssh_authorized_keys: ['gitlab:x']}]", "Only github:NAME"),
+    "bad account": ("users: [{name: a, ssh_authorized_keys: ['github:a/b']}]", "Only github:NAME"),
+    "one key for a list": (
+        f"users: [{{name: a, ssh_authorized_keys: {KEY}}}]",
+        "users.0.ssh_authorized_keys: This must be a list, not text.",
+    ),
+    "keys of nobody": (f"ssh_authorized_keys: [{KEY}]", "belong to the first of `users`"),
+}
+
+
+@pytest.mark.parametrize("name", USERS)
+def test_users(name: str) -> None:
+    text, says = USERS[name]
+    wrong = [str(p) for p in errors_among(validate(load(f"#cloud-config\n{text}\n", "c.yaml")))]
+    assert any(says in line for line in wrong), wrong
+
+
+def test_all_errors_at_once_in_the_order_of_the_file() -> None:
+    text = "#cloud-config\nhostnam: a\nk3s: {args: x}\nusers: [{name: 1}]\ninstall: {wipe: no}\n"
+    lines = [p.line for p in errors_among(validate(load(text)))]
+    assert lines == [2, 3, 4, 4, 5]
+
+
+def test_warnings() -> None:
+    root, plain = said("#cloud-config\nusers: [{name: a, passwd: b}]\n")
+    assert root.startswith("c.yaml:2:1: users: warning: None of these users may become root.")
+    assert plain.startswith("c.yaml:2:27: users.0.passwd: warning: A plain password;")
+    assert "readable on the disk" in said(USER + "install: {encrypt: none}\n")[0]
+
+
+def test_nobody_may_be_meant() -> None:
+    assert said("#cloud-config\ninstall: {nousers: true}\n") == []
+
+
+def test_below_stages_unknown_names_only_warn() -> None:
+    found = validate(
+        load(USER + "stages:\n  bot: []\n  boot:\n  - comands: [ls]\n    layout: {}\n")
+    )
+    assert [p.severity for p in found] == [Severity.WARNING] * 3
+    assert "Did you mean `boot`?" in str(found[0])
+    assert "Did you mean `commands`?" in str(found[1])
+    assert "Kairos key, not executed here." in str(found[2])
+
+
+def test_below_x_nothing_is_looked_at() -> None:
+    assert said(USER + "x-mine: {hostnam: 1, y: '{{ .Go }}', '{{ z }}': [1]}\n") == []
+
+
+def test_no_message_repeats_a_value() -> None:
+    text = (
+        "#cloud-config\nhostname: CANARY_1\nusers: [{name: CANARY 2, passwd: {a: CANARY},"
+        " uid: CANARY, ssh_authorized_keys: [CANARY, 'ssh-rsa CANARY', 'x:CANARY']}]\n"
+        "k3s: CANARY\nk3s-agent: {env: {K3S_TOKEN: [CANARY]}, enabled: CANARY}\n"
+        "install: {encrypt: CANARY, device: CANARY}\nrunmcd: CANARY\nexpect: {mac: CANARY}\n"
+    )
+    found = said(text) + said(text, "kairos")
+    assert len(found) > 12
+    assert not any("CANARY" in line for line in found)
+
+
+def test_the_open_schema_warns_where_the_closed_one_refuses() -> None:
+    text = "#cloud-config\nbundles: []\nown: 1\np2p: {network_token: x, rol: y}\nk3s: {args: x}\n"
+    found = validate(load(text, "c.yaml"), "kairos")
+    assert [(p.line, p.severity.value) for p in found] == [
+        (3, "warning"),
+        (4, "warning"),
+        (5, "error"),
+    ]
+    assert "Did you mean `role`?" in str(found[1])
+
+
+def test_every_advice_is_for_a_key_of_kairos_that_is_not_ours() -> None:
+    for path in INSTEAD:
+        document = Document(_nested(path.split(".")))
+        messages = [p.message for p in check(document, "native")]
+        assert "Kairos key, not executed here." in messages, path
+
+
+def _nested(keys: list[str]) -> Any:
+    value: Any = None
+    for key in reversed(keys):
+        value = {key: value}
+    return from_plain(value, Mark("c.yaml", 1, 1))
+
+
+# --- the published schemas, and jsonschema as a second opinion ----------------------------------
+
+
+@pytest.mark.parametrize("name", ["native", "kairos"])
+def test_the_schema_is_valid_and_has_an_id(name: SchemaName) -> None:
+    rules = schema(name)
+    jsonschema.Draft202012Validator.check_schema(rules)
+    assert rules["$schema"].endswith("/2020-12/schema")
+    assert rules["$id"].endswith(f":{name}:{rules['version']}")
+
+
+def test_every_native_key_has_its_line_of_documentation() -> None:
+    def undocumented(rules: Any, path: str) -> Iterator[str]:
+        for key, below in rules.get("properties", {}).items():
+            if not below.get("description") and "$ref" not in below:
+                yield f"{path}.{key}"
+            yield from undocumented(below, f"{path}.{key}")
+        if isinstance(rules.get("items"), dict):
+            yield from undocumented(rules["items"], f"{path}[]")
+
+    rules = schema("native")
+    tops = [("", rules), *rules["$defs"].items()]
+    assert [line for name, top in tops for line in undocumented(top, name)] == []
+
+
+def agree(value: Any, name: SchemaName) -> None:
+    """One difference is meant: 8.0 is no whole number here, because `08` is 8.0 in YAML."""
+    document = Document(from_plain(value, Mark("c.yaml", 1, 1)))
+    ours = not errors_among(check(document, name, rendered=True))
+    assert ours == REFERENCE[name].is_valid(value), value
+
+
+REFERENCE = {name: jsonschema.Draft202012Validator(schema(name)) for name in get_args(SchemaName)}
+
+
+VALUES = [load_file(path).value for path in EXAMPLES]
+ODD: st.SearchStrategy[Any] = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-3, 70_000),
+    st.floats(0, 9, width=16).filter(lambda number: not number.is_integer()),
+    st.sampled_from(["", "x", "auto", "none", "tpm2", "/dev/sda", "0644", "b64", "a_b", "é", "\n"]),
+    st.just([]),
+    st.just({}),
+    st.just(["x", 1]),
+    st.just({"name": "a", "path": "/a"}),
+).map(copy.deepcopy)
+KEYS = st.sampled_from(
+    ["hostname", "users", "install", "k3s", "stages", "boot", "x-a", "name", "path", "mode", "zzz"]
+    + ["encrypt", "permissions", "uid", "env", "args", "p2p", "relays", "expect", "mac", "commands"]
+)
+
+
+@st.composite
+def mutated(draw: st.DrawFn) -> Any:
+    """An example with some values replaced, keys added and keys removed."""
+    value = copy.deepcopy(draw(st.sampled_from(VALUES)))
+    for _ in range(draw(st.integers(1, 4))):
+        places = list(_containers(value))
+        place = draw(st.sampled_from(places))
+        if isinstance(place, list):
+            place.append(draw(ODD))
+        elif place and draw(st.booleans()):
+            key = draw(st.sampled_from(sorted(place)))
+            if draw(st.booleans()):
+                del place[key]
+            else:
+                place[key] = draw(ODD)
+        else:
+            place[draw(KEYS)] = draw(ODD)
+    return value
+
+
+def _containers(value: Any) -> Iterator[Any]:
+    if isinstance(value, dict | list):
+        yield value
+        for child in value.values() if isinstance(value, dict) else value:
+            yield from _containers(child)
+
+
+@given(mutated(), st.sampled_from(["native", "kairos"]))
+def test_our_checker_agrees_with_jsonschema(value: Any, name: SchemaName) -> None:
+    agree(value, name)
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_every_example_is_valid(path: Path) -> None:
+    document = load_file(path)
+    assert errors_among(validate(document)) == []
+    assert errors_among(validate(document, "kairos")) == []
+    agree(document.value, "native")
+    json.dumps(document.value, allow_nan=False)
+
+
+def test_the_examples_are_many() -> None:
+    assert {"kairos-usual", "tang", "k3s-agent", "two-disks", "minimal", "files-and-stages"} < {
+        path.stem for path in EXAMPLES
+    }
