@@ -138,7 +138,8 @@ class Agent:
         document = load(config, "config")
         require_valid(document)
         recipients = tuple(keys.fingerprint(key) for key in manifest.escrow)
-        options = InstallOptions(device=manifest.device, recipients=recipients)
+        release = (manifest.lease + manifest.digest).hex()
+        options = InstallOptions(device=manifest.device, recipients=recipients, release=release)
         return plan_install(self.facts, document, options)
 
     async def install(self, manifest: Manifest, delay: float, reporter: Reporter) -> None:

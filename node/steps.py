@@ -271,6 +271,7 @@ class Plan:
     """What will be done to one disk, in order. Made by a planner, run by `node.execute`.
 
     `summary` and `warnings` are lines for people. `encryption` is the mode (`node.plan.encrypt`).
+    `release` tells what was released (`node.plan.install.InstallOptions`).
     """
 
     kind: str
@@ -279,6 +280,7 @@ class Plan:
     steps: Sequence[Step]
     summary: Sequence[str] = ()
     warnings: Sequence[str] = ()
+    release: str = ""
 
     @property
     def text(self) -> tuple[str, ...]:
@@ -299,6 +301,7 @@ class Plan:
             "steps": [step.to_json() for step in self.steps],
             "summary": list(self.summary),
             "warnings": list(self.warnings),
+            "release": self.release,
         }
 
     @property

@@ -60,12 +60,14 @@ class InstallOptions:
     """What comes from neither facts nor config.
 
     `device` is the disk that the operator's signed manifest names: the plan is for it or fails.
-    `recipients` are the fingerprints of the escrow keys of that manifest.
+    `recipients` are the fingerprints of the escrow keys of that manifest. `release` names lease and
+    config: a journal of another release, with other secrets in its config, never counts for this.
     """
 
     image: Image = field(default_factory=Image)
     device: str = ""
     recipients: Sequence[str] = ()
+    release: str = ""
 
 
 DEFAULT = InstallOptions()
@@ -94,6 +96,7 @@ def plan_install(facts: Facts, config: Document, options: InstallOptions = DEFAU
         steps=tuple(_steps(facts, disk, asked, partitions, options)),
         summary=tuple(_summary(facts, disk, asked, config)),
         warnings=tuple(_warnings(facts, disk, asked, options)),
+        release=options.release,
     )
 
 

@@ -177,6 +177,17 @@ async def test_an_own_key_is_wiped_at_the_end_a_given_one_is_not(journal_path: P
     assert given.passphrase
 
 
+async def test_a_run_of_another_release_does_not_count(journal_path: Path) -> None:
+    """The same steps, but other secrets in the config: everything is done again."""
+    bench = Bench(journal_path)
+    await bench.run()
+    bench.plan = replace(PLAN, release="another config")
+    await bench.run()
+    assert len(bench.kept) == 2
+    assert bench.machine.writes.count("partition table") == 2
+    assert_installed(bench)
+
+
 # --- rehearsal ------------------------------------------------------------------------------------
 
 
