@@ -80,17 +80,17 @@ def climb(
         if ready is None:
             continue
         tried.append(step.name)
-        _merge(codes, unreadable, _read(step, ready, image, zbar))
+        _merge(codes, unreadable, look(step, ready, image, zbar))
         if any(is_token(code.text) for code in codes) or (any_text and codes and not unreadable):
             break
     return Outcome(tuple(codes), tuple(unreadable), tuple(tried))
 
 
-def _read(
+def look(
     step: Step, ready: Image.Image, image: Image.Image, zbar: Zbar | None
 ) -> Iterator[Code | Corners]:
     """Codes and places of unread codes, in the pixels of `image`."""
-    symbols = _with_zbar(ready, zbar) if step.engine == "zbar" and zbar else _with_zxing(ready)
+    symbols = with_zbar(ready, zbar) if step.engine == "zbar" and zbar else with_zxing(ready)
     across, down = image.width / ready.width, image.height / ready.height
     for symbol in symbols:
         corners = tuple((round(x * across), round(y * down)) for x, y in symbol.corners)
@@ -100,7 +100,8 @@ def _read(
             yield corners
 
 
-def _with_zxing(image: Image.Image) -> Iterator[Symbol]:
+def with_zxing(image: Image.Image) -> Iterator[Symbol]:
+    """Every QR code that zxing-cpp reads or locates."""
     import zxingcpp
 
     pixels = memoryview(image.tobytes()).cast("B", (image.height, image.width))
@@ -125,7 +126,8 @@ def _is_micro(extra: object) -> bool:
     return isinstance(extra, dict) and str(extra.get("Version", "")).startswith("M")
 
 
-def _with_zbar(image: Image.Image, zbar: Zbar) -> Iterator[Symbol]:
+def with_zbar(image: Image.Image, zbar: Zbar) -> Iterator[Symbol]:
+    """Every QR code that zbar reads."""
     for data, points in zbar.read(image.width, image.height, image.tobytes()):
         yield Symbol(data.decode("utf-8", "replace"), _clockwise(points))
 
