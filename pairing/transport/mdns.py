@@ -15,7 +15,7 @@ answer suppression: the names are random, so nobody else has them.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import trio
 
@@ -66,7 +66,7 @@ class Responder:
         async with trio.open_nursery() as tasks:
 
             def hear(data: bytes, link: Link) -> None:
-                for instance in self._meant(data):
+                for instance in asked_for(data, self._instances):
                     pending = self._asked.setdefault(link, set())
                     if not pending:
                         tasks.start_soon(self._answer, link)
@@ -92,6 +92,7 @@ class Responder:
                     await self._send(self._instances, link, TTL)
                 with trio.move_on_after(1):
                     await self._news.wait()
+                    break
 
     async def _say_goodbye(self) -> None:
         gone, self._gone = self._gone, set()
@@ -119,18 +120,16 @@ class Responder:
             kind = dns.A if address.version == 4 else dns.AAAA
             yield dns.Record(host, kind, ttl, address, flush=True)
 
-    def _meant(self, data: bytes) -> Iterator[bytes]:
-        """The instances of ours that a query asks for."""
-        try:
-            message = dns.decode(data)
-        except dns.Malformed:
-            return
-        if message.response:
-            return
-        for question in message.questions:
-            for instance in self._instances:
-                if _asks_for(question, instance):
-                    yield instance
+
+def asked_for(data: bytes, instances: Iterable[bytes]) -> Sequence[bytes]:
+    """Those of the instances that a datagram asks for."""
+    try:
+        message = dns.decode(data)
+    except dns.Malformed:
+        return ()
+    if message.response:
+        return ()
+    return [i for i in instances if any(_asks_for(q, i) for q in message.questions)]
 
 
 def _asks_for(question: dns.Question, instance: bytes) -> bool:
