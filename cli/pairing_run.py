@@ -125,7 +125,7 @@ class Run:
             self.warm.wait()
         except errors.KnownError as error:
             return self._end(Verdict(source=source.name, exit=int(error.exit_code), error=error))
-        return self._end(trio.run(self._pair, source.name, token))
+        return self._end(trio.run(self.pair, source.name, token))
 
     def _end(self, verdict: Verdict) -> int:
         self.report.verdict(verdict)
@@ -141,7 +141,8 @@ class Run:
 
     # --- one node -------------------------------------------------------------------------------
 
-    async def _pair(self, name: str, token: Token) -> Verdict:
+    async def pair(self, name: str, token: Token) -> Verdict:
+        """Register the machine that shows `token`; never raises a known error."""
         stored = self.records.lease(token.name)
         desk = OperatorDesk(self.order, token, self.records, self.report)
         desk.released = stored.released if stored else False

@@ -14,7 +14,6 @@ import click
 
 from cli import options, screen
 from pairing import errors
-from pairing.errors import ExitCode
 from pairing.events import State
 
 if TYPE_CHECKING:
@@ -113,7 +112,7 @@ def register(asked: Asked) -> int:
     run = prepare(asked)
     with run:
         codes = run.all()
-    return run.close(exit_code(codes))
+    return run.close(screen.exit_code(codes))
 
 
 def prepare(asked: Asked) -> Run:
@@ -170,13 +169,6 @@ def check_relays(relays: Sequence[str]) -> None:
 
     for relay in relays:
         relay_id(relay)
-
-
-def exit_code(codes: Sequence[int]) -> int:
-    """One code for all nodes: the only one's own, or 8 if some of several failed."""
-    if len(codes) == 1 or not any(codes):
-        return codes[0] if codes else int(ExitCode.DONE)
-    return int(ExitCode.INTERRUPTED if ExitCode.INTERRUPTED in codes else ExitCode.BATCH)
 
 
 def main() -> None:

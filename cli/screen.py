@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import NoReturn
@@ -70,6 +70,13 @@ def _usage(wrong: click.UsageError) -> errors.UsageError:
     if wrong.ctx is not None:
         found.hint = f"See {wrong.ctx.command_path} --help for examples."  # type: ignore[misc]
     return found
+
+
+def exit_code(codes: Sequence[int]) -> int:
+    """One code for all nodes: the only one's own, or 8 if some of several failed."""
+    if len(codes) == 1 or not any(codes):
+        return codes[0] if codes else int(ExitCode.DONE)
+    return int(ExitCode.INTERRUPTED if ExitCode.INTERRUPTED in codes else ExitCode.BATCH)
 
 
 def show(error: errors.KnownError) -> int:

@@ -9,12 +9,18 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pairing import errors
-from pairing.peertoken import PREFIX, TEXT_LIMIT, Token, parse
 from pairing.qr.photo import FILE_LIMIT, format_of
 from pairing.qr.read import PhotoReader, token_from
-from pairing.qr.reading import Kind
+from pairing.qr.reading import NATIVE_PREFIX, Kind
+
+if TYPE_CHECKING:
+    from pairing.peertoken import Token
+
+TEXT_LIMIT = 1600
+"""Bytes on standard input up to which it may be a token's text; more must be a photo."""
 
 PICTURES = frozenset(
     {".jpg", ".jpeg", ".jfif", ".png", ".webp", ".heic", ".heif", ".avif", ".gif", ".bmp"}
@@ -34,6 +40,8 @@ class Source:
 
     def token(self, reader: PhotoReader, *, loopback: bool) -> Token:
         """Read it. Raises errors.PhotoError."""
+        from pairing.peertoken import parse
+
         if self.photo is None:
             return parse(self.text, loopback=loopback)
         found = token_from(reader.read(self.photo, name=self.name))
@@ -55,7 +63,7 @@ def sources(given: Sequence[str]) -> list[Source]:
 def _sources(text: str) -> Iterator[Source]:
     if text == "-":
         yield _standard_input()
-    elif text.strip().startswith(PREFIX):
+    elif text.strip().startswith(NATIVE_PREFIX):
         advice = (
             "a token as argument is visible to other users of this machine; better pipe it to -"
         )
@@ -98,7 +106,7 @@ def _standard_input() -> Source:
     if sys.stdin.isatty():
         raise errors.UsageError("Standard input (-) is a terminal: pipe a photo or a token to it.")
     data = sys.stdin.buffer.read(FILE_LIMIT + 1)
-    if format_of(data) or len(data) > 10 * TEXT_LIMIT:
+    if format_of(data) or len(data) > TEXT_LIMIT:
         return Source("-", photo=data)
     try:
         text = data.decode("ascii").strip()

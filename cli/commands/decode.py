@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from cli import screen
 from pairing import errors
 
 HELP = """Read the codes in photos: a dry run for kairos-register, or for any QR code.
@@ -52,14 +53,15 @@ def decode(
     photo: tuple[str, ...], any_text: bool, explain: bool, try_hard: bool, output: str
 ) -> int:
     """See HELP."""
-    from cli.register import exit_code
     from cli.sources import sources
     from pairing.qr.read import PhotoReader
 
     given = sources(photo)
     wanted = Wanted(any_text, explain, output, several=len(given) > 1)
     with PhotoReader(any_text=any_text, hard=try_hard) as reader:
-        return exit_code([_one(reader, source.name, source.photo, wanted) for source in given])
+        return screen.exit_code(
+            [_one(reader, source.name, source.photo, wanted) for source in given]
+        )
 
 
 def _one(reader: Any, name: str, photo: Path | bytes | None, wanted: Wanted) -> int:

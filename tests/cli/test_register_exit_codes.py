@@ -1,0 +1,345 @@
+"""Every exit code that `kairos-register` can reach, reached."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cli import screen
+from node.agent import Agent
+from pairing import errors, keys
+from pairing.config import load
+from pairing.errors import ExitCode
+from pairing.events import State
+from pairing.protocol.messages import Manifest
+from pairing.serving import Reporter
+
+Station = Any
+NewNode = Any
+
+
+async def test_0_done(station: Station, node: NewNode) -> None:
+    async with node() as shop:
+        verdict = await station.pair(shop.agent)
+    assert (verdict.exit, verdict.state, verdict.error) == (0, "written", None)
+    assert verdict.serial == "FL2240817733"
+    assert verdict.released
+    assert verdict.dry_run
+    assert "hostname: shop-0815" in station.err.getvalue()
+    assert station.out.getvalue() == "photo.png: written (serial FL2240817733, dry run)\n"
+
+
+async def test_0_a_second_run_with_the_same_photo(station: Station, node: NewNode) -> None:
+    async with node() as shop:
+        await station.pair(shop.agent)
+        machine = shop.agent.machine
+        token = _first_token(station, shop.agent)
+        run = station.run("--timeout", "5")
+        verdict = await run.pair("photo.png", token)
+    assert verdict.exit == 0
+    assert verdict.already
+    assert verdict.serial == "FL2240817733"
+    assert machine.state is State.WRITTEN
+
+
+def _first_token(station: Station, agent: Agent) -> Any:
+    """The photo of the first run: its lease is on disk, so any secret will do to find it."""
+    from pairing.peertoken import Token
+
+    (stored,) = (station.data / "leases").glob("*.json")
+
+    class Same(Token):
+        @property
+        def name(self) -> str:
+            return str(stored.stem)
+
+    return Same(agent.machine.public, b"s" * 16, ipv4=agent.reachable.addresses[0])
+
+
+async def test_0_dry_run_releases_nothing(station: Station, node: NewNode) -> None:
+    async with node() as shop:
+        verdict = await station.pair(shop.agent, "--dry-run")
+        assert shop.agent.machine.state is State.CLAIMED
+    assert (verdict.exit, verdict.state, verdict.released) == (0, "claimed", False)
+    said = station.err.getvalue()
+    assert "1/8 check-image" in said
+    assert "/dev/mmcblk0 63 GB" in said
+
+
+async def test_3_the_config_does_not_fit_the_machine(station: Station, node: NewNode) -> None:
+    async with node("without-disk") as shop:
+        verdict = await station.pair(shop.agent)
+    assert verdict.exit == ExitCode.CONFIG
+    assert isinstance(verdict.error, errors.ConfigNotForThisMachine)
+    assert not verdict.released
+
+
+async def test_3_an_expectation_does_not_hold(station: Station, node: NewNode) -> None:
+    async with node() as shop:
+        verdict = await station.pair(shop.agent, "--set", "expect.serial=SOMETHING-ELSE")
+    assert verdict.exit == ExitCode.CONFIG
+    assert "FL2240817733" in verdict.error.sentence
+    assert not verdict.released
+
+
+async def test_5_the_node_is_gone(station: Station, node: NewNode) -> None:
+    async with node() as shop:
+        shop.scope.cancel()
+        verdict = await station.pair(shop.agent, "--timeout", "1")
+    assert verdict.exit == ExitCode.UNREACHABLE
+    assert not verdict.released
+
+
+async def test_6_taken_by_somebody_else(station: Station, node: NewNode, tmp_path: Path) -> None:
+    async with node() as shop:
+        token = shop.agent.token()
+        await station.pair(shop.agent)
+        stranger = station.run("--timeout", "5", "--keys", str(tmp_path / "others"))
+        stranger.records.folder = tmp_path / "other-records"
+        from pairing.peertoken import parse
+
+        verdict = await stranger.pair("photo.png", parse(token))
+    assert verdict.exit == ExitCode.NOT_AUTHENTIC
+    assert isinstance(verdict.error, errors.Taken)
+
+
+async def test_6_a_fleet_wants_its_own_stations(station: Station, node: NewNode) -> None:
+    fleet = keys.PinnedFleet(keys.generate().public)
+    async with node(fleets=(fleet,)) as shop:
+        verdict = await station.pair(shop.agent)
+    assert verdict.exit == ExitCode.NOT_AUTHENTIC
+    assert isinstance(verdict.error, errors.FleetSignatureNeeded)
+    assert verdict.serial == "", "no facts for strangers"
+
+
+async def test_0_a_certified_station(station: Station, node: NewNode) -> None:
+    from cli.keyring import Keyring, certificate_text
+
+    ring = Keyring()
+    fleet = ring.make_fleet()
+    mine = ring.certify(ring.operator().public, "north")
+    ring.keep_certificate(certificate_text(mine).encode(), element="test")
+    async with node(fleets=(keys.PinnedFleet(fleet.public),)) as shop:
+        verdict = await station.pair(shop.agent)
+    assert verdict.exit == 0
+    assert "O1" in station.err.getvalue()
+
+
+class FailingAgent(Agent):
+    async def install(self, manifest: Manifest, delay: float, reporter: Reporter) -> None:
+        reporter.entered(State.INSTALLING)
+        raise errors.StepFailed("sfdisk: cannot open /dev/mmcblk0", element="write-disk")
+
+
+class LockedAgent(Agent):
+    async def install(self, manifest: Manifest, delay: float, reporter: Reporter) -> None:
+        reporter.entered(State.LOCKED, text="The TPM does not open the disk.")
+
+
+class DeadAgent(Agent):
+    async def install(self, manifest: Manifest, delay: float, reporter: Reporter) -> None:
+        assert self.machine.tenancy is not None
+        self.machine.tenancy = None  # forgets everything: nothing is heard any more
+
+
+async def test_7_the_node_failed(station: Station, node: NewNode) -> None:
+    async with node(kind=FailingAgent) as shop:
+        verdict = await station.pair(shop.agent)
+    assert verdict.exit == ExitCode.NODE_FAILED
+    assert isinstance(verdict.error, errors.StepFailed)
+    assert "cannot open /dev/mmcblk0" in station.err.getvalue()
+
+
+def test_9_libp2p_is_missing(station: Station) -> None:
+    def load() -> None:
+        raise errors.TransportMissing("(No module named 'libp2p')")
+
+    run = station.run(load=load)
+    run.sources = [_token_source()]
+    with run:
+        assert run.all() == [ExitCode.MISSING]
+    assert "make install" in station.err.getvalue()
+
+
+def _token_source() -> Any:
+    from cli.sources import Source
+    from pairing.peertoken import Token, to_text
+
+    return Source("token", text=to_text(Token(keys.generate().public, b"s" * 16)))
+
+
+async def test_11_the_disk_is_not_empty(station: Station, node: NewNode) -> None:
+    async with node("till-with-data") as shop:
+        verdict = await station.pair(shop.agent, "--set", "install.wipe=true",
+                                     "--set", "install.encrypt.mode=recovery-only")  # fmt: skip
+        assert shop.agent.machine.state is State.CLAIMED, "held, not refused"
+    assert verdict.exit == ExitCode.NOT_APPROVED
+    assert isinstance(verdict.error, errors.MustBeAsked)
+    assert "not empty" in verdict.error.sentence
+    assert not verdict.released
+
+
+async def test_11_several_disks(station: Station, node: NewNode) -> None:
+    async with node("nvme-server-two-disks") as shop:
+        verdict = await station.pair(shop.agent)
+    assert isinstance(verdict.error, errors.DiskNotChosen)
+    assert verdict.exit == ExitCode.NOT_APPROVED
+    assert "/dev/nvme0n1" in verdict.error.sentence
+
+
+async def test_0_several_disks_and_one_named(station: Station, node: NewNode) -> None:
+    async with node("nvme-server-two-disks") as shop:
+        verdict = await station.pair(shop.agent, "--device", "/dev/nvme1n1")
+    assert verdict.exit == 0
+    assert "disk: /dev/nvme1n1" in station.err.getvalue()
+
+
+async def test_11_to_be_asked_without_a_terminal(station: Station, node: NewNode) -> None:
+    for arguments in (("--approve", "ask"), ("--confirm-words",)):
+        async with node() as shop:
+            verdict = await station.pair(shop.agent, *arguments)
+        assert isinstance(verdict.error, errors.MustBeAsked)
+        assert verdict.exit == ExitCode.NOT_APPROVED
+
+
+async def test_11_then_0_by_policy(station: Station, node: NewNode) -> None:
+    policy = station.home / "policy.yaml"
+    policy.write_text("rules:\n  - {name: ours, serial: 'XX*'}\n")
+    async with node() as shop:
+        verdict = await station.pair(shop.agent, "--approve", str(policy))
+        assert isinstance(verdict.error, errors.PolicyUnmet)
+        assert verdict.exit == ExitCode.NOT_APPROVED
+        assert "ours: serial is FL2240817733" in verdict.error.sentence
+        policy.write_text("rules:\n  - {serial: 'fl22*', disk: {empty: true, at_least: 32 GB}}\n")
+        run = station.run("--timeout", "5", "--approve", str(policy))
+        assert (await run.pair("photo.png", _first_token(station, shop.agent))).exit == 0
+
+
+async def test_12_released_and_then_silence(station: Station, node: NewNode) -> None:
+    async with node(abort_delay=3600) as shop:
+        token = shop.agent.token()
+        run = station.run("--timeout", "1")
+        from pairing.peertoken import parse
+
+        seen = run.report.event
+
+        def kill_when_planned(event: Any, at: str, serial: str) -> None:
+            seen(event, at, serial)
+            if event.state is State.PLANNED:
+                shop.scope.cancel()
+
+        run.report.event = kill_when_planned
+        verdict = await run.pair("photo.png", parse(token))
+        assert verdict.exit == ExitCode.NO_VERDICT
+        assert verdict.released
+        again = await station.run("--timeout", "1").pair("photo.png", parse(token))
+    assert again.exit == ExitCode.NO_VERDICT, "a later run knows that a config had left"
+
+
+async def test_13_locked(station: Station, node: NewNode) -> None:
+    async with node(kind=LockedAgent) as shop:
+        verdict = await station.pair(shop.agent)
+    assert verdict.exit == ExitCode.LOCKED
+    assert "TPM does not open" in verdict.error.sentence
+
+
+def test_1_a_bug(capfd: pytest.CaptureFixture[str]) -> None:
+    import click
+
+    @click.command()
+    def broken() -> None:
+        secret = "hunter2-canary"
+        raise RuntimeError(secret)
+
+    with pytest.raises(SystemExit) as left:
+        run_with(broken, [])
+    assert left.value.code == ExitCode.BUG
+    said = capfd.readouterr().err
+    assert "RuntimeError" in said
+    assert "report it" in said
+    assert "hunter2-canary" not in said, "values of a traceback may be secrets"
+
+
+def run_with(program: Any, arguments: list[str]) -> None:
+    import sys
+
+    before, sys.argv = sys.argv, ["program", *arguments]
+    try:
+        screen.run(lambda: program, "program")
+    finally:
+        sys.argv = before
+
+
+def test_8_some_of_several() -> None:
+    assert screen.exit_code([0, 0]) == 0
+    assert screen.exit_code([5]) == 5
+    assert screen.exit_code([0, 5, 0]) == ExitCode.BATCH
+    assert screen.exit_code([5, 5]) == ExitCode.BATCH
+    assert screen.exit_code([0, 130]) == ExitCode.INTERRUPTED
+
+
+def test_8_a_folder_with_a_bad_photo(station: Station) -> None:
+    folder = station.home / "photos"
+    folder.mkdir()
+    (folder / "a.jpg").write_bytes(b"no picture")
+    (folder / "b.png").write_bytes(b"no picture either")
+    (folder / "notes.txt").write_bytes(b"not looked at")
+    said = station.register("-c", str(station.config), "--output", "json", str(folder))
+    assert said.status == ExitCode.BATCH, said.err
+    body = json.loads(said.out)
+    assert body["exit"] == ExitCode.BATCH
+    assert [Path(n["source"]).name for n in body["nodes"]] == ["a.jpg", "b.png"]
+    assert {n["error"]["slug"] for n in body["nodes"]} == {"photo-format"}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["photo.png"],
+        ["--nonsense"],
+        ["--wait", "soon", "-c", "CONFIG", "photo.png"],
+        ["-c", "CONFIG", "--poweroff", "--wait", "ready", "photo.png"],
+        ["-c", "CONFIG", "--poweroff", "--reboot", "photo.png"],
+        ["-c", "CONFIG", "--relay", "::", "photo.png"],
+        ["-c", "CONFIG", "--approve", "missing.yaml", "photo.png"],
+        ["-c", "CONFIG", "no-such-photo.png"],
+        ["-c", "CONFIG", "EMPTY"],
+    ],
+)
+def test_2_usage(station: Station, arguments: list[str], capfd: Any) -> None:
+    (station.home / "empty").mkdir()
+    names = {"CONFIG": str(station.config), "EMPTY": str(station.home / "empty")}
+    from cli.register import command
+
+    with pytest.raises(SystemExit) as left:
+        run_with(command, [names.get(a, a) for a in arguments])
+    assert left.value.code == ExitCode.USAGE
+    said = capfd.readouterr()
+    assert said.err.startswith("error E1")
+    assert "hint: " in said.err
+    assert said.out == ""
+
+
+def test_3_every_mistake_at_once(station: Station, capfd: Any) -> None:
+    station.config.write_text("#cloud-config\nhostnam: x\nusers: 3\n")
+    from cli.register import command
+
+    with pytest.raises(SystemExit) as left:
+        run_with(command, ["-c", str(station.config), "nothing.png"])
+    assert left.value.code == ExitCode.CONFIG
+    said = capfd.readouterr().err
+    assert "shop.yaml:2:1: hostnam:" in said
+    assert "Did you mean `hostname`?" in said
+    assert "shop.yaml:3:" in said
+
+
+def test_the_config_that_leaves_is_the_one_that_was_checked(station: Station) -> None:
+    from cli import configs
+
+    document, _ = configs.read([str(station.config)])
+    body = configs.resolve(document)
+    assert load(body).value == document.value
