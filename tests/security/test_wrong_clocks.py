@@ -91,7 +91,7 @@ async def _token(picture: Path) -> peertoken.Token:
     """The token in the picture, once the node's address is in it."""
     with trio.fail_after(40), PhotoReader() as reader:
         while True:
-            if picture.exists():
+            if await trio.Path(picture).exists():
                 reading = await trio.to_thread.run_sync(reader.read, picture)
                 token = peertoken.parse(token_from(reading).text, loopback=True)
                 if token.addresses:
