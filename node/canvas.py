@@ -9,7 +9,7 @@ import textwrap
 import unicodedata
 from collections.abc import Sequence, Set
 
-CP437 = frozenset(bytes(range(32, 127)).decode() + bytes(range(128, 256)).decode("cp437"))
+CP437 = frozenset(bytes(range(32, 127)).decode() + bytes(range(128, 255)).decode("cp437"))
 """What the Linux kernel's own console font shows."""
 REPERTOIRE = CP437 | {chr(code) for code in range(0xA1, 0x100) if code != 0xAD}
 """What is ever written: CP437 and Latin-1, all one column wide."""

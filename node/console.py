@@ -46,6 +46,7 @@ class Console:
         self._shown: tuple[str, ...] = ()
         self._size = (0, 0)
         self._screen = Screen()
+        self._turn = trio.Lock()
 
     @classmethod
     def open(cls, path: str | Path, *, language: str = "en", colour: bool = True) -> Self:
@@ -56,18 +57,14 @@ class Console:
     async def show(self, screen: Screen) -> None:
         """Draw `screen`: only rows that changed; everything if the size did."""
         self._screen = screen
-        size = measure(self._fd)
-        if size != self._size:
-            self._size, self._shown = size, ()
-        lines = layout(screen, *size, self.able, self._texts)
-        before, self._shown = self._shown, ()
-        if await self._send(self._start(before) + canvas.frame(lines, before)):
-            self._shown = lines
+        async with self._turn:
+            await self._draw(screen)
 
     async def refresh(self) -> None:
         """Draw everything again: something else may have written on the terminal."""
-        self._shown = ()
-        await self.show(self._screen)
+        async with self._turn:
+            self._shown = ()
+            await self._draw(self._screen)
 
     async def follow_size(self, *, every: float = 1.0) -> None:
         """Redraw whenever the size changes; runs until cancelled. Seconds."""
@@ -75,6 +72,15 @@ class Console:
             await trio.sleep(every)
             if measure(self._fd) != self._size:
                 await self.show(self._screen)
+
+    async def _draw(self, screen: Screen) -> None:
+        size = measure(self._fd)
+        if size != self._size:
+            self._size, self._shown = size, ()
+        lines = layout(screen, *size, self.able, self._texts)
+        before, self._shown = self._shown, ()  # stays unknown should sending be cut short
+        if await self._send(self._start(before) + canvas.frame(lines, before)):
+            self._shown = lines
 
     def _start(self, before: tuple[str, ...]) -> str:
         if before or not self.is_vt:

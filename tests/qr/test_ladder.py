@@ -50,6 +50,7 @@ def reader() -> Iterator[PhotoReader]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(240)
 def test_a_thousand_tokens_survive_a_screenshot_in_both_decoders() -> None:
     chance = random.Random(4917)
     for number in range(1000):
@@ -80,6 +81,7 @@ def test_photos_of_consoles_are_read(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(240)
 def test_bad_photos_are_mostly_read_and_never_misread(reader: PhotoReader) -> None:
     read = 0
     for seed in range(6):
