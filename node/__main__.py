@@ -107,7 +107,7 @@ def install(config: Path, machine: Path | None, dry_run: bool) -> None:
 
     \b
     kairos-node install c.yaml --dry-run
-    kairos-node install c.yaml --machine examples/machines/nvme-server.json
+    kairos-node install c.yaml --machine examples/machines/fanless-emmc.json
     """
     from node.running import rehearse
 

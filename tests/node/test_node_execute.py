@@ -3,91 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import trio
 import trio.testing
 
-from node.execute import Outcome, execute, resume_at
+from node.execute import execute
 from node.facts import recorded
 from node.journal import Journal
-from node.plan.install import Image, InstallOptions, plan_install
 from node.recoverykey import RecoveryKey
 from node.steps import CheckDisk, EscrowKey, Plan, ProveKey, Step, WriteDisk
 from node.system.check import check_disk, difference
-from node.system.recorded import RecordedMachine
+from node.testing.bench import Bench, wiping_plan
 from pairing import errors
-from pairing.config.document import Document, from_plain
-from pairing.config.problem import Mark
 
 MACHINES = Path(__file__).parents[2] / "examples/machines"
 FACTS = recorded(MACHINES / "pc-with-windows.json")
-MIB = 2**20
-OPTIONS = InstallOptions(image=Image(version="1.0.0", root=300 * MIB, verity=3 * MIB))
+PLAN = wiping_plan(FACTS, "tpm2")
+WITH_TANG = wiping_plan(FACTS, {"mode": "tpm2+tang", "tang": "http://tang.example"})
+NOT_ENCRYPTED = wiping_plan(FACTS, "none")
 
 
-def plan(encrypt: object) -> Plan:
-    value = {"hostname": "shop-17", "install": {"wipe": True, "encrypt": encrypt}}
-    return plan_install(FACTS, Document(from_plain(value, Mark("c.yaml", 1, 1))), OPTIONS)
-
-
-PLAN = plan("tpm2")
-WITH_TANG = plan({"mode": "tpm2+tang", "tang": "http://tang.example"})
-NOT_ENCRYPTED = plan("none")
-
-
-class Killed(BaseException):
-    """The process dies here."""
-
-
-@dataclass
-class Bench:
-    """A recorded machine, its journal and an operator who keeps keys; may be killed at a write."""
-
-    path: Path
-    plan: Plan = PLAN
-    kill_at: int = -1
-    events: list[tuple[str, str, int, int]] = field(default_factory=list)
-    kept: list[str] = field(default_factory=list)
-    count: int = 0
-
-    def __post_init__(self) -> None:
-        self.machine = RecordedMachine(FACTS, self.before_write)
-
-    def before_write(self, what: str) -> None:
-        self.point()
-        assert self.kept or self.plan.encryption == "none", f"{what} before any acknowledgement"
-
-    def point(self) -> None:
-        """One place where the process may die."""
-        self.count += 1
-        if self.count == self.kill_at:
-            raise Killed
-
-    def emit(self, step: str, of: str, done: int, total: int, text: str, /) -> None:
-        assert text
-        self.point()
-        self.events.append((step, of, done, total))
-
-    async def escrow(self, step: EscrowKey, key: RecoveryKey) -> str:
-        await trio.lowlevel.checkpoint()
-        self.kept.append(key.fingerprint)
-        return f"receipt {len(self.kept)}"
-
-    async def run(self, *, key: RecoveryKey | None = None, dry_run: bool = False) -> Outcome:
-        with Journal(self.path) as journal:
-            return await execute(
-                self.plan,
-                journal=journal,
-                emit=self.emit,
-                escrow=self.escrow,
-                dry_run=dry_run,
-                handlers=self.machine.handlers,
-                key=key,
-            )
+def bench_for(path: Path, plan: Plan = PLAN) -> Bench:
+    return Bench(path, FACTS, plan)
 
 
 @pytest.fixture
@@ -95,32 +35,14 @@ def journal_path(tmp_path: Path) -> Path:
     return tmp_path / "journal"
 
 
-async def points(path: Path, which: Plan) -> int:
-    """How many places a run of this plan has where it can be killed."""
-    bench = Bench(path, which)
-    await bench.run()
-    return bench.count
-
-
-def assert_installed(bench: Bench) -> None:
-    disk = bench.machine.disk
-    assert disk.complete
-    assert disk.table
-    assert disk.boot_order
-    volumes = {"KR_OEM", "KR_PERSISTENT"} if bench.plan.encryption != "none" else set()
-    assert set(disk.volumes) == volumes
-    assert set(disk.volumes.values()) <= {bench.kept[-1] if bench.kept else ""}
-    assert bench.machine.writes[-1] == "completion marker"
-
-
 # --- a run that goes well -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("which", [PLAN, WITH_TANG, NOT_ENCRYPTED], ids=lambda p: p.encryption)
 async def test_every_step_runs_once_in_order(journal_path: Path, which: Plan) -> None:
-    bench = Bench(journal_path, which)
+    bench = bench_for(journal_path, which)
     result = await bench.run()
-    assert_installed(bench)
+    bench.assert_installed()
     begun = [(step, of) for step, of, done, _ in bench.events if done == 0]
     number = len(which.steps)
     assert begun == [(step.name, f"{i}/{number}") for i, step in enumerate(which.steps, start=1)]
@@ -132,7 +54,7 @@ async def test_every_step_runs_once_in_order(journal_path: Path, which: Plan) ->
 
 
 async def test_progress_within_a_step_is_reported(journal_path: Path) -> None:
-    bench = Bench(journal_path)
+    bench = bench_for(journal_path)
     await bench.run()
     done = [(done, total) for step, _, done, total in bench.events if step == "write-disk"]
     assert done == [(0, 1), *((number, 9) for number in range(1, 9)), (9, 9)]
@@ -141,7 +63,7 @@ async def test_progress_within_a_step_is_reported(journal_path: Path) -> None:
 async def test_a_finished_plan_runs_nothing_again_and_remembers_its_volumes(
     journal_path: Path,
 ) -> None:
-    bench = Bench(journal_path)
+    bench = bench_for(journal_path)
     first = await bench.run()
     writes, events = list(bench.machine.writes), list(bench.events)
     assert await bench.run() == first
@@ -150,7 +72,7 @@ async def test_a_finished_plan_runs_nothing_again_and_remembers_its_volumes(
 
 async def test_the_journal_holds_no_secret(journal_path: Path) -> None:
     key = RecoveryKey.new()
-    await Bench(journal_path).run(key=key)
+    await bench_for(journal_path).run(key=key)
     with Journal(journal_path) as journal:
         text = str(journal.records)
     assert key.fingerprint in text, "the control: the journal does tell which key it was"
@@ -160,7 +82,7 @@ async def test_the_journal_holds_no_secret(journal_path: Path) -> None:
 
 async def test_an_own_key_is_wiped_at_the_end_a_given_one_is_not(journal_path: Path) -> None:
     seen: list[RecoveryKey] = []
-    bench = Bench(journal_path)
+    bench = bench_for(journal_path)
     keep = bench.escrow
 
     async def escrow(step: EscrowKey, key: RecoveryKey) -> str:
@@ -179,20 +101,20 @@ async def test_an_own_key_is_wiped_at_the_end_a_given_one_is_not(journal_path: P
 
 async def test_a_run_of_another_release_does_not_count(journal_path: Path) -> None:
     """The same steps, but other secrets in the config: everything is done again."""
-    bench = Bench(journal_path)
+    bench = bench_for(journal_path)
     await bench.run()
     bench.plan = replace(PLAN, release="another config")
     await bench.run()
     assert len(bench.kept) == 2
     assert bench.machine.writes.count("partition table") == 2
-    assert_installed(bench)
+    bench.assert_installed()
 
 
 # --- rehearsal ------------------------------------------------------------------------------------
 
 
 async def test_a_dry_run_reports_the_same_steps_and_changes_nothing(journal_path: Path) -> None:
-    real, dry = Bench(journal_path), Bench(journal_path.with_name("dry"))
+    real, dry = bench_for(journal_path), bench_for(journal_path.with_name("dry"))
     await real.run()
     result = await dry.run(dry_run=True)
     ends = [(step, of, done == 0) for step, of, done, total in real.events if done in (0, total)]
@@ -203,17 +125,17 @@ async def test_a_dry_run_reports_the_same_steps_and_changes_nothing(journal_path
 
 
 async def test_a_dry_run_does_not_count_for_a_real_one(journal_path: Path) -> None:
-    bench = Bench(journal_path)
+    bench = bench_for(journal_path)
     await bench.run(dry_run=True)
     await bench.run()
-    assert_installed(bench)
+    bench.assert_installed()
     assert len(bench.kept) == 2
 
 
 async def test_a_dry_run_needs_no_handlers_but_looks_at_the_disk_if_it_can(
     journal_path: Path,
 ) -> None:
-    bench = Bench(journal_path)
+    bench = bench_for(journal_path)
 
     async def run(path: Path, handlers: dict[type[Step], object]) -> None:
         with Journal(path) as journal:
@@ -238,7 +160,7 @@ async def test_a_dry_run_needs_no_handlers_but_looks_at_the_disk_if_it_can(
 async def test_without_acknowledgement_the_disk_is_untouched(
     journal_path: Path, autojump_clock: trio.testing.MockClock
 ) -> None:
-    bench = Bench(journal_path)
+    bench = bench_for(journal_path)
 
     async def silent(step: EscrowKey, key: RecoveryKey) -> str:
         await trio.sleep_forever()
@@ -250,13 +172,13 @@ async def test_without_acknowledgement_the_disk_is_untouched(
         await bench.run()
     assert trio.current_time() - began == 600
     assert bench.machine.writes == []
-    again = Bench(journal_path)
+    again = bench_for(journal_path)
     await again.run()
-    assert_installed(again)
+    again.assert_installed()
 
 
 async def test_what_the_operator_refuses_is_passed_on_by_its_name(journal_path: Path) -> None:
-    bench = Bench(journal_path)
+    bench = bench_for(journal_path)
 
     async def refuse(step: EscrowKey, key: RecoveryKey) -> str:
         raise errors.ConnectionLost
@@ -294,7 +216,7 @@ async def test_a_failed_step_says_which_why_and_the_tail_of_its_log(
     raised: Exception | None,
     said: str,
 ) -> None:
-    bench = Bench(journal_path)
+    bench = bench_for(journal_path)
 
     def fail() -> None:
         if raised is not None:
@@ -314,11 +236,11 @@ async def test_a_failed_step_says_which_why_and_the_tail_of_its_log(
     assert "line 9\n" not in failed.value.detail, "only the tail"
     assert "completion marker" not in bench.machine.writes
     await bench.run()
-    assert_installed(bench)
+    bench.assert_installed()
 
 
 async def test_a_wrong_key_stops_before_the_boot_entries(journal_path: Path) -> None:
-    bench = Bench(journal_path)
+    bench = bench_for(journal_path)
     write = bench.machine.handlers[WriteDisk]
 
     async def damaged(step: WriteDisk, work: object) -> None:
@@ -342,7 +264,7 @@ async def test_a_wrong_key_stops_before_the_boot_entries(journal_path: Path) -> 
 
 
 async def test_a_step_nobody_can_do_is_refused_before_anything_else(journal_path: Path) -> None:
-    bench = Bench(journal_path)
+    bench = bench_for(journal_path)
     handlers = {k: v for k, v in bench.machine.handlers.items() if k is not ProveKey}
     with Journal(journal_path) as journal, pytest.raises(errors.StepUnsupported, match="prove-key"):
         await execute(
@@ -354,94 +276,6 @@ async def test_a_step_nobody_can_do_is_refused_before_anything_else(journal_path
             handlers=handlers,
         )
     assert (bench.events, bench.kept, bench.machine.writes) == ([], [], [])
-
-
-# --- kills ----------------------------------------------------------------------------------------
-
-
-async def killed_then_resumed(path: Path, which: Plan, at: int, *, keep_key: bool) -> Bench:
-    key = RecoveryKey.new()
-    bench = Bench(path, which, kill_at=at)
-    held = key if keep_key else None
-    with pytest.raises(Killed):
-        await bench.run(key=held)
-    bench.kill_at = -1
-    await bench.run(key=held)
-    assert_installed(bench)
-    return bench
-
-
-@pytest.mark.parametrize("which", [PLAN, WITH_TANG, NOT_ENCRYPTED], ids=lambda p: p.encryption)
-async def test_killed_anywhere_it_resumes_and_writes_no_step_twice(
-    tmp_path: Path, which: Plan
-) -> None:
-    """The key survived (the same process): a step that was done is not done again."""
-    for at in range(1, await points(tmp_path / "count", which) + 1):
-        bench = await killed_then_resumed(tmp_path / f"j{at}", which, at, keep_key=True)
-        assert len(bench.kept) <= 1 or at_escrow(bench)
-        ended = [step for step, _, done, total in bench.events if done == total]
-        assert len(ended) == len(set(ended)) or ended.count("wipe-tables") == 2
-        for write in ("partition table", "boot order", "completion marker"):
-            assert bench.machine.writes.count(write) == 1 or at_report(bench, write)
-
-
-def at_escrow(bench: Bench) -> bool:
-    """Killed after the operator kept the key and before the journal knew it."""
-    return "escrow-key" not in done_before_kill(bench)
-
-
-def at_report(bench: Bench, write: str) -> bool:
-    """Killed between a write and its journal record: only then it may happen twice."""
-    step = {"partition table": "write-disk", "boot order": "boot-entries"}
-    return step.get(write, "mark-complete") not in done_before_kill(bench)
-
-
-def done_before_kill(bench: Bench) -> set[str]:
-    """Steps that the journal held as done before the second run began."""
-    with Journal(bench.path) as journal:
-        what = [(record["what"], record["step"]) for record in journal.records]
-    seen: set[str] = set()
-    for index, (kind, step) in enumerate(what):
-        if kind == "begun" and index and what[index - 1][0] == "begun":
-            break
-        if kind == "done":
-            seen.add(step)
-    return seen
-
-
-async def test_killed_anywhere_with_the_key_lost_it_starts_clean(tmp_path: Path) -> None:
-    """Another process: no volume is ever made or left with a key that nobody acknowledged."""
-    for at in range(1, await points(tmp_path / "count", WITH_TANG) + 1):
-        bench = await killed_then_resumed(tmp_path / f"j{at}", WITH_TANG, at, keep_key=False)
-        assert set(bench.machine.disk.volumes.values()) == {bench.kept[-1]}
-
-
-async def test_cancelled_in_a_step_it_resumes(tmp_path: Path) -> None:
-    for at in range(1, await points(tmp_path / "count", PLAN) + 1):
-        bench = Bench(tmp_path / f"j{at}")
-        with trio.CancelScope() as scope:
-
-            def cancel(bench: Bench = bench, at: int = at, scope: trio.CancelScope = scope) -> None:
-                bench.count += 1
-                if bench.count == at:
-                    scope.cancel()
-
-            bench.point = cancel  # type: ignore[method-assign]
-            await bench.run()
-        await bench.run()
-        assert_installed(bench)
-
-
-def test_an_interrupted_write_starts_again_with_the_wipe() -> None:
-    names = [step.name for step in PLAN.steps]
-    index = names.index("write-disk")
-    done: dict[str, Any] = {"index": names.index("escrow-key"), "what": "done", "key": "k"}
-    for what in ("begun", "failed"):
-        records = [done, {"index": index, "what": what}]
-        assert names[resume_at(PLAN, records, "k")] == "wipe-tables"
-        assert names[resume_at(PLAN, records, "lost")] == "escrow-key"
-    after = [done, {"index": names.index("prove-key"), "what": "done"}]
-    assert names[resume_at(PLAN, after, "lost")] == "boot-entries", "the key is needed no more"
 
 
 # --- the last look at the disk --------------------------------------------------------------------

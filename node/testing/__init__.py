@@ -1,0 +1,1 @@
+"""For tests of the node, ours and other people's: installations without hardware."""
