@@ -25,7 +25,7 @@ LINE_LIMIT = 2000
 PLAIN_WIDTH = 10_000
 """Lines are not wrapped where nobody's window is known."""
 
-_STATE_TEXTS: Mapping[State, str] = {
+STATE_TEXTS: Mapping[State, str] = {
     State.WAITING: "shows its code",
     State.CLAIMED: "is ours to decide on",
     State.APPROVED: "has the config",
@@ -64,7 +64,7 @@ def event_lines(event: Event) -> list[str]:
     if event.type is EventType.LOG:
         return safe_lines(event.text)
     dry = " (dry run)" if event.dry_run else ""
-    first = f"the node {_STATE_TEXTS[event.state]}{dry}"
+    first = f"the node {STATE_TEXTS[event.state]}{dry}"
     more = safe_lines(event.text) if event.text else []
     return [first, *(f"  {line}" for line in more)]
 

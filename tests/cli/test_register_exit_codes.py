@@ -172,9 +172,8 @@ def _token_source() -> Any:
 
 
 async def test_11_the_disk_is_not_empty(station: Station, node: NewNode) -> None:
-    async with node("till-with-data") as shop:
-        verdict = await station.pair(shop.agent, "--set", "install.wipe=true",
-                                     "--set", "install.encrypt.mode=recovery-only")  # fmt: skip
+    async with node("pc-with-windows") as shop:
+        verdict = await station.pair(shop.agent, "--set", "install.wipe=true")
         assert shop.agent.machine.state is State.CLAIMED, "held, not refused"
     assert verdict.exit == ExitCode.NOT_APPROVED
     assert isinstance(verdict.error, errors.MustBeAsked)
