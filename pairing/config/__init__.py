@@ -9,7 +9,7 @@ disk = choose_disk(document, facts)
 body = dump(hash_passwords(with_account_keys(document, keys)))
 """
 
-from pairing.config.accounts import accounts, fetch_account_keys, with_account_keys
+from pairing.config.accounts import fetch_account_keys, with_account_keys
 from pairing.config.document import Document
 from pairing.config.dump import dump
 from pairing.config.load import load, load_file
@@ -30,7 +30,6 @@ __all__ = [
     "Path",
     "Problem",
     "Severity",
-    "accounts",
     "against",
     "choose_disk",
     "describe",

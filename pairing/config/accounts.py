@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import queue
 import re
+import ssl
 import threading
 import urllib.error
 import urllib.request
@@ -95,11 +96,19 @@ Opener = Callable[[str, float], AbstractContextManager[Answer]]
 """Opens an https URL; each of its waits takes at most so many seconds."""
 
 
-def open_https(url: str, seconds: float) -> AbstractContextManager[Answer]:
-    """The usual opener: the system's certificates, its proxy settings, no redirect at all."""
-    opener = urllib.request.build_opener(_NoRedirect())
-    answer: AbstractContextManager[Answer] = opener.open(url, timeout=seconds)
-    return answer
+def https_opener(trust: ssl.SSLContext | None = None) -> Opener:
+    """The usual opener: the system's proxy settings, no redirect at all, and its certificates.
+
+    `trust` replaces the list of trusted certificates.
+    """
+    handler = urllib.request.HTTPSHandler(context=trust or ssl.create_default_context())
+    director = urllib.request.build_opener(handler, _NoRedirect())
+
+    def opener(url: str, seconds: float) -> AbstractContextManager[Answer]:
+        answer: AbstractContextManager[Answer] = director.open(url, timeout=seconds)
+        return answer
+
+    return opener
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
@@ -114,7 +123,7 @@ def fetch_account_keys(
     *,
     base: str = GITHUB,
     seconds: float = FETCH_SECONDS,
-    opener: Opener = open_https,
+    opener: Opener | None = None,
 ) -> tuple[str, ...]:
     """The public ssh keys of the GitHub account `name`, fetched over https.
 
@@ -125,7 +134,7 @@ def fetch_account_keys(
         raise errors.AccountKeysUnavailable("Only https is allowed.", element=name)
 
     def get() -> bytes:
-        with opener(f"{base}/{name}.keys", seconds) as answer:
+        with (opener or https_opener())(f"{base}/{name}.keys", seconds) as answer:
             return answer.read(FETCH_BYTES + 1)
 
     return parse_account_keys(_within(seconds, get, name), name)

@@ -128,6 +128,8 @@ def _option(text: str) -> tuple[str, bool]:
     if found is None:
         return HIDDEN, True
     public = found["name"] in _PUBLIC_ARGUMENTS
+    if found["dashes"] == "-" and not public:
+        return text[:2] if len(text) == 2 else HIDDEN, True
     if not found["between"]:
         return text if not found["value"] else HIDDEN, not public
     value = _clean(found["value"]) if public else HIDDEN
