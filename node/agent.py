@@ -12,32 +12,26 @@ import ipaddress
 import json
 import logging
 import secrets
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import trio
 
-from node.execute import Outcome, execute
-from node.journal import Journal
-from node.plan.install import InstallOptions, plan_install
-from node.recoverykey import RecoveryKey
 from node.settings import Settings
-from node.steps import EscrowKey, Plan
 from node.system import clock
 from pairing import errors, facts, keys, peertoken, serving
-from pairing.config.load import load
-from pairing.config.validate import require_valid
 from pairing.events import State
 from pairing.peertoken import Token
-from pairing.protocol import handshake
 from pairing.protocol.frames import canonical
-from pairing.protocol.messages import EscrowRecord, Manifest, SealedKey, Volume, VolumeProof
+from pairing.protocol.messages import Manifest
 from pairing.protocol.node import NodeMachine
 from pairing.serving import Reporter
 from pairing.transport.base import Address, Listener, Presence, Reachable, Transport
-from pairing.transport.relay import relay_id
+
+if TYPE_CHECKING:
+    from node.installer import Installer
 
 LOG = logging.getLogger("kairos.node")
 FACTS_LIMIT = 48 * 1024
@@ -75,6 +69,8 @@ class Agent:
     look: Callable[[], facts.Facts]
     display: Display
     state: Path
+    own_addresses: Callable[[], Sequence[Address]] = tuple
+    """The addresses that the listener will have, known before it is there."""
     dry_run: bool = False
     once: bool = False
     """End when the operator has the verdict."""
@@ -85,8 +81,7 @@ class Agent:
     error: errors.KnownError | None = None
     begins_at: float | None = None
     """When the installation begins, in trio's time, while switching off still stops it."""
-    _plan: Plan | None = None
-    _recovery: RecoveryKey | None = None
+    _installer: Installer | None = None
     _settled: trio.Event = field(default_factory=trio.Event)
 
     def __post_init__(self) -> None:
@@ -103,10 +98,13 @@ class Agent:
 
     def token(self) -> str:
         """The text of the code to show now, with the hints known by now."""
-        chosen = _hints(self.reachable.addresses)
         relays = self.reachable.relays_up or self.settings.relays
-        relay = relay_id(relays[0]) if relays else b""
-        hints = Token(b"", b"", ipv4=chosen, relay=relay)
+        hints = Token(
+            b"",
+            b"",
+            ipv4=_ipv4_hint(self.reachable.addresses),
+            relay=_relay_hint(relays[0]) if relays else b"",
+        )
         return peertoken.to_text(self.machine.token(hints))
 
     # --- the session's hands ------------------------------------------------------------------
@@ -123,8 +121,14 @@ class Agent:
         if not self.dry_run:
             clock.set_forward(manifest.time)
         with self._remembering_errors():
-            self._plan = await trio.to_thread.run_sync(self._make_plan, manifest, config)
-        return self._plan.text
+            return await trio.to_thread.run_sync(self._plan, manifest, config)
+
+    def _plan(self, manifest: Manifest, config: bytes) -> Sequence[str]:
+        from node.installer import Installer
+
+        if self._installer is None:
+            self._installer = Installer(self.facts, self.state, self.dry_run)
+        return self._installer.make_plan(manifest, config).text
 
     @contextlib.contextmanager
     def _remembering_errors(self) -> Iterator[None]:
@@ -134,29 +138,19 @@ class Agent:
             self.error = error
             raise
 
-    def _make_plan(self, manifest: Manifest, config: bytes) -> Plan:
-        document = load(config, "config")
-        require_valid(document)
-        recipients = tuple(keys.fingerprint(key) for key in manifest.escrow)
-        release = (manifest.lease + manifest.digest).hex()
-        options = InstallOptions(device=manifest.device, recipients=recipients, release=release)
-        return plan_install(self.facts, document, options)
-
     async def install(self, manifest: Manifest, delay: float, reporter: Reporter) -> None:
         """See `serving.Hands`."""
-        assert self._plan is not None
+        assert self._installer is not None
         await self._wait_to_begin(delay)
         reporter.entered(State.INSTALLING)
-        with self._remembering_errors(), Journal(self.state / "journal.jsonl") as journal:
-            outcome = await execute(
-                self._plan,
-                journal=journal,
-                emit=self._emit(reporter),
-                escrow=self._escrow(manifest, reporter),
-                dry_run=self.dry_run,
-                key=self._key(),
-            )
-        self._prove(outcome, reporter)
+
+        def emit(step: str, of: str, done: int, total: int, text: str) -> None:
+            self.progress = Progress(step=step, of=of, done=done, total=total, text=text)
+            reporter.progressed(step, of, done, total, text)
+            self.display.show(self)
+
+        with self._remembering_errors():
+            await self._installer.carry_out(manifest, emit, reporter)
         reporter.entered(State.WRITTEN)
 
     async def _wait_to_begin(self, delay: float) -> None:
@@ -164,58 +158,6 @@ class Agent:
         self.display.show(self)
         await trio.sleep(delay)
         self.begins_at = None
-
-    def _key(self) -> RecoveryKey:
-        # Kept over attempts of one boot, so that a resumed run needs no second escrow.
-        if self._recovery is None:
-            self._recovery = RecoveryKey.new()
-        return self._recovery
-
-    def _emit(self, reporter: Reporter) -> Callable[[str, str, int, int, str], None]:
-        def emit(step: str, of: str, done: int, total: int, text: str) -> None:
-            self.progress = Progress(step=step, of=of, done=done, total=total, text=text)
-            reporter.progressed(step, of, done, total, text)
-            self.display.show(self)
-
-        return emit
-
-    def _escrow(
-        self, manifest: Manifest, reporter: Reporter
-    ) -> Callable[[EscrowKey, RecoveryKey], Awaitable[str]]:
-        async def escrow(step: EscrowKey, key: RecoveryKey) -> str:
-            record = self._sealed(manifest, key)
-            await reporter.escrow(record)
-            return handshake.record_digest(record).hex()
-
-        return escrow
-
-    def _sealed(self, manifest: Manifest, key: RecoveryKey) -> EscrowRecord:
-        context = handshake.escrow_context(manifest.node, manifest.lease)
-        sealed = tuple(
-            SealedKey(recipient=to, sealed=keys.seal(bytes(key.passphrase), to, context))
-            for to in manifest.escrow
-        )
-        return EscrowRecord(
-            node=manifest.node, lease=manifest.lease, serial=self.facts.serial, keys=sealed
-        )
-
-    def _prove(self, outcome: Outcome, reporter: Reporter) -> None:
-        held = self.machine.tenancy
-        if held is None or held.escrow is None:
-            return
-        tpm = self.facts.tpm
-        volumes = tuple(
-            Volume(name=volume.name, uuid=volume.uuid, slot=bytes.fromhex(volume.slot))
-            for volume in outcome.volumes
-        )
-        reporter.proved(
-            VolumeProof(
-                digest=handshake.record_digest(held.escrow.record),
-                volumes=volumes,
-                ek_hash=tpm.ek_hash if tpm else "",
-                dry_run=self.dry_run,
-            )
-        )
 
     def settled(self) -> None:
         """See `serving.Hands`."""
@@ -229,14 +171,17 @@ class Agent:
         Raises errors.KnownError if this machine cannot pair at all.
         """
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._look)
-            nursery.start_soon(trio.to_thread.run_sync, warm_up)
+            early = await nursery.start(self._watch, self._before_listening)
+            async with trio.open_nursery() as preparing:
+                preparing.start_soon(self._look)
+                preparing.start_soon(trio.to_thread.run_sync, warm_up)
+            early.cancel()
         self.display.show(self)
         async with (
             transport.listener(self.machine.key.seed, self.settings.port) as listener,
             trio.open_nursery() as nursery,
         ):
-            nursery.start_soon(self._watch, listener)
+            nursery.start_soon(self._watch, listener.reachable)
             nursery.start_soon(self._serve, listener)
             if self.once:
                 await self._settled.wait()
@@ -251,14 +196,23 @@ class Agent:
         self.facts = await trio.to_thread.run_sync(self.look)
         self.machine.facts = facts_within(self.facts, FACTS_LIMIT)
 
-    async def _watch(self, listener: Listener) -> None:
-        while True:
-            seen = listener.reachable()
-            if seen != self.reachable:
-                self.reachable = seen
-                LOG.info("reachable at %s", " ".join(map(str, seen.addresses)) or "no address")
-                self.display.show(self)
-            await trio.sleep(LOOK_AGAIN)
+    def _before_listening(self) -> Reachable:
+        return Reachable(tuple(self.own_addresses()), relays_down=self.settings.relays)
+
+    async def _watch(
+        self,
+        reachable: Callable[[], Reachable],
+        task_status: trio.TaskStatus[trio.CancelScope] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        with trio.CancelScope() as scope:
+            task_status.started(scope)
+            while True:
+                seen = reachable()
+                if seen != self.reachable:
+                    self.reachable = seen
+                    LOG.info("addresses: %s", " ".join(map(str, seen.addresses)) or "none")
+                    self.display.show(self)
+                await trio.sleep(LOOK_AGAIN)
 
 
 def facts_within(snapshot: facts.Facts, limit: int) -> dict[str, object]:
@@ -270,7 +224,13 @@ def facts_within(snapshot: facts.Facts, limit: int) -> dict[str, object]:
     return dict(body)
 
 
-def _hints(addresses: Sequence[Address]) -> Address | None:
+def _relay_hint(relay: str) -> bytes:
+    from pairing.transport.relay import relay_id  # TLS and all: only where a relay is used
+
+    return relay_id(relay)
+
+
+def _ipv4_hint(addresses: Sequence[Address]) -> Address | None:
     """The one IPv4 address that goes into the code; more would make it larger."""
     return next((a for a in addresses if _is_ipv4(a.host)), None)
 

@@ -14,8 +14,11 @@ CP437 = frozenset(bytes(range(32, 127)).decode() + bytes(range(128, 255)).decode
 REPERTOIRE = CP437 | {chr(code) for code in range(0xA1, 0x100) if code != 0xAD}
 """What is ever written: CP437 and Latin-1, all one column wide."""
 
-START = "\x1b[?25l\x1b[?7l\x1b[0m\x1b[2J"
-"""Cursor off, no wrapping at the right edge (so that the last cell scrolls nothing), all blank."""
+START = "\x1b[?25l\x1b[?7l\x1b[0m"
+"""Cursor off, no wrapping at the right edge (so that the last cell scrolls nothing).
+
+Nothing is cleared: every row is written to its end, and a clearing would flicker.
+"""
 END = "\x1b[0m\x1b[2J\x1b[H\x1b[?7h\x1b[?25h"
 """As it was."""
 
@@ -90,7 +93,8 @@ class Canvas:
 
     def _line(self, cells: Sequence[tuple[str, str]]) -> str:
         end = len(cells)
-        while end and cells[end - 1] == (" ", self._base):
+        # Not every terminal erases in the colour of the page: a coloured one is written out.
+        while end and not self._base and cells[end - 1] == (" ", ""):
             end -= 1
         out, before = [], "0"
         for character, style in cells[:end]:
@@ -99,7 +103,7 @@ class Canvas:
                 before = style
             out.append(character)
         if end < len(cells):
-            out.append(_sgr(self._base) + "\x1b[K")  # erases in the colour of the base style
+            out.append("\x1b[0m\x1b[K")
         return "".join(out) + "\x1b[0m"
 
 

@@ -24,10 +24,14 @@ from pairing.qr.render import HALF_BLOCKS
 
 DEFAULT_SIZE = (80, 24)
 """Columns and rows of a console that does not know its size: a serial line."""
+REPAIR_SECONDS = 5.0
+"""How often a Linux console is drawn anew: the kernel's messages land on it unasked."""
 DRAW_SECONDS = 20.0
 """For one full page; 9600 baud take nine. What is not out by then is drawn anew next time."""
 _GIO_UNIMAP = 0x4B66
 _PAIRS = 4096
+_HOME = "\x1b[H"
+"""Where a kernel message does least harm: below, it would scroll the page."""
 _UTF8 = "\x1b%G"
 _WHITE_BACKGROUND, _USUAL_COLOURS = "\x1b]P7ffffff", "\x1b]R"
 """Linux console only: colour 7 is gray, and there is no brighter background (console_codes(4))."""
@@ -67,10 +71,17 @@ class Console:
             await self._draw(self._screen)
 
     async def follow_size(self, *, every: float = 1.0) -> None:
-        """Redraw whenever the size changes; runs until cancelled. Seconds."""
+        """Redraw when the size changes, and a Linux console now and then; runs until cancelled.
+
+        `every`: seconds between looks.
+        """
+        repaired = trio.current_time()
         while True:
             await trio.sleep(every)
-            if measure(self._fd) != self._size:
+            if self.is_vt and trio.current_time() >= repaired + REPAIR_SECONDS:
+                await self.refresh()
+                repaired = trio.current_time()
+            elif measure(self._fd) != self._size:
                 await self.show(self._screen)
 
     async def _draw(self, screen: Screen) -> None:
@@ -79,7 +90,8 @@ class Console:
             self._size, self._shown = size, ()
         lines = layout(screen, *size, self.able, self._texts)
         before, self._shown = self._shown, ()  # stays unknown should sending be cut short
-        if await self._send(self._start(before) + canvas.frame(lines, before)):
+        changes = canvas.frame(lines, before)
+        if not changes or await self._send(self._start(before) + changes + _HOME):
             self._shown = lines
 
     def _start(self, before: tuple[str, ...]) -> str:

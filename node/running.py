@@ -9,7 +9,9 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -17,15 +19,15 @@ from node import settings as node_settings
 from node.agent import Agent
 from node.console import Console, active_consoles
 from node.facts import Probe, recorded
-from node.plan.install import plan_install
 from node.settings import Settings
 from node.showing import Showing
 from node.system import services
 from pairing import errors
-from pairing.config.load import load_file
-from pairing.config.validate import require_valid
 from pairing.facts import Facts
-from pairing.transport.p2p import Meeting, P2PTransport, warm_up
+from pairing.transport.base import Address
+
+if TYPE_CHECKING:
+    from pairing.transport.p2p import P2PTransport
 
 LOG = logging.getLogger("kairos.node")
 RUN_FOLDER = Path("/run/kairos-register")
@@ -96,27 +98,37 @@ def run_node(options: Options) -> None:
             state=_state_folder(options.state),
             dry_run=options.dry_run or options.machine is not None,
             once=options.once,
+            own_addresses=partial(_own_addresses, options, chosen.port),
         )
-        hosts = options.hosts or EVERYWHERE
-        transport = P2PTransport(hosts=hosts, meeting=_meeting(options))
-        trio.run(_run, agent, showing, transport)
+        trio.run(_run, agent, showing, options)
 
 
-async def _run(agent: Agent, showing: Showing, transport: P2PTransport) -> None:
+async def _run(agent: Agent, showing: Showing, options: Options) -> None:
     async with trio.open_nursery() as nursery:
         await nursery.start(showing.run, agent)
         services.ready()
         LOG.info("code shown")
+        transport = await trio.to_thread.run_sync(_transport, options)
+        from pairing.transport.p2p import warm_up
+
         await agent.run(transport, warm_up)
         nursery.cancel_scope.cancel()
 
 
-def _meeting(options: Options) -> Meeting:
-    if options.relay_ca is None:
-        return Meeting()
+def _transport(options: Options) -> P2PTransport:
+    from pairing.transport.p2p import Meeting, P2PTransport
     from pairing.transport.relay_tls import client_context
 
-    return Meeting(tls=client_context(options.relay_ca))
+    tls = client_context(options.relay_ca) if options.relay_ca else None
+    return P2PTransport(hosts=options.hosts or EVERYWHERE, meeting=Meeting(tls=tls))
+
+
+def _own_addresses(options: Options, port: int) -> Sequence[Address]:
+    """Where the listener will be; nothing while the port is not known."""
+    from pairing.transport.interfaces import addresses_by_use
+
+    hosts = options.hosts or tuple(map(str, addresses_by_use()))
+    return [Address(host, port) for host in hosts] if port else []
 
 
 @contextlib.contextmanager
@@ -150,6 +162,10 @@ def _state_folder(asked: Path | None) -> Path:
 
 def rehearse(config: Path, machine: Path | None, say: Callable[[str], None]) -> None:
     """Check a config against the machine and print the plan that would be carried out."""
+    from node.plan.install import plan_install
+    from pairing.config.load import load_file
+    from pairing.config.validate import require_valid
+
     document = load_file(config)
     require_valid(document)
     snapshot = look_at(machine)()

@@ -16,7 +16,6 @@ import yaml
 from pairing import errors, keys
 from pairing.protocol.callers import NodePolicy
 from pairing.protocol.wire import unbase64
-from pairing.transport.relay import relay_id
 
 FILE = Path("/etc/kairos-register/node.yaml")
 LANGUAGES = ("en", "es", "fr", "de", "pt")
@@ -116,6 +115,8 @@ def _fleet(item: Any) -> keys.PinnedFleet:
 
 
 def _relay(item: Any) -> str:
+    from pairing.transport.relay import relay_id  # TLS and all: only where a relay is named
+
     text = str(item)
     relay_id(text)
     return text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,7 @@ from pairing.events import State
 if TYPE_CHECKING:
     from node.agent import Agent
 
+LOG = logging.getLogger("kairos.node")
 FIRST_DRAW_SECONDS = 3.0
 """A slow serial line need not be done before the node goes on."""
 PICTURE_SIZE = (100, 37)
@@ -67,6 +69,8 @@ class Showing:
         while True:
             changed, screen = self._changed, self._screen
             await console.show(screen)
+            if screen.token:
+                LOG.info("code drawn, address: %s", " ".join(screen.addresses) or "none")
             await changed.wait()
 
     async def _follow_picture(self) -> None:
