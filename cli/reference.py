@@ -182,13 +182,14 @@ def _meaning(found: Mapping[str, Any], below: Mapping[str, Any]) -> str:
 def commands() -> str:
     """The page of commands: the help of every command of every program."""
     parts = []
-    for name, command in _programs():
+    for name, command in programs():
         parts += list(_helps(command, name, None))
     intro = "Every command with every option, as `--help` prints it."
     return _page("Commands", intro, "\n".join(parts))
 
 
-def _programs() -> Iterator[tuple[str, click.Command]]:
+def programs() -> Iterator[tuple[str, click.Command]]:
+    """Every program of ours by its name."""
     from cli.fleet import fleet
     from cli.register import command
     from node.__main__ import main

@@ -27,10 +27,10 @@ HELP = """Register new machines from photos of their screens.
 \b
 Examples:
   kairos-register --config shop.yaml photo.jpg
-  kairos-register -c base.yaml -c shop-17.yaml --set hostname=shop-17 photo.jpg
-  kairos-register -c shop.yaml --dry-run photo.jpg     show the machine, change nothing
-  kairos-register -c shop.yaml photos/                 every photo in a folder
-  kairos-register -c shop.yaml - < token.txt           a token, or a photo, from a pipe
+  kairos-register -c base.yaml -c north.yaml --set hostname=shop-17 photo.jpg
+  kairos-register -c shop.yaml --dry-run photo.jpg   show it, change nothing
+  kairos-register -c shop.yaml photos/               every photo in a folder
+  kairos-register -c shop.yaml - < token.txt         a token or photo, piped
   kairos-register -c shop.yaml --approve rules.yaml --output jsonl photo.jpg
 
 SOURCE is a photo (JPEG, PNG, WebP), a folder of photos, - for a photo or token on standard

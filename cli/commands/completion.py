@@ -11,7 +11,7 @@ HELP = """Print the completion script for a shell, for all three programs.
 
 \b
 Examples:
-  kairos-fleet completion bash > ~/.local/share/bash-completion/completions/kairos-fleet
+  kairos-fleet completion bash >> ~/.bashrc
   kairos-fleet completion zsh >> ~/.zshrc
   kairos-fleet completion fish > ~/.config/fish/completions/kairos-fleet.fish
 """

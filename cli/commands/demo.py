@@ -30,8 +30,8 @@ HELP = """Pair a make-believe machine on this one: no root, no network, nothing 
 \b
 Examples:
   kairos-fleet demo
-  kairos-fleet demo --folder /tmp/demo              keep screen, photo, records
-  kairos-fleet demo --kill after-release            see what happens if the machine dies
+  kairos-fleet demo --folder /tmp/demo        keep screen, photo, records
+  kairos-fleet demo --kill after-release      what if the machine dies?
 
 Two processes that share nothing but a picture: a node with recorded hardware, which shows its
 code on a simulated screen, and `kairos-register`, which is given a tilted photo of that screen.

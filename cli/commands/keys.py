@@ -19,13 +19,13 @@ HELP = """Make, show and certify keys.
 
 \b
 Examples:
-  kairos-fleet keys init                       operator and escrow key, if missing
-  kairos-fleet keys show                       fingerprints and public keys
-  kairos-fleet keys fleet-init                 found a fleet: its key signs stations
+  kairos-fleet keys init                make operator and escrow key, if missing
+  kairos-fleet keys show                fingerprints and public keys
+  kairos-fleet keys fleet-init          found a fleet: its key signs stations
   kairos-fleet keys certify --name north PUBLIC-KEY > north.json
-  kairos-fleet keys accept north.json          at that station: use the certificate
-  kairos-fleet keys export --fleet             the line that an image pins
-  kairos-fleet keys recipient --name safe PUBLIC-KEY    one more that can open disks
+  kairos-fleet keys accept north.json   at that station: use the certificate
+  kairos-fleet keys export --fleet      the key that an image pins
+  kairos-fleet keys recipient --name safe PUBLIC-KEY    another escrow key
 
 Keep copies of escrow.pem and fleet.pem where this machine's fire does not reach. Whoever holds
 escrow.pem can open the disks whose recovery keys were sealed to it.

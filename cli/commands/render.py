@@ -15,7 +15,7 @@ HELP = """Show a config as one machine would get it: merged, filled in, checked.
 Examples:
   kairos-fleet render -c base.yaml -c shop-17.yaml --machine till.json
   kairos-fleet render -c shop.yaml --machine till.json --set hostname=shop-17
-  kairos-fleet render -c shop.yaml                    merged only, placeholders left
+  kairos-fleet render -c shop.yaml                 merged only, not filled in
 
 Secrets are shown as (secret). Nothing is fetched and no password is hashed.
 """

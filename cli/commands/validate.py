@@ -19,10 +19,10 @@ HELP = """Check configs and name every mistake with its line and column.
 \b
 Examples:
   kairos-fleet validate shop.yaml
-  kairos-fleet validate base.yaml shop-17.yaml          each on its own
-  kairos-fleet validate --merge base.yaml shop-17.yaml  the second laid over the first
-  kairos-fleet validate --machine till.json shop.yaml   and whether it fits that machine
-  kairos-fleet validate --kairos theirs.yaml            by Kairos' keys, not ours
+  kairos-fleet validate base.yaml north.yaml            each on its own
+  kairos-fleet validate --merge base.yaml north.yaml    one laid over the other
+  kairos-fleet validate --machine till.json shop.yaml   and does it fit that?
+  kairos-fleet validate --kairos theirs.yaml            by Kairos' own keys
   kairos-fleet validate --output json shop.yaml | jq .problems
 
 Exit codes: 0 valid (warnings are no errors), 2 no such file, 3 not valid.
