@@ -1,0 +1,208 @@
+"""Every failure that this project can name, in one tree.
+
+A class is one failure. Its docstring's first paragraph is the sentence a person reads;
+`hint` says what to do next. `number` is read aloud on the telephone ("E431"), `slug` is for
+scripts and documentation. Both are stable and never reused. The same error keeps its number on
+both ends: it crosses the wire as its slug and is rebuilt by `from_slug`.
+
+    KnownError
+    +-- UsageError            exit 2    the command line
+    +-- ConfigError           exit 3    the config file
+    +-- PhotoError            exit 4    the picture and the code in it
+    +-- UnreachableError      exit 5    no node in time; nothing was released
+    +-- NotAuthenticError     exit 6    refused, or not who it should be
+    +-- NodeError             exit 7    the node reported a failure
+    +-- MissingError          exit 9    this machine lacks something
+    +-- NotApprovedError      exit 11   policy or person said no, or must be asked
+    +-- NoVerdictError        exit 12   released, but no verdict in time
+    +-- LockedError           exit 13   the node is locked
+    +-- Interrupted           exit 130  stopped by the person
+
+Anything else that escapes is a bug (exit 1) and says how to report it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pairing.errors.base import ExitCode, KnownError
+from pairing.errors.config import (
+    AccountKeysUnavailable,
+    ConfigError,
+    ConfigNotForThisMachine,
+    ConfigTooLarge,
+)
+from pairing.errors.machine import (
+    CommandFailed,
+    CommandMissing,
+    CommandTimeout,
+    KeyFileInvalid,
+    KeyFolderUnsafe,
+    KeyMissing,
+    MissingError,
+    MixedInstallation,
+    PortTaken,
+    SettingsInvalid,
+    StoreUnwritable,
+    TransportMissing,
+)
+from pairing.errors.node import (
+    ConfigRefusedByNode,
+    EscrowNotAcknowledged,
+    JournalDamaged,
+    JournalUnwritable,
+    NodeError,
+    StepFailed,
+    StepUnsupported,
+)
+from pairing.errors.photo import (
+    CodeUnreadable,
+    ForeignCode,
+    NoCodeFound,
+    NotAPicture,
+    PhotoError,
+    PhotoWorkerFailed,
+    PictureTooLarge,
+    SeveralTokens,
+    TokenInvalid,
+)
+from pairing.errors.reach import (
+    ConnectionLost,
+    NodeRestarted,
+    PhaseTimeout,
+    ProxyRefused,
+    RelayAccess,
+    RelayBusy,
+    RelayCertificate,
+    RelayFull,
+    RelayNobody,
+    RelayRefused,
+    RelayUnreachable,
+    UnreachableError,
+)
+from pairing.errors.trust import (
+    BadProof,
+    Busy,
+    CertificateRevoked,
+    FleetSignatureNeeded,
+    NotAuthenticError,
+    PeerSaidUnknown,
+    ProtocolBroken,
+    Taken,
+    TokenSpent,
+    WordsDiffer,
+    WrongKey,
+)
+from pairing.errors.usage import (
+    ConfigFileMissing,
+    MachineFileInvalid,
+    NoSuchSource,
+    PolicyFileInvalid,
+    RelayAddressInvalid,
+    UsageError,
+)
+from pairing.errors.verdict import (
+    DiskNotChosen,
+    Interrupted,
+    LockedError,
+    MustBeAsked,
+    NoVerdictError,
+    NotApprovedError,
+    PersonRefused,
+    PolicyUnmet,
+)
+
+__all__ = [
+    "AccountKeysUnavailable",
+    "BadProof",
+    "Busy",
+    "CertificateRevoked",
+    "CodeUnreadable",
+    "CommandFailed",
+    "CommandMissing",
+    "CommandTimeout",
+    "ConfigError",
+    "ConfigFileMissing",
+    "ConfigNotForThisMachine",
+    "ConfigRefusedByNode",
+    "ConfigTooLarge",
+    "ConnectionLost",
+    "DiskNotChosen",
+    "EscrowNotAcknowledged",
+    "ExitCode",
+    "FleetSignatureNeeded",
+    "ForeignCode",
+    "Interrupted",
+    "JournalDamaged",
+    "JournalUnwritable",
+    "KeyFileInvalid",
+    "KeyFolderUnsafe",
+    "KeyMissing",
+    "KnownError",
+    "LockedError",
+    "MachineFileInvalid",
+    "MissingError",
+    "MixedInstallation",
+    "MustBeAsked",
+    "NoCodeFound",
+    "NoSuchSource",
+    "NoVerdictError",
+    "NodeError",
+    "NodeRestarted",
+    "NotAPicture",
+    "NotApprovedError",
+    "NotAuthenticError",
+    "PeerSaidUnknown",
+    "PersonRefused",
+    "PhaseTimeout",
+    "PhotoError",
+    "PhotoWorkerFailed",
+    "PictureTooLarge",
+    "PolicyFileInvalid",
+    "PolicyUnmet",
+    "PortTaken",
+    "ProtocolBroken",
+    "ProxyRefused",
+    "RelayAccess",
+    "RelayAddressInvalid",
+    "RelayBusy",
+    "RelayCertificate",
+    "RelayFull",
+    "RelayNobody",
+    "RelayRefused",
+    "RelayUnreachable",
+    "SettingsInvalid",
+    "SeveralTokens",
+    "StepFailed",
+    "StepUnsupported",
+    "StoreUnwritable",
+    "Taken",
+    "TokenInvalid",
+    "TokenSpent",
+    "TransportMissing",
+    "UnreachableError",
+    "UsageError",
+    "WordsDiffer",
+    "WrongKey",
+    "all_errors",
+    "from_slug",
+]
+
+
+def all_errors() -> Iterator[type[KnownError]]:
+    """Every error class that has a number, in the order of the numbers."""
+
+    def walk(parent: type[KnownError]) -> Iterator[type[KnownError]]:
+        for child in parent.__subclasses__():
+            yield child
+            yield from walk(child)
+
+    return iter(sorted((e for e in walk(KnownError) if e.number), key=lambda e: e.number))
+
+
+def from_slug(slug: str, detail: str = "") -> KnownError:
+    """The error that the other end named; `PeerSaidUnknown` for a name we do not have."""
+    for error in all_errors():
+        if error.slug == slug:
+            return error(detail)
+    return PeerSaidUnknown(detail or slug)

@@ -1,0 +1,88 @@
+"""Exit 9: this machine lacks something."""
+
+from __future__ import annotations
+
+from pairing.errors.base import ExitCode, KnownError
+
+
+class MissingError(KnownError):
+    """Something is missing on this machine."""
+
+    number, slug, exit_code = 700, "missing", ExitCode.MISSING
+    hint = "Run `kairos-fleet doctor`."
+
+
+class TransportMissing(MissingError):
+    """The peer-to-peer library (libp2p) is not installed."""
+
+    number, slug = 701, "libp2p-missing"
+    hint = "Run `make install` in the source folder: it installs libp2p from the lock file."
+
+
+class CommandMissing(MissingError):
+    """A program that is needed here is not installed."""
+
+    number, slug = 702, "command-missing"
+
+
+class CommandFailed(MissingError):
+    """A program failed."""
+
+    number, slug = 703, "command-failed"
+    hint = "The end of what it printed is shown above."
+
+
+class CommandTimeout(MissingError):
+    """A program did not finish in time and was stopped."""
+
+    number, slug = 704, "command-timeout"
+    hint = "Try again; if it happens twice, the machine or its disk is too slow or broken."
+
+
+class MixedInstallation(MissingError):
+    """The packages pairing, node and cli come from different installations."""
+
+    number, slug = 705, "mixed-installation"
+    hint = "Install this project in an environment of its own, which nothing else shares."
+
+
+class PortTaken(MissingError):
+    """The network port that this node listens on cannot be used."""
+
+    number, slug = 706, "port-taken"
+    hint = "Another program uses it: stop that program, or choose another port."
+
+
+class SettingsInvalid(MissingError):
+    """The node's own settings cannot be read, so it does not pair with anybody."""
+
+    number, slug = 707, "node-settings"
+    hint = "Correct the file on the stick, or write the stick again."
+
+
+class KeyFolderUnsafe(MissingError):
+    """Other people on this machine can read or change the keys, so they are not used."""
+
+    number, slug = 720, "keys-unsafe"
+    hint = "Give them to you alone: chmod 700 for the folder, chmod 600 for the files in it."
+
+
+class KeyFileInvalid(MissingError):
+    """This key or certificate cannot be used."""
+
+    number, slug = 721, "key-file"
+    hint = "Restore it from a backup, or name another folder with --keys."
+
+
+class KeyMissing(MissingError):
+    """This key is not in the key folder."""
+
+    number, slug = 722, "key-missing"
+    hint = "Make it: kairos-fleet keys --help."
+
+
+class StoreUnwritable(MissingError):
+    """The operator's records cannot be stored on this machine."""
+
+    number, slug = 723, "store-unwritable"
+    hint = "Check that the folder exists, is yours and is not full."

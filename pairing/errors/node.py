@@ -1,0 +1,56 @@
+"""Exit 7: the node failed."""
+
+from __future__ import annotations
+
+from pairing.errors.base import ExitCode, KnownError
+
+
+class NodeError(KnownError):
+    """The node reported a failure."""
+
+    number, slug, exit_code = 600, "node-failed", ExitCode.NODE_FAILED
+    hint = "The step and the end of its log are shown above."
+
+
+class ConfigRefusedByNode(NodeError):
+    """The node refused the config."""
+
+    number, slug = 601, "node-config-refused"
+    hint = "Both ends check by the same rules: update the older one if the operator's check passed."
+
+
+class EscrowNotAcknowledged(NodeError):
+    """The recovery key was not acknowledged in time; the disk was not touched."""
+
+    number, slug, retryable = 602, "escrow-not-acknowledged", True
+    hint = "Run the same command again."
+
+
+class StepFailed(NodeError):
+    """A step of the installation failed."""
+
+    number, slug = 603, "step-failed"
+
+
+class JournalDamaged(NodeError):
+    """The node's journal was changed or is damaged, so it is not known what was done.
+
+    A line that was cut off at the end is no damage.
+    """
+
+    number, slug = 604, "journal-damaged"
+    hint = "Restart the machine from the stick to begin again; report it if it happens twice."
+
+
+class JournalUnwritable(NodeError):
+    """The node's journal cannot be read or stored."""
+
+    number, slug = 605, "journal-unwritable"
+    hint = "Check that the folder exists, is writable and is not full."
+
+
+class StepUnsupported(NodeError):
+    """The node cannot carry out a step of the plan; nothing was changed."""
+
+    number, slug = 606, "step-unsupported"
+    hint = "Use a newer image, or run with --dry-run."

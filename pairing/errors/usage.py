@@ -1,0 +1,47 @@
+"""Exit 2: the command line."""
+
+from __future__ import annotations
+
+from pairing.errors.base import ExitCode, KnownError
+
+
+class UsageError(KnownError):
+    """The command cannot be understood."""
+
+    number, slug, exit_code = 100, "usage", ExitCode.USAGE
+    hint = "Run the command with --help to see examples."
+
+
+class NoSuchSource(UsageError):
+    """This is neither an existing file or folder nor a token."""
+
+    number, slug = 101, "no-such-source"
+    hint = "Name a photo, a folder of photos, a token (EP1:...), or - for standard input."
+
+
+class ConfigFileMissing(UsageError):
+    """The config file does not exist or cannot be read."""
+
+    number, slug = 102, "config-file-missing"
+    hint = "Check the path given to --config. Nothing was sent."
+
+
+class MachineFileInvalid(UsageError):
+    """The recorded machine cannot be read."""
+
+    number, slug = 103, "machine-file"
+    hint = "Name a JSON file as `kairos-node facts --output json` writes it."
+
+
+class PolicyFileInvalid(UsageError):
+    """The approval policy cannot be read."""
+
+    number, slug = 104, "policy-file"
+    hint = "A policy is a YAML file with `rules:`; the reference shows one. Nothing was sent."
+
+
+class RelayAddressInvalid(UsageError):
+    """This is not the address of a relay."""
+
+    number, slug = 110, "relay-address"
+    hint = "Write relay.example, relay.example:8443, [2001:db8::1]:443 or relay.example#sha256=..."
