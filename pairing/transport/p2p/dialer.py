@@ -12,7 +12,8 @@ from pairing.transport.base import Address, Channel, Target
 from pairing.transport.dial import RELAY_AFTER, STAGGER, Discover, Way, first_channel
 from pairing.transport.interfaces import interfaces
 from pairing.transport.mdns import look_for
-from pairing.transport.p2p import upgrade
+from pairing.transport.p2p import circuit, upgrade
+from pairing.transport.p2p.circuit_address import CircuitAddress, is_circuit
 from pairing.transport.p2p.gate import Limits
 from pairing.transport.p2p.identity import Identity
 from pairing.transport.p2p.meeting import Meeting, relay_name
@@ -59,7 +60,10 @@ class P2PDialer:
         name = relay_name(place)
 
         async def reach() -> Channel:
-            raw = await self._meeting.call(place, target)
+            if is_circuit(place):
+                raw = await circuit.call(self._tasks, CircuitAddress.parse(place), target.key)
+            else:
+                raw = await self._meeting.call(place, target)
             return await self._authenticate(target, raw, f"relay {name}", f"relay:{name}")
 
         return Way(f"relay {name}", reach, after)

@@ -44,6 +44,26 @@ class Meeting:
             access_token=self.access_token,
         )
 
+    async def wait(
+        self,
+        place: str,
+        seed: bytes,
+        label: bytes,
+        handler: relay.Handler,
+        report: relay.Report,
+    ) -> None:
+        """Wait at a relay as the owner of this key until cancelled."""
+        await relay.wait(
+            relay.RelayAddress.parse(place),
+            seed,
+            label,
+            handler,
+            proxy=self.proxy,
+            tls=self.tls,
+            access_token=self.access_token,
+            report=report,
+        )
+
 
 def relay_name(place: str) -> str:
     """A relay's name for people: its address without a pin."""

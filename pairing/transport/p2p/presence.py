@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 import trio
 
 from pairing import errors
-from pairing.transport import relay
 from pairing.transport.base import Presence
 from pairing.transport.mdns import Responder
+from pairing.transport.p2p import circuit
+from pairing.transport.p2p.circuit_address import CircuitAddress, is_circuit
+from pairing.transport.p2p.identity import from_seed
 from pairing.transport.p2p.meeting import Meeting, relay_name
 from pairing.transport.p2p.upgrade import Caller
 
@@ -43,6 +45,7 @@ class PresenceKeeper:
 
     def __init__(self, seed: bytes, tcp_port: int, meeting: Meeting) -> None:
         self._seed = seed
+        self._identity = from_seed(seed)
         self._meeting = meeting
         self._presence = Presence(mdns=False)
         self._places: dict[tuple[str, bytes], _Place] = {}
@@ -72,7 +75,12 @@ class PresenceKeeper:
 
     def _arrange(self, tasks: trio.Nursery, serve: Serve) -> None:
         presence = self._presence
-        wanted = {(where, label) for where in presence.relays for label in presence.labels}
+        # A Circuit relay knows a node by its key, whatever the label.
+        wanted = {
+            (where, b"" if is_circuit(where) else label)
+            for where in presence.relays
+            for label in presence.labels
+        }
         for gone in self._places.keys() - wanted:
             self._places.pop(gone).withdraw()
         for where, label in wanted - self._places.keys():
@@ -92,14 +100,12 @@ class PresenceKeeper:
                 if place.withdrawn:
                     place.withdraw()
 
-        with place.scope:
-            await relay.wait(
-                relay.RelayAddress.parse(place.relay),
-                self._seed,
-                label,
-                called,
-                proxy=self._meeting.proxy,
-                tls=self._meeting.tls,
-                access_token=self._meeting.access_token,
-                report=place.report,
-            )
+        try:
+            with place.scope:
+                if is_circuit(place.relay):
+                    where = CircuitAddress.parse(place.relay)
+                    await circuit.wait(where, self._identity, called, place.report)
+                else:
+                    await self._meeting.wait(place.relay, self._seed, label, called, place.report)
+        except errors.KnownError as problem:
+            place.report(problem)  # An address that is none: nothing to wait for.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import trio
-from libp2p.abc import IMuxedConn, IMuxedStream, ISecureConn
+from libp2p.abc import IMuxedConn, IMuxedStream
 from libp2p.custom_types import TProtocol
 from libp2p.exceptions import BaseLibp2pError
 from libp2p.network.connection.raw_connection import RawConnection
@@ -15,7 +15,6 @@ from libp2p.protocol_muxer.multiselect_client import MultiselectClient
 from libp2p.protocol_muxer.multiselect_communicator import MultiselectCommunicator
 from libp2p.security.noise.exceptions import InvalidSignature, PeerIDMismatchesPubkey
 from libp2p.security.noise.transport import PROTOCOL_ID as NOISE
-from libp2p.transport.upgrader import TransportUpgrader
 
 from pairing import errors
 from pairing.transport.p2p.channel import P2PChannel
@@ -53,6 +52,25 @@ async def answer(tasks: trio.Nursery, pipe: Pipe, identity: Identity, who: Calle
     return await _upgrade(tasks, pipe, identity, None, who)
 
 
+async def multiplexed(pipe: Pipe, identity: Identity, expected: ID | None) -> tuple[IMuxedConn, ID]:
+    """A Noise session with `expected` (anybody if None, who then calls us) under yamux.
+
+    The caller runs the connection's `start` and closes the pipe. Raises what libp2p raises;
+    `named` translates it.
+    """
+    calling = expected is not None
+    upgrader = identity.upgrader()
+    raw = RawConnection(pipe, calling, addresses=[])
+    secured = await upgrader.upgrade_security(raw, calling, expected)
+    # Noise is all we offer; this holds even if a later libp2p should add to what it is given.
+    if getattr(secured, "negotiated_security_protocol", None) != NOISE:
+        raise errors.NotAuthenticError("The connection is not protected by Noise.")
+    remote = secured.get_remote_peer()
+    if expected is not None and remote != expected:
+        raise errors.WrongKey
+    return await upgrader.upgrade_connection(secured, remote), remote
+
+
 async def _upgrade(
     tasks: trio.Nursery,
     pipe: Pipe,
@@ -60,21 +78,23 @@ async def _upgrade(
     expected: bytes | None,
     who: Caller,
 ) -> P2PChannel:
+    wanted = peer_id(expected) if expected is not None else None
     channel: P2PChannel | None = None
     try:
         with trio.fail_after(HANDSHAKE_SECONDS):
-            upgrader = identity.upgrader()
-            secured = await _secure(pipe, upgrader, expected)
+            connection, remote = await multiplexed(pipe, identity, wanted)
             channel = P2PChannel(
                 local_key=identity.public_key,
-                remote_key=key_of(secured.get_remote_peer()),
+                remote_key=key_of(remote),
                 path=who.path,
                 source=who.source,
                 pipe=pipe,
             )
-            connection = await upgrader.upgrade_connection(secured, secured.get_remote_peer())
             tasks.start_soon(channel.run_connection, connection)
-            stream = await (_accept(connection) if expected is None else _open(connection))
+            if expected is None:
+                stream = await accept_stream(connection, PROTOCOL)
+            else:
+                stream = await open_stream(connection, PROTOCOL)
         pipe.handshake_done()
         channel.use(stream, tasks)
         return channel
@@ -84,52 +104,38 @@ async def _upgrade(
         await pipe.close()
         if isinstance(error, errors.KnownError) or not isinstance(error, Exception):
             raise
-        raise _named(error, who) from error
+        raise named(error, who.path) from error
 
 
-async def _secure(pipe: Pipe, upgrader: TransportUpgrader, expected: bytes | None) -> ISecureConn:
-    """A Noise session with `expected`, or with anybody if None."""
-    calling = expected is not None
-    wanted: ID | None = peer_id(expected) if expected is not None else None
-    connection = RawConnection(pipe, calling, addresses=[])
-    secured = await upgrader.upgrade_security(connection, calling, wanted)
-    # Noise is all we offer; this holds even if a later libp2p should add to what it is given.
-    if getattr(secured, "negotiated_security_protocol", None) != NOISE:
-        raise errors.NotAuthenticError("The connection is not protected by Noise.")
-    if expected is not None and key_of(secured.get_remote_peer()) != expected:
-        raise errors.WrongKey
-    return secured
-
-
-async def _open(connection: IMuxedConn) -> IMuxedStream:
-    """Open the one stream that we talk on."""
+async def open_stream(connection: IMuxedConn, protocol: TProtocol) -> IMuxedStream:
+    """A new stream of this protocol."""
     stream = await connection.open_stream()
-    await MultiselectClient().select_one_of((PROTOCOL,), MultiselectCommunicator(stream))
+    await MultiselectClient().select_one_of((protocol,), MultiselectCommunicator(stream))
     return stream
 
 
-async def _accept(connection: IMuxedConn) -> IMuxedStream:
-    """The first stream on which the caller asks for our protocol; others are told `na`."""
-    chooser = Multiselect({PROTOCOL: None})
+async def accept_stream(connection: IMuxedConn, protocol: TProtocol) -> IMuxedStream:
+    """The first stream on which the other end asks for this protocol; others are told `na`."""
+    chooser = Multiselect({protocol: None})
     for _ in range(STREAM_ATTEMPTS):
         stream = await connection.accept_stream()
         try:
-            protocol, _ = await chooser.negotiate(MultiselectCommunicator(stream))
+            chosen, _ = await chooser.negotiate(MultiselectCommunicator(stream))
         except (BaseLibp2pError, ValueError):
             await stream.reset()
             continue
-        if protocol == PROTOCOL:
+        if chosen == protocol:
             return stream
     raise errors.ProtocolBroken("The caller asked for other protocols only.")
 
 
-def _named(error: Exception, who: Caller) -> errors.KnownError:
+def named(error: Exception, path: str) -> errors.KnownError:
     """The error of ours that says what went wrong in a handshake."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, PeerIDMismatchesPubkey | InvalidSignature):
-            return errors.WrongKey(element=who.path)
+            return errors.WrongKey(element=path)
         cause = cause.__cause__
     if isinstance(error, trio.TooSlowError):
-        return errors.UnreachableError("It answers, but too slowly.", element=who.path)
-    return errors.UnreachableError("What answers there is not a node.", element=who.path)
+        return errors.UnreachableError("It answers, but too slowly.", element=path)
+    return errors.UnreachableError("What answers there is not a node.", element=path)
