@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import queue
 import re
-import ssl
 import threading
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from pairing import errors
 from pairing.config.document import Document, Node, rebuild
 from pairing.config.problem import Path
 from pairing.config.sshkeys import flaw, is_key_entry, key_lines
+
+if TYPE_CHECKING:
+    import ssl
 
 GITHUB = "https://github.com"
 FETCH_SECONDS = 10.0
@@ -101,21 +101,24 @@ def https_opener(trust: ssl.SSLContext | None = None) -> Opener:
 
     `trust` replaces the list of trusted certificates.
     """
+    # Imported here: 60 ms that a command which fetches nothing need not pay.
+    import ssl
+    import urllib.request
+
+    class NoRedirect(urllib.request.HTTPRedirectHandler):
+        """A redirect could lead to another host: it stays an error."""
+
+        def redirect_request(self, *_: object) -> None:
+            return None
+
     handler = urllib.request.HTTPSHandler(context=trust or ssl.create_default_context())
-    director = urllib.request.build_opener(handler, _NoRedirect())
+    director = urllib.request.build_opener(handler, NoRedirect())
 
     def opener(url: str, seconds: float) -> AbstractContextManager[Answer]:
         answer: AbstractContextManager[Answer] = director.open(url, timeout=seconds)
         return answer
 
     return opener
-
-
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """A redirect could lead to another host: it stays an error."""
-
-    def redirect_request(self, *_: object) -> None:
-        return None
 
 
 def fetch_account_keys(
@@ -162,7 +165,8 @@ def _within(seconds: float, get: Callable[[], bytes], name: str) -> bytes:
 
 
 def _reason(why: Exception) -> str:
-    if isinstance(why, urllib.error.HTTPError):
-        return "There is no such account." if why.code == 404 else f"HTTP status {why.code}."
+    status = getattr(why, "code", None)  # of urllib's HTTPError
+    if status is not None:
+        return "There is no such account." if status == 404 else f"HTTP status {status}."
     cause = getattr(why, "reason", why)
     return f"({type(cause).__name__})"

@@ -10,13 +10,12 @@ pattern wants. In an object without `additionalProperties`, an unknown key is a 
 
 from __future__ import annotations
 
-import difflib
 import functools
 import json
+import pkgutil
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from importlib import resources
 from typing import Any, Literal
 
 from pairing.config.document import Document, Node
@@ -42,7 +41,8 @@ _YES = {"yes": "true", "on": "true", "y": "true", "no": "false", "off": "false",
 @functools.cache
 def schema(name: SchemaName) -> Rules:
     """The schema as published; do not change it."""
-    text = resources.files(__package__).joinpath(f"{name}.schema.json").read_text("utf-8")
+    text = pkgutil.get_data(__package__, f"{name}.schema.json")
+    assert text is not None
     loaded: Rules = json.loads(text)
     return loaded
 
@@ -199,6 +199,8 @@ def _kind(node: Node) -> str:
 
 def _closest(word: str, choices: Any) -> str:
     """`Did you mean ...?` for the nearest of `choices`, empty if none is near."""
+    import difflib  # only a config with an error pays for it
+
     near = difflib.get_close_matches(word[:80], list(choices), n=1, cutoff=0.6)
     return f"Did you mean `{near[0]}`?" if near else ""
 
