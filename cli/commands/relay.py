@@ -36,7 +36,13 @@ it within 5 seconds, the nodes come back by themselves. SIGHUP reads the certifi
 
 
 @click.command(help=_EXAMPLES)
-@click.option("--listen", default="[::]:443", metavar="HOST:PORT", show_default=True)
+@click.option(
+    "--listen",
+    default="443",
+    metavar="[HOST:]PORT",
+    show_default=True,
+    help="Without HOST on every address of this machine.",
+)
 @click.option("--certificate", type=click.Path(path_type=Path), help="Certificate chain, PEM.")
 @click.option("--private-key", type=click.Path(path_type=Path), help="Its private key, PEM.")
 @click.option(
@@ -103,8 +109,8 @@ def relay(
 
 def _place(listen: str) -> tuple[str, int]:
     host, _, port = listen.rpartition(":")
-    if not port.isdigit() or not 0 <= int(port) < 65536:
-        raise errors.UsageError("--listen wants HOST:PORT, such as 0.0.0.0:443 or [::]:8443.")
+    if not (port.isascii() and port.isdigit()) or int(port) > 65535:
+        raise errors.UsageError("--listen wants a port, or HOST:PORT such as [::1]:8443.")
     return host.strip("[]"), int(port)
 
 
