@@ -12,7 +12,7 @@ import ipaddress
 import json
 import logging
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -31,7 +31,9 @@ from pairing.serving import Reporter
 from pairing.transport.base import Address, Listener, Presence, Reachable, Transport
 
 if TYPE_CHECKING:
+    from node.execute import Handler
     from node.installer import Installer
+    from node.steps import Step
 
 LOG = logging.getLogger("kairos.node")
 FACTS_LIMIT = 48 * 1024
@@ -127,8 +129,14 @@ class Agent:
         from node.installer import Installer
 
         if self._installer is None:
-            self._installer = Installer(self.facts, self.state, self.dry_run)
+            self._installer = Installer(self.facts, self.state, self.dry_run, self._handlers())
         return self._installer.make_plan(manifest, config).text
+
+    def _handlers(self) -> Mapping[type[Step], Handler]:
+        from node.steps import CheckDisk
+        from node.system.check import check_disk
+
+        return {CheckDisk: check_disk(self.look)}
 
     @contextlib.contextmanager
     def _remembering_errors(self) -> Iterator[None]:

@@ -96,15 +96,17 @@ class Canvas:
         # Not every terminal erases in the colour of the page: a coloured one is written out.
         while end and not self._base and cells[end - 1] == (" ", ""):
             end -= 1
-        out, before = [], "0"
+        out, before = [], ""
         for character, style in cells[:end]:
             if style != before:
                 out.append(_sgr(style))
                 before = style
             out.append(character)
+        if before:
+            out.append("\x1b[0m")
         if end < len(cells):
-            out.append("\x1b[0m\x1b[K")
-        return "".join(out) + "\x1b[0m"
+            out.append("\x1b[K")
+        return "".join(out)
 
 
 def _sgr(style: str) -> str:

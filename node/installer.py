@@ -4,15 +4,15 @@ the code has to be on the screen first.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from node.execute import Emit, Outcome, execute
+from node.execute import Emit, Handler, Outcome, execute
 from node.journal import Journal
 from node.plan.install import InstallOptions, plan_install
 from node.recoverykey import RecoveryKey
-from node.steps import EscrowKey, Plan
+from node.steps import EscrowKey, Plan, Step
 from pairing import keys
 from pairing.config.load import load
 from pairing.config.validate import require_valid
@@ -32,6 +32,7 @@ class Installer:
     facts: Facts
     state: Path
     dry_run: bool
+    handlers: Mapping[type[Step], Handler]
     plan: Plan | None = None
     _recovery: RecoveryKey = field(default_factory=RecoveryKey.new)
 
@@ -41,9 +42,13 @@ class Installer:
         Raises errors.ConfigError, errors.ConfigNotForThisMachine, errors.DiskNotChosen.
         """
         document = load(config, "config")
-        require_valid(document)
+        require_valid(document, rendered=True)
         recipients = tuple(keys.fingerprint(key) for key in manifest.escrow)
-        options = InstallOptions(device=manifest.device, recipients=recipients)
+        options = InstallOptions(
+            device=manifest.device,
+            recipients=recipients,
+            release=(manifest.lease + manifest.digest).hex(),
+        )
         self.plan = plan_install(self.facts, document, options)
         return self.plan
 
@@ -58,6 +63,7 @@ class Installer:
                 emit=emit,
                 escrow=self._escrow(manifest, reporter, sent),
                 dry_run=self.dry_run,
+                handlers=self.handlers,
                 key=self._recovery,
             )
         for record in sent:

@@ -106,8 +106,8 @@ from pairing.errors.verdict import (
     Interrupted,
     LockedError,
     MustBeAsked,
-    NoVerdictError,
     NotApprovedError,
+    NoVerdictError,
     PersonRefused,
     PolicyUnmet,
 )
