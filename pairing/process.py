@@ -118,7 +118,6 @@ def start_module(module: str) -> Child:
     Skips the site packages' start-up files (`-S`): that halves the time to the first answer.
     Raises errors.CommandMissing.
     """
-    path = os.pathsep.join(entry for entry in (_home(), *sys.path) if entry)
     argv = [sys.executable, "-S", "-s", "-P", "-B", "-m", module]
     try:
         process = subprocess.Popen(
@@ -128,16 +127,17 @@ def start_module(module: str) -> Child:
             stderr=subprocess.DEVNULL,
             bufsize=0,
             cwd="/",
-            env={"PATH": PATH, "LC_ALL": "C.UTF-8", "PYTHONPATH": path},
+            env={"PATH": PATH, "LC_ALL": "C.UTF-8", "PYTHONPATH": _import_path()},
         )
     except OSError:
         raise errors.CommandMissing(element=sys.executable or "python") from None
     return Child(process)
 
 
-def _home() -> str:
-    """The folder (or zip file) that holds our packages."""
-    return str(Path(__file__).absolute().parents[1])
+def _import_path() -> str:
+    """Our own folder (or zip file) first, then ours to import from, for PYTHONPATH."""
+    home = str(Path(__file__).absolute().parents[1])
+    return os.pathsep.join((home, *(str(Path(entry).absolute()) for entry in sys.path if entry)))
 
 
 class Program:
@@ -179,8 +179,12 @@ def start_program(
 
     Raises errors.CommandMissing.
     """
-    path = os.pathsep.join(entry for entry in (_home(), *sys.path) if entry)
-    clean = {"PATH": PATH, "LC_ALL": "C.UTF-8", "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
+    clean = {
+        "PATH": PATH,
+        "LC_ALL": "C.UTF-8",
+        "PYTHONPATH": _import_path(),
+        "PYTHONUNBUFFERED": "1",
+    }
     try:
         process = subprocess.Popen(
             [sys.executable, "-m", module, *arguments],

@@ -124,9 +124,9 @@ def _reading(name: str, reply: dict[str, Any]) -> Reading:
             format=_text(reply["format"], 8),
             width=_number(reply["width"]),
             height=_number(reply["height"]),
-            codes=tuple(_code(*code) for code in reply["codes"][:64]),
-            unreadable=tuple(_corners(c) for c in reply["unreadable"][:64]),
-            steps=tuple(_text(s, 64) for s in reply["steps"][:64]),
+            codes=tuple(_code(*code) for code in _list(reply["codes"])),
+            unreadable=tuple(_corners(c) for c in _list(reply["unreadable"])),
+            steps=tuple(_text(s, 64) for s in _list(reply["steps"])),
             cpu_ms=_number(reply["cpu_ms"]),
         )
     except (KeyError, TypeError, ValueError):
@@ -135,6 +135,12 @@ def _reading(name: str, reply: dict[str, Any]) -> Reading:
 
 def _code(text: object, step: object, corners: object) -> Code:
     return Code(_text(text, 8192), _corners(corners), _text(step, 64))
+
+
+def _list(value: object) -> list[Any]:
+    if not isinstance(value, list) or len(value) > 64:
+        raise ValueError
+    return value
 
 
 def _text(value: object, limit: int) -> str:
@@ -150,6 +156,4 @@ def _number(value: object) -> int:
 
 
 def _corners(value: object) -> Corners:
-    if not isinstance(value, list) or len(value) > 64:
-        raise ValueError
-    return tuple((_number(x), _number(y)) for x, y in value)
+    return tuple((_number(x), _number(y)) for x, y in _list(value))
