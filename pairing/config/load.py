@@ -21,14 +21,13 @@ import yaml
 
 from pairing import errors
 from pairing.config.document import Document, Entry, Node
-from pairing.config.problem import Mark, Path, Problem
+from pairing.config.problem import MAX_PROBLEMS, Mark, Path, Problem
 from pairing.config.scalars import resolve
 
 MAX_BYTES = 1024 * 1024
 MAX_DEPTH = 32
 MAX_NODES = 20_000
 MAX_KEY = 256
-MAX_PROBLEMS = 50
 HEADERS = ("#cloud-config", "#kairos-config", "#node-config")
 """The first line of a config is one of these."""
 

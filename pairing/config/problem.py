@@ -10,6 +10,9 @@ PathKey = str | int
 Path = tuple[PathKey, ...]
 """The way from the top of a config to a value: map keys and list numbers (from 0)."""
 
+MAX_PROBLEMS = 50
+"""Nobody reads more at once."""
+
 
 class Severity(enum.StrEnum):
     ERROR = "error"

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from pairing.config.document import Document, Node
-from pairing.config.problem import Path, Problem, Severity, printable
+from pairing.config.problem import MAX_PROBLEMS, Path, Problem, Severity, printable
 from pairing.config.template import PLACEHOLDER
 
 SchemaName = Literal["native", "kairos"]
@@ -50,11 +50,23 @@ def schema(name: SchemaName) -> Rules:
 def check(document: Document, name: SchemaName, *, rendered: bool = False) -> list[Problem]:
     """Everything in `document` that the schema does not allow, in the order of the file.
 
-    Text with a placeholder is passed over unless `document` is `rendered`.
+    Text with a placeholder is passed over unless `document` is `rendered`. Stops after 50 errors.
     """
     rules = schema(name)
     checker = _Checker(document, rules, name, rendered)
-    return list(checker.node(document.root, rules, ()))
+    return _first(checker.node(document.root, rules, ()))
+
+
+def _first(problems: Iterator[Problem]) -> list[Problem]:
+    """Up to 50 errors. Warnings never push out an error: then a wrong config would seem valid."""
+    found: list[Problem] = []
+    wrong = 0
+    for problem in problems:
+        found.append(problem)
+        wrong += problem.severity is Severity.ERROR
+        if wrong >= MAX_PROBLEMS:
+            break
+    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -96,6 +97,13 @@ def test_agrees_with_what_go_answered() -> None:
     pairs = recorded()
     assert len(pairs) > 300
     for text, answer in pairs:
+        compare(text, answer)
+
+
+def test_the_parser_in_python_agrees_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where PyYAML was built without its C library."""
+    monkeypatch.delattr(yaml, "CSafeLoader")
+    for text, answer in recorded():
         compare(text, answer)
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, get_args
 
@@ -14,15 +15,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pairing import errors
-from pairing.config.document import Document, from_plain
+from pairing.config.accounts import accounts
+from pairing.config.document import Document, Node, from_plain, rebuild, walk
+from pairing.config.dump import dump
 from pairing.config.load import load, load_file
+from pairing.config.machine import against, choose_disk, require_fit
+from pairing.config.merge import merge, set_value
 from pairing.config.problem import Mark, Severity, errors_among
+from pairing.config.problem import Path as Path_
+from pairing.config.redact import redact
+from pairing.config.rules import encryption
 from pairing.config.schema import INSTEAD, SchemaName, check, schema
+from pairing.config.template import node_values, placeholders, render
 from pairing.config.validate import require_valid, validate
+from pairing.facts import Disk, Facts, Nic
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = sorted((ROOT / "examples/configs").glob("*.yaml"))
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHLbhX8AbKZwGpuvnMzf1wW7pLKWOTpRi8MqDMkEyo1R me"
+MACHINE = Facts(disks=(Disk(path="/dev/sda", size=2**34),), nics=(Nic(name="a", mac="b"),))
 USER = f"""#cloud-config
 users:
   - name: ann
@@ -351,6 +362,52 @@ def _containers(value: Any) -> Iterator[Any]:
 @given(mutated(), st.sampled_from(["native", "kairos"]))
 def test_our_checker_agrees_with_jsonschema(value: Any, name: SchemaName) -> None:
     agree(value, name)
+
+
+def everything(document: Document) -> None:
+    """Every function that takes a document, in the order in which a command calls them."""
+    validate(document)
+    validate(document, "kairos")
+    validate(document, rendered=True)
+    against(document, MACHINE)
+    encryption(document)
+    accounts(document)
+    placeholders(document)
+    redact(document)
+    for call in (
+        lambda: require_valid(document),
+        lambda: require_fit(document, MACHINE),
+        lambda: choose_disk(document, MACHINE),
+        lambda: render(document, node_values(MACHINE)),
+        lambda: dump(document),
+        lambda: dump(redact(document)),
+        lambda: set_value(document, "users.0.name=a"),
+    ):
+        with contextlib.suppress(errors.KnownError):
+            call()
+
+
+@given(mutated())
+def test_no_shape_of_a_config_breaks_anything(value: Any) -> None:
+    everything(Document(from_plain(value, Mark("c.yaml", 1, 1))))
+
+
+@pytest.mark.parametrize("odd", [None, True, 0, 1.5, "", "x", [], {}, [[]], [{}], {"a": None}])
+def test_no_odd_value_at_any_key_breaks_anything(odd: Any) -> None:
+    document = merge([load_file(path) for path in EXAMPLES])
+    for place, _ in walk(document.root):
+        if place:
+            everything(Document(rebuild(document.root, _swap(place, odd))))
+
+
+def _swap(place: Path_, odd: Any) -> Callable[[Path_, Node], Node | None]:
+    return lambda path, node: from_plain(odd, node.mark) if path == place else None
+
+
+def test_warnings_never_push_out_an_error() -> None:
+    steps = "".join(f"    k{i}: 1\n" for i in range(200))
+    found = validate(load(f"{USER}stages:\n  boot:\n  - name: x\n{steps}write_files: 1\n"))
+    assert len(errors_among(found)) == 1
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
