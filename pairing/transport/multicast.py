@@ -121,7 +121,7 @@ async def _join(link: Link, port: int) -> trio.socket.SocketType:
         else:
             _join_v6(sock, link.interface)
             await sock.bind(("::", port))
-    except OSError:
+    except BaseException:
         sock.close()
         raise
     return sock

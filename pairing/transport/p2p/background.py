@@ -11,11 +11,13 @@ import trio
 @contextlib.asynccontextmanager
 async def background() -> AsyncIterator[trio.Nursery]:
     """Tasks that end with the body. The body's own exception comes out as it was, ungrouped."""
-    raised: Exception | None = None
+    raised: BaseException | None = None
     async with trio.open_nursery() as tasks:
         try:
             yield tasks
-        except Exception as error:
+        except trio.Cancelled:
+            raise
+        except BaseException as error:
             raised = error
         tasks.cancel_scope.cancel()
     if raised is not None:

@@ -54,9 +54,9 @@ async def _listen_on(host: str, port: int) -> trio.SocketListener | None:
             sock.setsockopt(trio.socket.IPPROTO_IPV6, trio.socket.IPV6_V6ONLY, 1)
         await sock.bind((host, port))
         sock.listen(BACKLOG)
-    except OSError as error:
+    except BaseException as error:
         sock.close()
-        if is_v6 and error.errno == errno.EADDRNOTAVAIL:
+        if is_v6 and isinstance(error, OSError) and error.errno == errno.EADDRNOTAVAIL:
             return None
         raise
     return trio.SocketListener(sock)
