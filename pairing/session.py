@@ -113,7 +113,8 @@ class _Session:
     # --- reaching the node --------------------------------------------------------------------
 
     async def _dial(self, target: Target, within: float) -> None:
-        first = not self.machine.view
+        # Who was ours once, now or in an earlier run, and has another key has restarted.
+        first = not (self.machine.view or self.machine.known)
         try:
             channel = await self._reach(target, within, first)
         except errors.KnownError as error:
