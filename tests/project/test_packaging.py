@@ -106,6 +106,7 @@ def test_this_environment_is_the_locked_one() -> None:
         assert importlib.metadata.version(name) == version, f"{name}: make tools"
 
 
+@pytest.mark.slow
 def test_pip_check_finds_the_one_known_conflict_and_no_other() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "pip", "check", "--disable-pip-version-check"],
