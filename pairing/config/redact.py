@@ -50,6 +50,9 @@ _PUBLIC_ARGUMENTS = frozenset(
     | {"cluster-domain", "node-external-ip", "secrets-encryption", "selinux", "with-node-id"}
 )
 _IN_URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)[^/\s@]*(?:@[^/\s@]*)*@")
+_ASSIGNED = re.compile(
+    r"(?P<lead>[\w.-]*(?:pass(?:wd|word|phrase)|token|secret)[\w.-]*=)\S+", re.IGNORECASE
+)
 _QUERY = re.compile(r"(?P<lead>[?&;#][^=\s&;#]+=)[^&;#\s]+")
 
 
@@ -91,9 +94,10 @@ def _hidden(node: Node) -> Node:
 
 
 def _clean(text: str) -> str:
-    """Text without private keys, and without user, password and query inside a URL."""
+    """Text without private keys, `password=...`, and user, password and query inside a URL."""
     if "PRIVATE KEY" in text:
         return HIDDEN
+    text = _ASSIGNED.sub(rf"\g<lead>{HIDDEN}", text)
     without = _IN_URL.sub(rf"\g<scheme>{HIDDEN}@", text)
     return _QUERY.sub(rf"\g<lead>{HIDDEN}", without) if "://" in text else without
 

@@ -85,6 +85,7 @@ SECRET_PLACES = (
     "install: {{encrypt: {{mode: tang, tang: 'http://u:{0}@h'}}}}",
     "install: {{encrypt: {{mode: tang, tang: 'http://h/a?key={0}'}}}}",
     "install: {{encrypt: {{passphrase: {0}}}}}",
+    "grub_options: {{extra_cmdline: 'quiet rd.password={0} ro'}}",
     "hostname: '-----BEGIN RSA PRIVATE KEY----- {0}'",
     "users: [{{name: a, ssh_authorized_keys: ['-----BEGIN OPENSSH PRIVATE KEY----- {0}']}}]",
     "grub_options: {{extra: {{api-key: {0}, apikey: {0}, my_secret: {0}}}}}",
