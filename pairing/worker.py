@@ -15,7 +15,7 @@ from pairing import errors, process
 PHOTOS_LIMIT = 100
 START_SECONDS = 30.0
 """Until the child has loaded its decoders; a second where nothing else runs."""
-PHOTO_SECONDS = 30.0
+PHOTO_SECONDS = 60.0
 """Wall clock for one picture; its CPU limit of ten seconds ends an ordinary one long before."""
 ANSWER_LIMIT = 4 * 1024 * 1024
 MODULE = "pairing.qr.worker"

@@ -80,6 +80,8 @@ def open_gray(data: bytes) -> Image.Image:
         return gray if turn is None else gray.transpose(turn)
     except errors.KnownError:
         raise
+    except MemoryError:
+        raise errors.PictureTooLarge("There is not enough memory for it.") from None
     except Exception as broken:  # any decoder's complaint about a stranger's bytes
         raise errors.NotAPicture(f"Its content is damaged ({type(broken).__name__}).") from None
 
@@ -151,8 +153,10 @@ def _gray(image: Image.Image) -> Image.Image:
 
     if image.mode in ("I", "I;16", "I;16B", "I;16L", "F"):
         return image.convert("I").point(lambda value: value * (1 / 256)).convert("L")
-    if image.mode == "P" or image.has_transparency_data:
+    if image.has_transparency_data:
         image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(white, image)
-    return image if image.mode == "L" else image.convert("RGB").convert("L")
+        alpha, white = image.getchannel("A"), Image.new("L", image.size, 255)
+        return Image.composite(image.convert("L"), white, alpha)
+    if image.mode in ("P", "CMYK"):
+        image = image.convert("RGB")
+    return image.convert("L")

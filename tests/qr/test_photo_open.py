@@ -196,9 +196,10 @@ def test_a_file_over_the_limit_is_not_even_sent(reader: PhotoReader) -> None:
         reader.read(b"\xff\xd8\xff" + bytes(25_000_001))
 
 
-def test_the_largest_allowed_picture_is_read(reader: PhotoReader) -> None:
-    page = Image.new("L", (8000, 5000), 255)
-    page.paste(clean(8).convert("L"), (4000, 2000))
+@pytest.mark.parametrize("mode", ["L", "RGBA"])
+def test_the_largest_allowed_picture_is_read(mode: str, reader: PhotoReader) -> None:
+    page = Image.new(mode, (8000, 5000), "white")
+    page.paste(clean(8).convert(mode), (4000, 2000))
     assert token_from(reader.read(encoded(page))).text == TOKEN
 
 
