@@ -224,6 +224,24 @@ def test_warnings() -> None:
     assert "readable on the disk" in said(USER + "install: {encrypt: none}\n")[0]
 
 
+@pytest.mark.parametrize(
+    ("relay", "fine"),
+    [
+        ("relay.example", True),
+        ("relay.example:443", True),
+        (f"relay.example:443#sha256={'ab' * 32}", True),
+        ("'[2001:db8::1]:443'", True),
+        ("tcp://127.0.0.1:7000", True),
+        ("https://relay.example", False),
+        ("relay.example:https", False),
+        ("relay.example#sha256=ab", False),
+        ("'a b'", False),
+    ],
+)
+def test_relay_addresses(relay: str, fine: bool) -> None:
+    assert (said(f"{USER}p2p:\n  relays:\n  - {relay}\n") == []) is fine
+
+
 def test_nobody_may_be_meant() -> None:
     assert said("#cloud-config\ninstall: {nousers: true}\n") == []
 
