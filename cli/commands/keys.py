@@ -19,7 +19,7 @@ HELP = """Make, show and certify keys.
 
 \b
 Examples:
-  kairos-fleet keys init                make operator and escrow key, if missing
+  kairos-fleet keys init                operator and escrow key, if missing
   kairos-fleet keys show                fingerprints and public keys
   kairos-fleet keys fleet-init          found a fleet: its key signs stations
   kairos-fleet keys certify --name north PUBLIC-KEY > north.json

@@ -59,13 +59,18 @@ it within 5 seconds, the nodes come back by themselves. SIGHUP reads the certifi
     type=click.Path(path_type=Path),
     help="Serve only who shows the token in this file (16 to 64 letters, digits, - or _).",
 )
-@click.option("--waiting", default=5000, show_default=True, help="Nodes that may wait.")
-@click.option("--waiting-per-ip", default=200, show_default=True, help="The same per network.")
+@click.option(
+    "--waiting",
+    default=6000,
+    show_default=True,
+    help="Connections that may wait; a node has up to three.",
+)
+@click.option("--waiting-per-ip", default=600, show_default=True, help="The same per network.")
 @click.option(
     "--connections-per-minute",
-    default=60,
+    default=120,
     show_default=True,
-    help="New connections per network; four times as many at once.",
+    help="New connections per network; six times as many at once.",
 )
 def relay(
     listen: str,
@@ -93,7 +98,7 @@ def relay(
         waiting=waiting,
         waiting_per_ip=waiting_per_ip,
         connections_per_minute=connections_per_minute,
-        connections_burst=4 * connections_per_minute,
+        connections_burst=6 * connections_per_minute,
     )
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     _raise_file_limit()

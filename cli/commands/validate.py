@@ -20,7 +20,7 @@ HELP = """Check configs and name every mistake with its line and column.
 Examples:
   kairos-fleet validate shop.yaml
   kairos-fleet validate base.yaml north.yaml            each on its own
-  kairos-fleet validate --merge base.yaml north.yaml    one laid over the other
+  kairos-fleet validate --merge base.yaml north.yaml    laid over each other
   kairos-fleet validate --machine till.json shop.yaml   and does it fit that?
   kairos-fleet validate --kairos theirs.yaml            by Kairos' own keys
   kairos-fleet validate --output json shop.yaml | jq .problems
