@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import threading
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +29,8 @@ class Commands:
     folder: Path
     machine: Path
     config: Path
+    said: dict[int, deque[str]] = field(default_factory=dict)
+    """The last lines of every node, by number: what to look at when a test fails."""
     _running: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
 
     def __enter__(self) -> Self:
@@ -53,10 +56,13 @@ class Commands:
         program = self._running.enter_context(
             inside.program("node", "run", *map(str, arguments), environment=environment)
         )
-        if not any(line == "code shown" for line in program.lines()):
-            raise AssertionError(f"node {number} ended with status {program.wait(5)}")
-        threading.Thread(target=_read_on, args=(program,), daemon=True).start()
-        return picture
+        said = self.said[number] = deque(maxlen=50)
+        for line in program.lines():
+            said.append(line)
+            if line == "code shown":
+                threading.Thread(target=_read_on, args=(program, said), daemon=True).start()
+                return picture
+        raise AssertionError(f"node {number} ended: {said}")
 
     def register(self, inside: Namespace, pictures: Sequence[Path], *more: str) -> Iterator[Event]:
         """`kairos-register --wait written --approve yes`: its events and verdicts as they come."""
@@ -83,8 +89,7 @@ def verdicts(events: Sequence[Event]) -> list[tuple[int, str]]:
     return [(event["exit"], event["serial"]) for event in events if event["type"] == "verdict"]
 
 
-def _read_on(program: Program) -> None:
+def _read_on(program: Program, said: deque[str]) -> None:
     """A program whose pipe nobody reads would stop one day."""
     with contextlib.suppress(ValueError):  # the pipe was closed
-        for _ in program.lines():
-            pass
+        said.extend(program.lines())

@@ -66,17 +66,19 @@ class Refused(Exception):
 class Limits:
     """What one relay gives. Times in seconds, sizes in bytes; `per_ip` is per IPv4 or IPv6 /64."""
 
-    waiting: int = 5000
-    waiting_per_ip: int = 200
+    waiting: int = 6000
+    """Connections that wait: one per label. A node has up to three labels, so 2,000 nodes..."""
+    waiting_per_ip: int = 600
+    """...and 200 of them in one shop."""
     circuits: int = 1000
     circuits_per_ip: int = 200
     circuits_per_address: int = 4
     greeting: int = 1000
     """Connections that have not been accepted yet, in all..."""
-    greeting_per_ip: int = 100
-    connections_per_minute: int = 60
+    greeting_per_ip: int = 200
+    connections_per_minute: int = 120
     """New connections per IP in the long run..."""
-    connections_burst: int = 240
+    connections_burst: int = 720
     """...and at once, so that a shop's nodes are all back seconds after a restart."""
     greeting_seconds: float = 10
     """TLS handshake, first line and proof together."""

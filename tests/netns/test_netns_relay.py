@@ -110,6 +110,8 @@ def test_a_hundred_nodes_are_paired_through_the_relay(world: World) -> None:
     groups = [pictures[start::OPERATORS] for start in range(OPERATORS)]
     with ThreadPoolExecutor(OPERATORS) as pool:
         found = [result for results in pool.map(world.results, groups) for result in results]
+    missing = set(range(HUNDRED)) - {int(serial.partition("-")[2]) for _, serial in found if serial}
+    assert not missing, {number: world.commands.said[number] for number in missing}
     assert sorted(found) == sorted((0, f"serial-{number}") for number in range(HUNDRED))
 
 

@@ -41,7 +41,8 @@ async def test_a_node_is_back_for_the_next_call_while_it_serves_one() -> None:
             assert await said_back(stream, b"hello") == b"hello"
 
 
-async def test_what_was_sent_before_closing_arrives() -> None:
+@pytest.mark.parametrize("secure", [True, False])
+async def test_what_was_sent_before_closing_arrives(tmp_path: Path, secure: bool) -> None:
     body = os.urandom(300_000)
     got = bytearray()
     done = trio.Event()
@@ -51,7 +52,8 @@ async def test_what_was_sent_before_closing_arrives() -> None:
             got.extend(data)
         done.set()
 
-    async with LocalRelay.running(None) as local, waiting_node(local, NODE, LABEL, read):
+    folder = tmp_path if secure else None
+    async with LocalRelay.running(folder) as local, waiting_node(local, NODE, LABEL, read):
         stream = await relay.call(local.address, NODE.public, LABEL)
         await stream.send_all(body)
         await stream.aclose()

@@ -170,7 +170,8 @@ async def test_a_node_that_does_not_answer_a_call_is_nobody() -> None:
         assert local.forwarder.board.circuits == 0
 
 
-async def test_the_end_of_one_side_is_the_end_of_the_other() -> None:
+@pytest.mark.parametrize("secure", [True, False])
+async def test_the_end_of_one_side_is_the_end_of_the_other(tmp_path: Path, secure: bool) -> None:
     ended = trio.Event()
 
     async def until_the_end(stream: trio.abc.Stream) -> None:
@@ -180,7 +181,7 @@ async def test_the_end_of_one_side_is_the_end_of_the_other() -> None:
         ended.set()
 
     async with (
-        LocalRelay.running(None) as local,
+        LocalRelay.running(tmp_path if secure else None) as local,
         waiting_node(local, NODE, LABEL, until_the_end),
     ):
         stream = await relay.call(local.address, NODE.public, LABEL)
