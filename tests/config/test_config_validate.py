@@ -232,6 +232,7 @@ def test_warnings() -> None:
         (f"relay.example:443#sha256={'ab' * 32}", True),
         ("'[2001:db8::1]:443'", True),
         ("tcp://127.0.0.1:7000", True),
+        ("/dns4/relay.example/tcp/4001/p2p/12D3Koo", True),
         ("https://relay.example", False),
         ("relay.example:https", False),
         ("relay.example#sha256=ab", False),
