@@ -163,11 +163,12 @@ def _state_folder(asked: Path | None) -> Path:
 def rehearse(config: Path, machine: Path | None, say: Callable[[str], None]) -> None:
     """Check a config against the machine and print the plan that would be carried out."""
     from node.plan.install import plan_install
-    from pairing.config.load import load_file
-    from pairing.config.validate import require_valid
+    from pairing.config import load_file, node_values, render, require_valid
 
     document = load_file(config)
     require_valid(document)
     snapshot = look_at(machine)()
+    document = render(document, node_values(snapshot), {})
+    require_valid(document, rendered=True)
     for line in plan_install(snapshot, document).text:
         say(line)

@@ -22,6 +22,8 @@ from pairing.protocol.messages import EscrowRecord, Lease, Manifest, VolumeProof
 from pairing.protocol.node import NodeMachine
 from pairing.transport.base import Channel, Listener, Presence
 
+REASON_LIMIT = 2000
+"""Characters of a reason: a config can be wrong in a hundred places."""
 ESCROW_SECONDS = 600.0
 """How long the disk stays untouched while the operator keeps the recovery key."""
 
@@ -187,7 +189,7 @@ def _refusal(error: errors.KnownError) -> errors.KnownError:
     """Config errors are named by what they mean for the operator: the node refused it."""
     if isinstance(error, errors.NodeError):
         return error
-    return errors.ConfigRefusedByNode(f"{error.sentence}")
+    return errors.ConfigRefusedByNode(error.sentence[:REASON_LIMIT])
 
 
 async def serve(
