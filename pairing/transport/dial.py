@@ -25,6 +25,8 @@ PATIENCE = 60.0
 """Seconds a dial lasts if its caller set no deadline."""
 BREATH = 0.05
 """Seconds before the caller's deadline at which we say what was tried."""
+MDNS = "mDNS"
+"""The name under which discovery is reported."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,7 @@ class _Race:
             for way in ways:
                 start(way)
             if discover is not None:
-                self.tried["mDNS"] = None
+                self.tried[MDNS] = None
                 tasks.start_soon(discover, start)
 
     async def _keep_trying(self, way: Way, race: trio.CancelScope) -> None:
@@ -92,7 +94,7 @@ class _Race:
         for error in self.tried.values():
             if isinstance(error, errors.WrongKey):
                 return error
-        said = [f"{name}: {_short(error)}" for name, error in self.tried.items()]
+        said = [f"{name}: {_short(name, error)}" for name, error in self.tried.items()]
         return errors.UnreachableError(f"Tried {'; '.join(said)}." if said else "No way is known.")
 
 
@@ -121,5 +123,7 @@ async def first_channel(ways: Sequence[Way], discover: Discover | None = None) -
     return race.winner
 
 
-def _short(error: errors.KnownError | None) -> str:
-    return "nothing found" if error is None else (error.detail or error.sentence).rstrip(".")
+def _short(name: str, error: errors.KnownError | None) -> str:
+    if error is None:
+        return "nothing found" if name == MDNS else "no answer"
+    return (error.detail or error.sentence).rstrip(".")

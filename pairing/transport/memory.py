@@ -141,7 +141,8 @@ class _Flow:
         if self.broken:
             raise errors.ConnectionLost
         passed = self._network.carry(data)
-        self._parts.append((trio.current_time() + self._network.latency, passed))
+        if passed:
+            self._parts.append((trio.current_time() + self._network.latency, passed))
         self._size += len(passed)
         self.wake()
         if len(passed) < len(data):

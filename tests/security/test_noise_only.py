@@ -311,3 +311,35 @@ async def test_a_proxy_with_a_key_of_its_own_gets_nothing() -> None:
                     control = await dialer.dial(target_of(impostor, listener))
                 await control.aclose()
             tasks.cancel_scope.cancel()
+
+
+async def test_who_carries_the_bytes_learns_nothing() -> None:
+    """T5: a relay, or anybody on the way. The control is a connection without Noise."""
+    seen = b""
+
+    def watch(_way: Direction, _offset: int, data: bytes) -> bytes:
+        nonlocal seen
+        seen += data
+        return data
+
+    seed = secrets.token_bytes(32)
+    async with loopback_transport().listener(seed, 0) as listener, trio.open_nursery() as tasks:
+        tasks.start_soon(serve_secret, listener)
+        async with man_in_the_middle(listener.reachable().addresses[0], watch) as address:
+            assert await first_answer(seed, address, 10) == SECRET
+        assert len(seen) > len(SECRET)
+        assert SECRET not in seen
+        tasks.cancel_scope.cancel()
+
+    async def tell(stream: trio.SocketStream) -> None:
+        await stream.send_all(SECRET)
+
+    async with trio.open_nursery() as tasks:
+        listeners = await tasks.start(partial(trio.serve_tcp, tell, 0, host=LOOPBACK))
+        behind = Address(LOOPBACK, listeners[0].socket.getsockname()[1])
+        async with man_in_the_middle(behind, watch) as address:
+            stream = await trio.open_tcp_stream(address.host, address.port)
+            async with stream:
+                await stream.receive_some()
+        tasks.cancel_scope.cancel()
+    assert SECRET in seen

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
@@ -107,10 +108,12 @@ class _Link:
 
 
 @contextlib.asynccontextmanager
-async def _linked(where: CircuitAddress, identity: Identity) -> AsyncIterator[_Link]:
+async def _linked(
+    where: CircuitAddress, tls: ssl.SSLContext | None, identity: Identity
+) -> AsyncIterator[_Link]:
     """A connection to a relay for the time of the body. Raises errors.KnownError."""
     async with background() as tasks:
-        pipe = Pipe(await connect(where, tasks))
+        pipe = Pipe(await connect(where, tls, tasks))
         try:
             try:
                 with trio.fail_after(upgrade.HANDSHAKE_SECONDS):
@@ -138,12 +141,14 @@ async def _carry(connection: IMuxedConn, pipe: Pipe) -> None:
     await pipe.close()
 
 
-async def call(tasks: trio.Nursery, where: CircuitAddress, key: bytes) -> trio.abc.Stream:
+async def call(
+    tasks: trio.Nursery, where: CircuitAddress, key: bytes, tls: ssl.SSLContext | None = None
+) -> trio.abc.Stream:
     """A raw stream through a relay to the node with this key. The connection lives in `tasks`.
 
     Raises errors.RelayUnreachable, RelayNobody, RelayFull, RelayRefused.
     """
-    result = await tasks.start(_hold_call, where, key)
+    result = await tasks.start(_hold_call, where, key, tls)
     if isinstance(result, errors.KnownError):
         raise result
     assert isinstance(result, CircuitStream)
@@ -153,13 +158,14 @@ async def call(tasks: trio.Nursery, where: CircuitAddress, key: bytes) -> trio.a
 async def _hold_call(
     where: CircuitAddress,
     key: bytes,
+    tls: ssl.SSLContext | None,
     task_status: trio.TaskStatus[CircuitStream | errors.KnownError],
 ) -> None:
     """Keep a connection to the relay for as long as the circuit on it is wanted."""
     question = pb.HopMessage(type=pb.HopMessage.CONNECT, peer=pb.PeerId(id=peer_id(key).to_bytes()))
     try:
         # A fresh identity for each circuit: libp2p 0.8.1 as a relay mixes up one caller's two.
-        async with _linked(where, fresh()) as link:
+        async with _linked(where, tls, fresh()) as link:
             stream, _ = await link.ask(question)
             circuit = CircuitStream(stream, link.pipe)
             task_status.started(circuit)
@@ -168,7 +174,13 @@ async def _hold_call(
         task_status.started(error)
 
 
-async def wait(where: CircuitAddress, identity: Identity, serve: Serve, report: Report) -> None:
+async def wait(
+    where: CircuitAddress,
+    identity: Identity,
+    serve: Serve,
+    report: Report,
+    tls: ssl.SSLContext | None = None,
+) -> None:
     """Be reachable at a relay until cancelled; each circuit runs `serve`, which ends it.
 
     Comes back by itself, within seconds, after a restart of the relay. `report` hears None when
@@ -176,7 +188,7 @@ async def wait(where: CircuitAddress, identity: Identity, serve: Serve, report: 
     """
     while True:
         try:
-            async with _linked(where, identity) as link, trio.open_nursery() as tasks:
+            async with _linked(where, tls, identity) as link, trio.open_nursery() as tasks:
                 tasks.start_soon(_keep_reserved, link, report)
                 await _take_circuits(link, serve)
                 tasks.cancel_scope.cancel()

@@ -52,12 +52,18 @@ def is_circuit(place: str) -> bool:
     return place.strip().startswith("/")
 
 
-async def connect(where: CircuitAddress, tasks: trio.Nursery) -> trio.abc.Stream:
-    """A raw stream to a relay. Raises errors.RelayUnreachable, RelayCertificate."""
+async def connect(
+    where: CircuitAddress, tls: ssl.SSLContext | None, tasks: trio.Nursery
+) -> trio.abc.Stream:
+    """A raw stream to a relay; what runs it lives in `tasks`.
+
+    `tls`: None verifies against this machine's CAs. Raises errors.RelayUnreachable,
+    RelayCertificate.
+    """
     try:
         with trio.fail_after(CONNECT_SECONDS):
             if where.websocket:
-                return await _open_websocket(where, tasks)
+                return await _open_websocket(where, tls, tasks)
             return await trio.open_tcp_stream(where.host, where.port)
     except trio.TooSlowError:
         raise errors.RelayUnreachable("No answer.", element=where.name) from None
@@ -67,12 +73,14 @@ async def connect(where: CircuitAddress, tasks: trio.Nursery) -> trio.abc.Stream
         raise errors.RelayUnreachable(f"({error})", element=where.name) from None
 
 
-async def _open_websocket(where: CircuitAddress, tasks: trio.Nursery) -> trio.abc.Stream:
+async def _open_websocket(
+    where: CircuitAddress, tls: ssl.SSLContext | None, tasks: trio.Nursery
+) -> trio.abc.Stream:
     import trio_websocket
 
     try:
         socket = await trio_websocket.connect_websocket(
-            tasks, where.host, where.port, "/", use_ssl=where.tls
+            tasks, where.host, where.port, "/", use_ssl=(tls or True) if where.tls else False
         )
     except trio_websocket.HandshakeError as error:
         raise errors.RelayUnreachable("It is no WebSocket.", element=where.name) from error

@@ -61,7 +61,8 @@ class P2PDialer:
 
         async def reach() -> Channel:
             if is_circuit(place):
-                raw = await circuit.call(self._tasks, CircuitAddress.parse(place), target.key)
+                where = CircuitAddress.parse(place)
+                raw = await circuit.call(self._tasks, where, target.key, self._meeting.tls)
             else:
                 raw = await self._meeting.call(place, target)
             return await self._authenticate(target, raw, f"relay {name}", f"relay:{name}")

@@ -104,7 +104,9 @@ class PresenceKeeper:
             with place.scope:
                 if is_circuit(place.relay):
                     where = CircuitAddress.parse(place.relay)
-                    await circuit.wait(where, self._identity, called, place.report)
+                    await circuit.wait(
+                        where, self._identity, called, place.report, self._meeting.tls
+                    )
                 else:
                     await self._meeting.wait(place.relay, self._seed, label, called, place.report)
         except errors.KnownError as problem:
