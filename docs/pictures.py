@@ -11,7 +11,7 @@ from pathlib import Path
 
 from node import canvas, texts
 from node.facts import recorded
-from node.plan.install import plan_install
+from node.plan.install import InstallOptions, plan_install
 from node.screen import Abilities, Screen, layout
 from pairing import keys, peertoken
 from pairing.config.dump import dump
@@ -21,20 +21,21 @@ from pairing.facts import facts_text
 from pairing.peertoken import Token
 from pairing.report import Lines, Verdict
 from pairing.testing.screens import picture
-from pairing.testing.vectors import NODE, OPERATOR, SECRET
+from pairing.testing.vectors import FLEET, NODE, OPERATOR, SECRET
 from pairing.transport.base import Address
 
 FOLDER = Path(__file__).parent / "images"
 SIZE = (80, 25)
 """Columns and rows: the smallest console there is."""
-COLUMNS = 92
+COLUMNS = 100
 EXAMPLES = Path(__file__).parents[1] / "examples"
 LANGUAGES = ("en", "es", "fr", "de", "pt")
-_HINT = Address("192.168.1.20", 4917)
+_HINT = Address("192.168.20.131", 4917)
+_SERIAL = "FL2240817733"  # of the fanless PC in examples/machines
 _COMMON = {
     "machine": keys.fingerprint_words(NODE.public),
-    "serial": "S407381X3A20917",
-    "addresses": ("192.168.1.20",),
+    "serial": _SERIAL,
+    "addresses": (_HINT.host,),
 }
 _CLAIMED = {**_COMMON, "operator": keys.fingerprint_words(OPERATOR.public)}
 SCREENS = {
@@ -77,7 +78,8 @@ def terminal() -> str:
     report.say("photo", f"photo.jpg: code {token.name}, at {_HINT}")
     report.say("connected", str(_HINT))
     report.block("node", [f"key       {keys.fingerprint(NODE.public)}", *facts_text(machine)], {})
-    plan = plan_install(machine, document)
+    recipients = tuple(keys.fingerprint(key.public) for key in (OPERATOR, FLEET))
+    plan = plan_install(machine, document, InstallOptions(recipients=recipients))
     report.say("released", f"the config for {plan.disk.path}, {len(dump(document))} bytes")
     for state, text in ((State.PLANNED, "\n".join(plan.text)), (State.INSTALLING, "")):
         report.event(_event(EventType.STATE, state, text=text), "", machine.serial)
@@ -86,13 +88,14 @@ def terminal() -> str:
         event = _event(EventType.STEP, State.INSTALLING, step=step.name, of=of, text=step.text)
         report.event(event, "", machine.serial)
     report.event(_event(EventType.STATE, State.WRITTEN), "", machine.serial)
-    report.verdict(Verdict(source="photo.jpg", exit=0, state="written", serial=machine.serial))
-    return f"$ kairos-register --config minimal.yaml photo.jpg\n{out.getvalue()}"
+    end = Verdict(source="photo.jpg", exit=0, state="written", serial=machine.serial, dry_run=True)
+    report.verdict(end)
+    return f"$ kairos-register --config minimal.yaml --wait written photo.jpg\n{out.getvalue()}"
 
 
 def _event(kind: EventType, state: State, **said: str) -> Event:
     name = keys.fingerprint(NODE.public)
-    return Event(node=name, boot="b", seq=1, up_ms=0, type=kind, state=state, **said)  # type: ignore[arg-type]
+    return Event(node=name, boot="b", seq=1, up_ms=0, type=kind, state=state, dry_run=True, **said)  # type: ignore[arg-type]
 
 
 def terminal_picture() -> bytes:
