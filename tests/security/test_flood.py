@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import resource
 import secrets
 import subprocess
@@ -137,19 +138,20 @@ async def test_control_the_stock_host_serves_nobody_then() -> None:
 
 
 async def test_an_operator_is_served_among_50_callers_a_second() -> None:
-    """They speak, from the operator's own address, and stop halfway through the handshake."""
+    """They speak, from five addresses, and stop halfway through the handshake."""
     seed = secrets.token_bytes(32)
 
-    async def stop_halfway(address: Address) -> None:
+    async def stop_halfway(address: Address, attacker: str) -> None:
         with contextlib.suppress(OSError, trio.BrokenResourceError):
-            async with await trio.open_tcp_stream(address.host, address.port) as stream:
+            called = trio.open_tcp_stream(address.host, address.port, local_address=attacker)
+            async with await called as stream:
                 await stream.send_all(b"\x13/multistream/1.0.0\n\x07/noise\n")
                 while await stream.receive_some():
                     pass
 
     async def keep_coming(address: Address, tasks: trio.Nursery) -> None:
-        while True:
-            tasks.start_soon(stop_halfway, address)
+        for number in itertools.count():
+            tasks.start_soon(stop_halfway, address, f"127.0.0.{2 + number % 5}")
             await trio.sleep(0.02)
 
     async with node_process(OURS, seed) as address, trio.open_nursery() as tasks:
@@ -165,7 +167,7 @@ async def test_a_vouched_channel_outlives_a_crowd_of_authenticated_ones() -> Non
     async with (
         transport.listener(seed, 0) as listener,
         transport.dialer() as dialer,
-        loopback_transport(Limits(channels=99, channels_per_source=99)).dialer() as attacker,
+        transport.dialer() as attacker,
     ):
         target = Target(SigningKey(seed).public, LABEL, listener.reachable().addresses, mdns=False)
         arrivals = listener.channels()

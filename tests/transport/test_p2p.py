@@ -25,7 +25,7 @@ from pairing.testing.network import (
 )
 from pairing.testing.relays import LocalRelay
 from pairing.transport.base import Address, Presence, Target
-from pairing.transport.p2p import P2PTransport, identity, upgrade
+from pairing.transport.p2p import Limits, P2PTransport, identity, upgrade
 from pairing.transport.p2p.dialer import with_scope
 from pairing.transport.p2p.pipe import ALLOWANCE, HANDSHAKE_BYTES, Pipe
 
@@ -133,6 +133,21 @@ async def test_a_channel_ends_with_its_transport() -> None:
         assert await operator.receive() == b""
         with pytest.raises(errors.ConnectionLost):
             await operator.send(b"x")
+
+
+async def test_one_dialer_holds_as_many_channels_as_it_likes() -> None:
+    """An operator with a whole fleet behind one address: limits are the listener's matter."""
+    many = 20
+    wide = Limits(channels_per_source=99)
+    seed, transport = secrets.token_bytes(32), loopback_transport(wide)
+    async with transport.listener(seed, 0) as listener, transport.dialer() as dialer:
+        operators = [await dialer.dial(target_of(seed, listener)) for _ in range(many)]
+        nodes = [await anext(listener.channels()) for _ in range(many)]
+        for number, operator in enumerate(operators):
+            await operator.send(bytes([number]))
+        assert [await node.receive() for node in nodes] == [bytes([n]) for n in range(many)]
+        for channel in (*nodes, *operators):
+            await channel.aclose()
 
 
 async def test_a_caller_may_ask_for_other_protocols_first() -> None:

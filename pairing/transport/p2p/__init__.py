@@ -59,4 +59,4 @@ class P2PTransport:
         warm_up()
         from pairing.transport.p2p import transport
 
-        return transport.dialing(self._limits, self._meeting)
+        return transport.dialing(self._meeting)

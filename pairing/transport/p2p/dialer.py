@@ -13,12 +13,12 @@ from pairing.transport.dial import RELAY_AFTER, STAGGER, Discover, Way, first_ch
 from pairing.transport.interfaces import interfaces
 from pairing.transport.mdns import look_for
 from pairing.transport.p2p import circuit, upgrade
+from pairing.transport.p2p.channel import P2PChannel
 from pairing.transport.p2p.circuit_address import CircuitAddress, is_circuit
-from pairing.transport.p2p.gate import Limits
 from pairing.transport.p2p.identity import Identity
 from pairing.transport.p2p.meeting import Meeting, relay_name
 from pairing.transport.p2p.pipe import Pipe
-from pairing.transport.p2p.roster import Roster
+from pairing.transport.p2p.roster import close_in_order
 
 CONNECT_SECONDS = 3.0
 
@@ -28,13 +28,11 @@ Open = Callable[[], Awaitable[trio.abc.Stream]]
 class P2PDialer:
     """See `pairing.transport.base.Dialer`."""
 
-    def __init__(
-        self, identity: Identity, limits: Limits, meeting: Meeting, tasks: trio.Nursery
-    ) -> None:
+    def __init__(self, identity: Identity, meeting: Meeting, tasks: trio.Nursery) -> None:
         self._identity = identity
         self._meeting = meeting
         self._tasks = tasks
-        self._roster = Roster(limits)
+        self._channels: list[P2PChannel] = []
 
     async def dial(self, target: Target) -> Channel:
         direct = [a for address in target.addresses for a in with_scope(address)]
@@ -47,7 +45,7 @@ class P2PDialer:
         return await first_channel(ways, self._discover(target) if target.mdns else None)
 
     async def close(self) -> None:
-        await self._roster.close_all()
+        await close_in_order(self._channels)
 
     def _tcp(self, target: Target, address: Address, after: float = 0.0) -> Way:
         async def reach() -> Channel:
@@ -87,7 +85,8 @@ class P2PDialer:
     ) -> Channel:
         who = upgrade.Caller(path, source)
         channel = await upgrade.call(self._tasks, Pipe(raw), self._identity, target.key, who)
-        self._roster.admit(channel)
+        self._channels = [known for known in self._channels if not known.ended.is_set()]
+        self._channels.append(channel)
         return channel
 
 

@@ -1,6 +1,8 @@
-"""The channels a transport has given out: bounded, and closed in order at its end."""
+"""The channels that a listener has given out: bounded, and closed in order at its end."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from pairing.transport.p2p.channel import P2PChannel
 from pairing.transport.p2p.gate import RELAY_PREFIX, Limits
@@ -32,12 +34,7 @@ class Roster:
             self._channels.remove(channel)
 
     async def close_all(self) -> None:
-        """Close every channel and wait until the other ends have heard it, 2 seconds at most."""
-        channels = list(self._channels)
-        for channel in channels:
-            await channel.aclose()
-        for channel in channels:
-            await channel.ended.wait()
+        await close_in_order(self._channels)
 
     def _make_room(self, among: list[P2PChannel]) -> bool:
         for channel in among:
@@ -46,3 +43,11 @@ class Roster:
                 self.forget(channel)
                 return True
         return False
+
+
+async def close_in_order(channels: Sequence[P2PChannel]) -> None:
+    """Close channels and wait until the other ends have heard it, 2 seconds at most."""
+    for channel in tuple(channels):
+        await channel.aclose()
+    for channel in tuple(channels):
+        await channel.ended.wait()

@@ -34,10 +34,10 @@ async def listening(
 
 
 @contextlib.asynccontextmanager
-async def dialing(limits: Limits, meeting: Meeting) -> AsyncIterator[P2PDialer]:
+async def dialing(meeting: Meeting) -> AsyncIterator[P2PDialer]:
     """See `pairing.transport.base.Transport.dialer`."""
     async with background() as connections:
-        dialer = P2PDialer(identity.fresh(), limits, meeting, connections)
+        dialer = P2PDialer(identity.fresh(), meeting, connections)
         try:
             yield dialer
         finally:
