@@ -143,8 +143,8 @@ async def test_an_operator_is_served_among_50_callers_a_second() -> None:
 
     async def stop_halfway(address: Address, attacker: str) -> None:
         with contextlib.suppress(OSError, trio.BrokenResourceError):
-            called = trio.open_tcp_stream(address.host, address.port, local_address=attacker)
-            async with await called as stream:
+            stream = await trio.open_tcp_stream(address.host, address.port, local_address=attacker)
+            async with stream:
                 await stream.send_all(b"\x13/multistream/1.0.0\n\x07/noise\n")
                 while await stream.receive_some():
                     pass
