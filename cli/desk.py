@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -204,19 +205,32 @@ class OperatorDesk:
             keep = partial(self.records.keep_lease, self.token.name, self._known)
             await trio.to_thread.run_sync(partial(keep, released=self.released))
 
+    async def settle(self, released: bool) -> None:
+        """Put right what was noted before the release: it may never have left this machine."""
+        if self.released and not released:
+            self.released = False
+            with contextlib.suppress(errors.StoreUnwritable):
+                await self._write_lease()
+
     # --- telling --------------------------------------------------------------------------------
 
     def seen(self, event: Event, signature: bytes) -> None:
-        """See `pairing.session.Desk`."""
+        """See `pairing.session.Desk`. Nothing here may stop a node that is being installed."""
+        try:
+            self._remember(event, signature)
+        except errors.KnownError as wrong:
+            self.report.warn(f"not in the journal: {wrong.sentence}")
+        self.dry_run = event.dry_run
+        if event.type is EventType.STATE:
+            self.state = event.state
+        self.report.event(event, now(), self.facts.serial)
+
+    def _remember(self, event: Event, signature: bytes) -> None:
         if not self._looked and self.machine is not None and self.machine.view is not None:
             self.look(self.machine.view)
         if self._journal is None:
             self._journal = self.records.journal(self.node)
         self._journal.append(event, signature, self.facts.serial)
-        self.dry_run = event.dry_run
-        if event.type is EventType.STATE:
-            self.state = event.state
-        self.report.event(event, now(), self.facts.serial)
 
     def notice(self, text: str) -> None:
         """See `pairing.session.Desk`."""

@@ -156,10 +156,11 @@ class Run:
             desk.released,
         )
         try:
-            outcome = await interruptible(lambda: self._session(desk), desk)
+            outcome = await interruptible(lambda: self._session(desk))
         finally:
             desk.close()
-        return self._verdict(name, desk, outcome)
+        await desk.settle(desk.machine.released)
+        return self._verdict(name, desk, outcome or _interrupted(desk.released))
 
     async def _session(self, desk: OperatorDesk) -> Outcome:
         assert desk.machine is not None
@@ -211,9 +212,15 @@ class Run:
         )
 
 
-async def interruptible(work: Callable[[], Awaitable[Outcome]], desk: OperatorDesk) -> Outcome:
-    """Do `work`; Ctrl-C or SIGTERM ends it politely, a second one at once."""
-    outcome: Outcome = errors.Interrupted()
+def _interrupted(released: bool) -> errors.Interrupted:
+    if released:
+        return errors.Interrupted("The config had been released: the machine may go on by itself.")
+    return errors.Interrupted("Nothing was released.")
+
+
+async def interruptible(work: Callable[[], Awaitable[Outcome]]) -> Outcome | None:
+    """Do `work`. None if Ctrl-C or SIGTERM ended it, politely; a second one ends it at once."""
+    outcome: Outcome | None = None
 
     async def watch(nursery: trio.Nursery) -> None:
         with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
@@ -231,12 +238,6 @@ async def interruptible(work: Callable[[], Awaitable[Outcome]], desk: OperatorDe
         await started.wait()
         outcome = await work()
         nursery.cancel_scope.cancel()
-    if isinstance(outcome, errors.Interrupted):
-        outcome = errors.Interrupted(
-            "The config had been released: the machine may go on by itself."
-            if desk.released
-            else "Nothing was released."
-        )
     return outcome
 
 

@@ -342,3 +342,26 @@ def test_the_config_that_leaves_is_the_one_that_was_checked(station: Station) ->
     document, _ = configs.read([str(station.config)])
     body = configs.resolve(document)
     assert load(body).value == document.value
+
+
+async def test_a_journal_that_cannot_be_written_stops_nothing(
+    station: Station, node: NewNode
+) -> None:
+    station.data.mkdir(parents=True)
+    (station.data / "journal").write_text("a file in the place of the folder")
+    async with node() as shop:
+        verdict = await station.pair(shop.agent)
+    assert verdict.exit == 0
+    assert "not in the journal" in station.err.getvalue()
+
+
+async def test_9_a_recovery_key_that_cannot_be_kept(station: Station, node: NewNode) -> None:
+    """The node's disk stays untouched: it waits for an acknowledgement that never comes."""
+    station.data.mkdir(parents=True)
+    (station.data / "escrow").write_text("a file in the place of the folder")
+    async with node() as shop:
+        verdict = await station.pair(shop.agent)
+        assert shop.agent.machine.state is State.INSTALLING
+        assert shop.agent.progress.step == "escrow-key"
+    assert verdict.exit == ExitCode.MISSING
+    assert isinstance(verdict.error, errors.StoreUnwritable)
