@@ -140,6 +140,7 @@ async def test_a_person_says_no(station: Station) -> None:
         assert agent.machine.state is State.REFUSED
 
 
+@pytest.mark.slow
 async def test_the_node_dies_while_a_person_thinks(station: Station) -> None:
     """Claimed, facts shown, not released: exit 5, even if the answer is yes then."""
     gone, trio_token = trio.Event(), trio.lowlevel.current_trio_token()

@@ -1,0 +1,96 @@
+"""What a SOURCE is. Nothing is guessed."""
+
+from __future__ import annotations
+
+import io
+import sys
+from pathlib import Path
+
+import pytest
+
+from cli.sources import sources
+from pairing import errors, keys
+from pairing.peertoken import Token, to_text
+from pairing.qr.read import PhotoReader
+
+
+def pipe(monkeypatch: pytest.MonkeyPatch, data: bytes) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
+
+
+def test_a_token_is_a_token_and_advised_against() -> None:
+    text = to_text(Token(keys.generate().public, b"s" * 16))
+    (source,) = sources([text])
+    assert source.advice
+    assert text not in repr(source)
+    with PhotoReader() as reader:
+        assert to_text(source.token(reader, loopback=False)) == text
+
+
+def test_a_folder_is_its_pictures_in_order(tmp_path: Path) -> None:
+    for name in ("b.JPG", "a.png", "notes.txt", ".hidden.png", "c.heic"):
+        (tmp_path / name).touch()
+    (tmp_path / "folder.png").mkdir()
+    assert [Path(s.name).name for s in sources([str(tmp_path)])] == ["a.png", "b.JPG", "c.heic"]
+
+
+def test_several_sources_keep_their_order(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    for name in ("z.png", "photos/a.png", "photos/b.png"):
+        (tmp_path / name).touch()
+    found = sources([str(tmp_path / "z.png"), str(tmp_path / "photos")])
+    assert [Path(s.name).name for s in found] == ["z.png", "a.png", "b.png"]
+
+
+@pytest.mark.parametrize("text", ["nowhere.png", "", "EP2:ABC", "x" * 5000, "a\0b", "ep1:abc"])
+def test_anything_else_is_an_error(text: str, monkeypatch: pytest.MonkeyPatch,
+                                   tmp_path: Path) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(errors.NoSuchSource) as refused:
+        sources([text])
+    assert len(str(refused.value)) < 300
+
+
+def test_a_folder_without_pictures(tmp_path: Path) -> None:
+    with pytest.raises(errors.NoSuchSource, match="no picture"):
+        sources([str(tmp_path)])
+
+
+def test_standard_input_is_a_photo_or_a_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = to_text(Token(keys.generate().public, b"s" * 16))
+    pipe(monkeypatch, f"  {text}\n".encode())
+    (source,) = sources(["-"])
+    assert (source.text, source.photo, source.advice) == (text, None, "")
+    for data in (b"\x89PNG\r\n\x1a\n...", b"\xff\xd8\xff...", b"\x80\x81", b"x" * 5000):
+        pipe(monkeypatch, data)
+        (source,) = sources(["-"])
+        assert source.photo == data
+    pipe(monkeypatch, b"  \n")
+    with pytest.raises(errors.NoSuchSource):
+        sources(["-"])
+    with pytest.raises(errors.UsageError):
+        sources(["-", "-"])
+
+
+def test_a_code_of_kairos_is_named(tmp_path: Path) -> None:
+    import base64
+
+    from pairing.qr import render
+
+    inner = b"otp:\n  crypto: {interval: 1, key: abc, length: 43}\n" * 5
+    photo = tmp_path / "photo.png"
+    photo.write_bytes(render.png(render.modules(base64.b64encode(inner).decode())))
+    (source,) = sources([str(photo)])
+    with PhotoReader() as reader, pytest.raises(errors.ForeignCode, match="Kairos"):
+        source.token(reader, loopback=False)
+
+
+def test_a_node_on_this_machine_needs_loopback() -> None:
+    from pairing.transport.base import Address
+
+    text = to_text(Token(keys.generate().public, b"s" * 16, ipv4=Address("127.0.0.1", 4917)))
+    (source,) = sources([text])
+    with PhotoReader() as reader:
+        source.token(reader, loopback=True)
+        with pytest.raises(errors.TokenInvalid):
+            source.token(reader, loopback=False)
