@@ -13,6 +13,7 @@ Base and site are kept under the user's cache folder by the hash of what they ar
 
 from __future__ import annotations
 
+import configparser
 import hashlib
 import os
 import re
@@ -24,7 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pairing import process
-from pairing.testing import cpio
+from pairing.testing import cpio, guest_system
 
 TOP = Path(__file__).resolve().parents[2]
 SUITE = "trixie"
@@ -37,24 +38,11 @@ OPERATOR_ONLY = frozenset({"numpy", "pillow", "pygments", "pyzbar", "rich", "zxi
 HOME = "opt/kairos-register"
 SITE = f"{HOME}/lib/python{PYTHON}/site-packages"
 PROJECT = ("pairing", "node", "cli")
-COMMANDS = {"kairos-node": "node.__main__", "kairos-fleet": "cli.fleet"}
 
 BUILD_SECONDS = 900.0
 COMPILE_SECONDS = 300.0
 
 UNCHECKED = "--invalidation-mode unchecked-hash"
-CLOCK = "clock-of-the-board.service"
-CLOCK_WORD = "e2e.clock"
-"""Kernel word that asks for `CLOCK`."""
-CLOCK_UNIT = f"""[Unit]
-Description=Set the clock as the board has it, however wrong: systemd never goes below its epoch
-ConditionKernelCommandLine={CLOCK_WORD}
-DefaultDependencies=no
-Before=kairos-node@tty1.service
-[Service]
-Type=oneshot
-ExecStart=/bin/sh -c "date --set=@$(cat /sys/class/rtc/rtc0/since_epoch)"
-"""
 
 PRUNED = (
     "boot/",
@@ -75,71 +63,6 @@ PRUNED = (
     "var/log/",
 )
 """Left out of the base layer: every megabyte is copied at boot by an emulated processor."""
-
-MASKED_UNITS = (
-    "apt-daily-upgrade.timer",
-    "apt-daily.timer",
-    "dev-hugepages.mount",
-    "dev-mqueue.mount",
-    "dpkg-db-backup.timer",
-    "e2scrub_all.timer",
-    "e2scrub_reap.service",
-    "fstrim.timer",
-    "getty-static.service",
-    "getty@tty1.service",
-    "kmod-static-nodes.service",
-    "ldconfig.service",
-    "modprobe@configfs.service",
-    "modprobe@drm.service",
-    "modprobe@efi_pstore.service",
-    "modprobe@fuse.service",
-    "proc-sys-fs-binfmt_misc.automount",
-    "sys-fs-fuse-connections.mount",
-    "sys-kernel-config.mount",
-    "sys-kernel-debug.mount",
-    "sys-kernel-tracing.mount",
-    "systemd-ask-password-console.path",
-    "systemd-ask-password-wall.path",
-    "systemd-binfmt.service",
-    "systemd-boot-random-seed.service",
-    "systemd-firstboot.service",
-    "systemd-hwdb-update.service",
-    "systemd-journal-catalog-update.service",
-    "systemd-journal-flush.service",
-    "systemd-networkd-persistent-storage.service",
-    "systemd-networkd-wait-online.service",
-    "systemd-pcrmachine.service",
-    "systemd-pcrphase-sysinit.service",
-    "systemd-pcrphase.service",
-    "systemd-random-seed.service",
-    "systemd-sysusers.service",
-    "systemd-tpm2-setup-early.service",
-    "systemd-tpm2-setup.service",
-    "systemd-udev-load-credentials.service",
-    "systemd-update-done.service",
-    "systemd-update-utmp.service",
-    "systemd-user-sessions.service",
-)
-"""Work for a first boot that an image in memory would do at each boot."""
-MASKED_GENERATORS = (
-    "systemd-cryptsetup-generator",
-    "systemd-debug-generator",
-    "systemd-getty-generator",
-    "systemd-gpt-auto-generator",
-    "systemd-hibernate-resume-generator",
-    "systemd-integritysetup-generator",
-    "systemd-rc-local-generator",
-    "systemd-ssh-generator",
-    "systemd-system-update-generator",
-    "systemd-sysv-generator",
-    "systemd-tpm2-generator",
-    "systemd-veritysetup-generator",
-)
-PRESENT_UNITS = (
-    "/usr/lib/systemd/system/systemd-networkd.service",
-    f"/etc/systemd/system/{CLOCK}",
-    "/etc/systemd/system/kairos-node@tty1.service",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +94,7 @@ def image(folder: Path) -> Image:
 
 
 def _base() -> Path:
-    folder = _cache("base", [SUITE, *PACKAGES, Path(__file__).read_text(), _source("cpio")])
+    folder = _cache("base", [*_mmdebstrap(Path()), *PRUNED, _source("cpio")])
     if not folder.exists():
         draft = _draft(folder)
         archive = draft / "root.tar"
@@ -185,36 +108,25 @@ def _base() -> Path:
 
 
 def _mmdebstrap(archive: Path) -> list[str]:
-    masks = [f"ln -sf /dev/null $1/etc/systemd/system/{unit}" for unit in MASKED_UNITS]
-    generators = "$1/etc/systemd/system-generators"
-    masks += [f"mkdir -p {generators}"]
-    masks += [f"ln -sf /dev/null {generators}/{name}" for name in MASKED_GENERATORS]
-    compileall = f"chroot $1 python3 -m compileall -q -f {UNCHECKED}"
-    hooks = [
-        "; ".join(masks),
-        ": > $1/etc/machine-id",
-        "echo kairos > $1/etc/hostname",
-        f"{compileall} /usr/lib/python3 /usr/lib/python{PYTHON}",
-        f"printf '%s' '{CLOCK_UNIT}' > $1/etc/systemd/system/{CLOCK}",
-    ]
+    standard = f"/usr/lib/python3 /usr/lib/python{PYTHON}"
     return [
         "mmdebstrap",
         "--variant=essential",
         f"--include={','.join(PACKAGES)}",
         *(f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in ("man", "locale", "doc")),
-        *(f"--customize-hook={hook}" for hook in hooks),
+        f"--customize-hook=chroot $1 python3 -m compileall -q -f {UNCHECKED} {standard}",
         SUITE,
         str(archive),
     ]
 
 
 def _site(base: Path) -> Path:
-    lock = (TOP / "requirements.lock").read_text()
-    folder = _cache("site", [base.name, lock, Path(__file__).read_text()])
+    blocks = tuple(_blocks((TOP / "requirements.lock").read_text()))
+    folder = _cache("site", [base.name, *blocks, *_pip(Path(), Path())[1:]])
     if not folder.exists():
         draft = _draft(folder)
         chosen = draft / "requirements.lock"
-        chosen.write_text("".join(_blocks(lock)))
+        chosen.write_text("".join(blocks))
         process.run(_pip(chosen, draft / "root" / SITE), seconds=BUILD_SECONDS)
         shutil.rmtree(draft / "root" / SITE / "bin", ignore_errors=True)
         _compile(base, draft / "root")
@@ -255,18 +167,11 @@ def _project(base: Path, folder: Path) -> Path:
         target = stage / "etc/systemd" / kind
         target.mkdir(parents=True, exist_ok=True)
         shutil.copy(source, target)
-    _enable(stage / "etc/systemd/system")
+    guest_system.write(stage)
     _commands(stage)
     _pack(stage, folder / "project.cpio")
     shutil.rmtree(stage)
     return folder / "project.cpio"
-
-
-def _enable(units: Path) -> None:
-    wants = units / "basic.target.wants"
-    wants.mkdir(parents=True)
-    for unit in map(Path, PRESENT_UNITS):
-        (wants / unit.name).symlink_to(unit.with_name(re.sub("@.*[.]", "@.", unit.name)))
 
 
 def _commands(stage: Path) -> None:
@@ -275,10 +180,14 @@ def _commands(stage: Path) -> None:
     binaries.mkdir(parents=True)
     (stage / HOME / "pyvenv.cfg").write_text("home = /usr/bin\n")
     (binaries / "python").symlink_to("/usr/bin/python3")
-    for command, module in COMMANDS.items():
-        script = f"import sys\nfrom {module} import main\nsys.exit(main())\n"
-        (binaries / command).write_text(f"#!/{HOME}/bin/python\n{script}")
-        (binaries / command).chmod(0o755)
+    setup = configparser.ConfigParser()
+    setup.read(TOP / "setup.cfg")
+    for line in setup["options.entry_points"]["console_scripts"].split("\n"):
+        if found := re.fullmatch(r"(\S+) = (\S+):(\S+)", line.strip()):
+            name, module, function = found.groups()
+            script = f"import sys\nfrom {module} import {function}\nsys.exit({function}())\n"
+            (binaries / name).write_text(f"#!/{HOME}/bin/python\n{script}")
+            (binaries / name).chmod(0o755)
 
 
 # --- tools ------------------------------------------------------------------------------------

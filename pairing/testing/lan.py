@@ -1,7 +1,6 @@
-"""A local network of its own for virtual machines: a bridge, DHCP, taps; nothing leaves it.
+"""A local network for virtual machines: a switch, DHCP and the operator's place, nothing else.
 
-The caller must already be in a private network namespace (`make e2e` sees to it): the
-network then ends with the processes in it, has no names that could collide.
+It lies in a network namespace of its own, so nothing leaves it. Linux, root, `ip`, `dnsmasq`.
 """
 
 from __future__ import annotations
@@ -14,64 +13,61 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pairing import process
+from pairing.testing.netns import Namespace, lab
 
-BRIDGE = "bridge0"
-HOST = "10.77.0.1"
-RANGE = "10.77.0.10,10.77.0.99,255.255.255.0,1h"
+PREFIX = "10.77.0."
+HOST = f"{PREFIX}1"
+RANGE = f"{PREFIX}10,{PREFIX}99,255.255.255.0,1h"
+SWITCH = "switch"
 SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class Lan:
-    """The network. `host` is this side's IPv4 address."""
+    """The network, and the operator's place in it (`HOST`)."""
 
-    host: str
+    place: Namespace
+
+    @property
+    def entry(self) -> tuple[str, ...]:
+        """The words before a command that is to run there."""
+        return ("ip", "netns", "exec", self.place.name)
 
     def tap(self, number: int) -> str:
-        """Plug in a new virtual cable and name this side's end of it."""
+        """Plug in a virtual machine's cable; the name of its end here."""
         name = f"tap{number}"
-        _ip("tuntap", "add", name, "mode", "tap")
-        _ip("link", "set", name, "master", BRIDGE, "up")
+        self.place.ip("tuntap", "add", name, "mode", "tap")
+        self.place.ip("link", "set", name, "master", SWITCH, "up")
         return name
-
-
-def is_private() -> bool:
-    """Whether this process sees no network but its own loopback and what this module made."""
-    lines = Path("/proc/self/net/dev").read_text().splitlines()[2:]
-    names = {line.split(":")[0].strip() for line in lines}
-    return all(name in ("lo", BRIDGE) or name.startswith("tap") for name in names)
 
 
 @contextlib.contextmanager
 def lan(folder: Path) -> Iterator[Lan]:
-    """Bring up the bridge and its DHCP server; leases and pid file go to `folder`.
+    """Bring up the network; its DHCP server's files go to `folder`.
 
     Raises errors.CommandMissing (ip, dnsmasq) and errors.CommandFailed.
     """
-    if not is_private():
-        raise RuntimeError("refusing to change this machine's own network: run `make e2e`")
     folder.mkdir(parents=True, exist_ok=True)
-    _ip("link", "set", "lo", "up")
-    _ip("link", "add", BRIDGE, "type", "bridge", "stp_state", "0", "forward_delay", "0")
-    _ip("link", "set", BRIDGE, "up")
-    _ip("address", "add", f"{HOST}/24", "dev", BRIDGE)
+    with lab() as world:
+        built = Lan(world.namespace("lan"))
+        built.place.ip("link", "add", SWITCH, "type", "bridge", "mcast_snooping", "0")
+        built.place.ip("address", "add", f"{HOST}/24", "dev", SWITCH)
+        built.place.ip("link", "set", SWITCH, "up")
+        with _dhcp(built, folder):
+            yield built
+
+
+@contextlib.contextmanager
+def _dhcp(network: Lan, folder: Path) -> Iterator[None]:
     pidfile = folder / "dnsmasq.pid"
-    process.run(_dnsmasq(folder, pidfile), seconds=SECONDS)
+    argv = ["dnsmasq", "--conf-file=/dev/null", "--user=root", "--group=root", "--port=0"]
+    argv += [f"--interface={SWITCH}", "--bind-interfaces", f"--dhcp-range={RANGE}"]
+    argv += ["--dhcp-authoritative", "--no-ping", f"--pid-file={pidfile}"]
+    # Its own log: it would keep our pipe open.
+    argv += [f"--dhcp-leasefile={folder / 'leases'}", f"--log-facility={folder / 'dnsmasq.log'}"]
+    process.run([*network.entry, *argv], seconds=SECONDS)
     try:
-        yield Lan(HOST)
+        yield
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.kill(int(pidfile.read_text()), signal.SIGTERM)
-        _ip("link", "delete", BRIDGE)
-
-
-def _dnsmasq(folder: Path, pidfile: Path) -> list[str]:
-    argv = ["dnsmasq", "--conf-file=/dev/null", "--user=root", "--group=root", "--port=0"]
-    argv += [f"--interface={BRIDGE}", "--bind-interfaces", f"--dhcp-range={RANGE}"]
-    argv += ["--dhcp-authoritative", "--no-ping", f"--pid-file={pidfile}"]
-    argv += [f"--dhcp-leasefile={folder / 'leases'}"]
-    return [*argv, f"--log-facility={folder / 'dnsmasq.log'}"]
-
-
-def _ip(*arguments: str) -> None:
-    process.run(["ip", *arguments], seconds=SECONDS)

@@ -45,6 +45,8 @@ class Hardware:
     uefi: bool = False
     clock: str = "utc"
     """As QEMU's `-rtc base=`: `utc` or a date and time."""
+    serial_lines: int = 1
+    """ttyS0 and so on; a PC has up to four."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,22 +73,28 @@ class SerialLine:
         with self._changed:
             return self._text.decode("utf-8", "replace")
 
-    def wait_for(self, marker: str, seconds: float) -> str:
-        """The text up to and with the first `marker`; raises GuestTooSlow."""
+    def wait_for(self, marker: str, seconds: float, start: int = 0) -> str:
+        """The text from byte `start` up to and with the first `marker`; raises GuestTooSlow."""
         wanted = marker.encode()
         deadline = time.monotonic() + seconds
         with self._changed:
-            while (found := self._text.find(wanted)) < 0:
+            while (found := self._text.find(wanted, start)) < 0:
                 left = deadline - time.monotonic()
                 if left <= 0 or not self._open:
                     end = self._text[-600:].decode("utf-8", "replace")
                     raise GuestTooSlow(f"no {marker!r} within {seconds:g} s, but:\n{end}")
                 self._changed.wait(left)
-            return self._text[: found + len(wanted)].decode("utf-8", "replace")
+            return self._text[start : found + len(wanted)].decode("utf-8", "replace")
 
-    def type(self, text: str) -> None:
-        """Send `text` as if typed at the guest's serial terminal."""
-        self._socket.sendall(text.encode())
+    def ask(self, command: str, seconds: float) -> str:
+        """What a shell on this line answers to `command`; raises GuestTooSlow."""
+        with self._changed:
+            start = len(self._text)
+        end = f"-- {start} answered"
+        # Typed with quotes in it, so that the shell's echo is not taken for the end.
+        self._socket.sendall(f"{command}; echo; echo '-- '{start} 'answered'\n".encode())
+        said = self.wait_for(end, seconds, start).removesuffix(end).replace("\r", "")
+        return said.partition("\n")[2].strip()
 
     def close(self) -> None:
         with contextlib.suppress(OSError):
@@ -137,10 +145,12 @@ class Qmp:
 class Machine:
     """A running virtual machine."""
 
-    def __init__(self, pid: int, folder: Path) -> None:
+    def __init__(self, hardware: Hardware, pid: int, folder: Path) -> None:
+        self.hardware = hardware
         self.pid = pid
         self.folder = folder
-        self.serial = SerialLine(folder / "serial.socket")
+        lines = range(hardware.serial_lines)
+        self.serial = [SerialLine(folder / f"ttyS{line}.socket") for line in lines]
         self.qmp = Qmp(folder / "qmp.socket")
 
     def screen(self, name: str = "screen.png") -> Path:
@@ -160,21 +170,26 @@ class Machine:
             self.screen("last-screen.png")
             self.qmp.execute("quit")
         self.qmp.close()
-        self.serial.close()
+        for line in self.serial:
+            line.close()
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGKILL)
 
 
 @contextlib.contextmanager
-def running(hardware: Hardware, boot: Boot, folder: Path) -> Iterator[Machine]:
-    """Boot and, at the end of the context, stop. Sockets, serial log and pictures go to `folder`.
+def running(
+    hardware: Hardware, boot: Boot, folder: Path, entry: Sequence[str] = ()
+) -> Iterator[Machine]:
+    """Boot and, at the end of the context, stop. Sockets, serial logs and pictures go to `folder`.
+
+    `entry` are the words before the command, such as `pairing.testing.lan.Lan.entry`.
 
     Raises errors.CommandMissing where QEMU is not installed, errors.CommandFailed with its words.
     """
     folder.mkdir(parents=True, exist_ok=True)
     pidfile = folder / "qemu.pid"
-    process.run(_argv(hardware, boot, folder, pidfile), seconds=START_SECONDS)
-    machine = Machine(int(pidfile.read_text()), folder)
+    process.run([*entry, *_argv(hardware, boot, folder, pidfile)], seconds=START_SECONDS)
+    machine = Machine(hardware, int(pidfile.read_text()), folder)
     try:
         yield machine
     finally:
@@ -183,7 +198,6 @@ def running(hardware: Hardware, boot: Boot, folder: Path) -> Iterator[Machine]:
 
 def _argv(hardware: Hardware, boot: Boot, folder: Path, pidfile: Path) -> list[str]:
     qmp = f"unix:{folder / 'qmp.socket'},server=on,wait=off"
-    serial = f"socket,id=serial,path={folder / 'serial.socket'},server=on,wait=off"
     rng = "rng-random,id=rng,filename=/dev/urandom"
     argv = ["prlimit", f"--cpu={CPU_SECONDS}", "qemu-system-x86_64", "-nodefaults", "-no-reboot"]
     argv += ["-accel", "tcg,thread=multi", "-cpu", "Westmere,+rdrand"]
@@ -191,10 +205,16 @@ def _argv(hardware: Hardware, boot: Boot, folder: Path, pidfile: Path) -> list[s
     argv += ["-vga", "std", "-rtc", f"base={hardware.clock}", "-uuid", hardware.uuid]
     argv += ["-smbios", f"type=1,serial={hardware.serial},manufacturer=Example,product=Guest"]
     argv += ["-object", rng, "-device", "virtio-rng,rng=rng", "-qmp", qmp]
-    argv += ["-chardev", f"{serial},logfile={folder / 'serial.log'}", "-serial", "chardev:serial"]
     argv += ["-kernel", str(boot.kernel), "-initrd", str(boot.initramfs)]
     argv += ["-append", " ".join(boot.words), "-daemonize", "-pidfile", str(pidfile)]
+    for line in range(hardware.serial_lines):
+        argv += _serial(folder / f"ttyS{line}", f"serial{line}")
     return argv + _network(hardware) + _disk(hardware, folder) + _firmware(hardware)
+
+
+def _serial(files: Path, name: str) -> list[str]:
+    line = f"socket,id={name},path={files}.socket,server=on,wait=off,logfile={files}.log"
+    return ["-chardev", line, "-serial", f"chardev:{name}"]
 
 
 def _network(hardware: Hardware) -> list[str]:
