@@ -90,9 +90,7 @@ class OperatorDesk:
         if self.order.confirm_words:
             await self._compare_words(view.words)
         order = self.order
-        fitted = await trio.to_thread.run_sync(
-            configs.fit, order.document, self.facts, order.device
-        )
+        fitted = await self._fit(order.device)
         if order.dry_run:
             self._show_plan(fitted)
             raise Rehearsed
@@ -132,6 +130,21 @@ class OperatorDesk:
                 "there is one escrow key only; if it is lost, so are all recovery keys"
                 " (kairos-fleet keys recipient --help)"
             )
+
+    async def _fit(self, device: str) -> Fitted:
+        """The config for this machine. A person may choose the disk if the config does not."""
+        fit = partial(configs.fit, self.order.document, self.facts)
+        try:
+            return await trio.to_thread.run_sync(fit, device)
+        except errors.DiskNotChosen as undecided:
+            if self.order.approval.mode not in ("auto", "ask") or not prompt.can_ask():
+                raise
+            self.report.quiet()
+            self.report.say("disk", undecided.sentence)
+            answer = await prompt.ask("Which one is erased and installed on? Its path: ")
+            if not answer:
+                raise
+        return await trio.to_thread.run_sync(fit, answer)
 
     async def _compare_words(self, words: Sequence[str]) -> None:
         if not prompt.can_ask():

@@ -25,6 +25,7 @@ output = click.option(
 keys = click.option(
     "--keys",
     "key_folder",
+    type=click.Path(),
     metavar="DIR",
     help="Folder of your keys.  [default: kairos-register/keys in the XDG config folder]",
 )
@@ -32,6 +33,7 @@ config = click.option(
     "--config",
     "-c",
     "config_files",
+    type=click.Path(),
     multiple=True,
     metavar="FILE",
     help="The config (#cloud-config YAML). Repeatable: later files are laid over earlier ones.",
@@ -45,6 +47,7 @@ assignments = click.option(
 )
 machine = click.option(
     "--machine",
+    type=click.Path(),
     metavar="FILE.json",
     help="A recorded machine, as `kairos-node facts --output json` writes it.",
 )

@@ -124,7 +124,9 @@ class Run:
             token = self._token(source)
             self.warm.wait()
         except errors.KnownError as error:
-            return self._end(Verdict(source=source.name, exit=int(error.exit_code), error=error))
+            return self._end(_failed(source, error))
+        except KeyboardInterrupt:
+            return self._end(_failed(source, _interrupted(released=False)))
         return self._end(trio.run(self.pair, source.name, token))
 
     def _end(self, verdict: Verdict) -> int:
@@ -212,10 +214,14 @@ class Run:
         )
 
 
+def _failed(source: Source, error: errors.KnownError) -> Verdict:
+    return Verdict(source=source.name, exit=int(error.exit_code), error=error)
+
+
 def _interrupted(released: bool) -> errors.Interrupted:
     if released:
         return errors.Interrupted("The config had been released: the machine may go on by itself.")
-    return errors.Interrupted("Nothing was released.")
+    return errors.Interrupted("Nothing was released to this machine.")
 
 
 async def interruptible(work: Callable[[], Awaitable[Outcome]]) -> Outcome | None:

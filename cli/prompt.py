@@ -16,7 +16,7 @@ def can_ask() -> bool:
 
 
 async def ask(question: str) -> str:
-    """One line of answer, lower case, without white space around it; empty at the end of input.
+    """One line of answer without white space around it; empty at the end of input.
 
     The terminal gives a whole line at a time, so reading it never blocks once it is ready.
     """
@@ -26,13 +26,13 @@ async def ask(question: str) -> str:
     data = os.read(sys.stdin.fileno(), ANSWER_LIMIT)
     if not data:
         sys.stderr.write("\n")
-    return data.decode("utf-8", "replace").strip().lower()
+    return data.decode("utf-8", "replace").strip()
 
 
 async def agrees(question: str) -> bool | None:
     """Yes, no, or None if input ended. Asks again until it is one of them."""
     while True:
-        answer = await ask(f"{question} [yes/no] ")
+        answer = (await ask(f"{question} [yes/no] ")).lower()
         if answer in ("y", "yes"):
             return True
         if answer in ("n", "no"):

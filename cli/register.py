@@ -64,7 +64,7 @@ class Asked:
 
 
 @click.command(help=HELP, context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("source", nargs=-1, metavar="SOURCE...")
+@click.argument("source", nargs=-1, metavar="SOURCE...", type=click.Path())
 @options.config
 @options.assignments
 @click.option("--device", default="", metavar="DISK", help="The disk: /dev/disk/by-id/... or path.")

@@ -56,7 +56,7 @@ def _code(command: Callable[[], click.Command], name: str) -> int:
     except click.ClickException as wrong:
         return show(errors.UsageError(wrong.format_message()))
     except (KeyboardInterrupt, click.Abort):
-        return show(errors.Interrupted("Nothing was released."))
+        return show(errors.Interrupted("Nothing was released to any machine."))
     except errors.KnownError as wrong:
         return show(wrong)
     except BrokenPipeError:

@@ -41,7 +41,7 @@ class Wanted:
 
 
 @click.command(help=HELP)
-@click.argument("photo", nargs=-1, required=True, metavar="PHOTO...")
+@click.argument("photo", nargs=-1, type=click.Path(), required=True, metavar="PHOTO...")
 @click.option("--any", "any_text", is_flag=True, help="Every QR code's text, not only tokens.")
 @click.option("--explain", is_flag=True, help="Say what was tried and where codes were seen.")
 @click.option("--try-hard", is_flag=True, help="Take more time for bad photos.")

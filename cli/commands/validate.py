@@ -30,7 +30,7 @@ Exit codes: 0 valid (warnings are no errors), 2 no such file, 3 not valid.
 
 
 @click.command(help=HELP)
-@click.argument("config", nargs=-1, required=True, metavar="CONFIG...")
+@click.argument("config", nargs=-1, type=click.Path(), required=True, metavar="CONFIG...")
 @click.option("--merge", "together", is_flag=True, help="Lay the files over each other first.")
 @click.option("--kairos", is_flag=True, help="Know all documented keys of Kairos instead.")
 @options.assignments

@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 
 from cli import screen
+from cli.register import goal_of
 from node.agent import Agent
 from pairing import errors, keys
 from pairing.config import load
 from pairing.errors import ExitCode
 from pairing.events import State
+from pairing.peertoken import parse
 from pairing.protocol.messages import Manifest
 from pairing.serving import Reporter
 
@@ -69,6 +71,58 @@ async def test_0_dry_run_releases_nothing(station: Station, node: NewNode) -> No
     assert "/dev/mmcblk0 63 GB" in said
 
 
+async def test_a_dry_run_and_then_the_real_one(station: Station, node: NewNode) -> None:
+    async with node() as shop:
+        token = parse(shop.agent.token())
+        assert (await station.run("--dry-run").pair("photo.png", token)).exit == 0
+        verdict = await station.run().pair("photo.png", token)
+    assert (verdict.exit, verdict.state) == (0, "written")
+
+
+@pytest.mark.parametrize(
+    ("wait", "poweroff", "goal"),
+    [
+        (None, False, State.INSTALLED),
+        (None, True, State.WRITTEN),
+        ("planned", True, State.PLANNED),
+        ("ready", False, State.READY),
+    ],
+)
+def test_goals(wait: str | None, poweroff: bool, goal: State) -> None:
+    assert goal_of(wait, poweroff) is goal
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reboot", "poweroff"),
+    [
+        (["--wait", "written"], False, False),
+        (["--wait", "written", "--reboot"], True, False),
+        (["--wait", "installed"], True, False),
+        (["--wait", "planned", "--set", "install.reboot=true"], True, False),
+        (["--poweroff"], False, True),
+        (["--poweroff", "--wait", "planned"], False, True),
+        (["--wait", "written", "--set", "install.poweroff=true"], False, True),
+    ],
+)
+def test_what_the_machine_is_told_to_do_afterwards(
+    station: Station, arguments: list[str], reboot: bool, poweroff: bool
+) -> None:
+    order = station.run(*arguments).order
+    assert (order.reboot, order.poweroff) == (reboot, poweroff)
+
+
+def test_packages_of_two_installations() -> None:
+    from types import ModuleType
+
+    import pairing
+
+    stranger = ModuleType("node")
+    stranger.__file__ = "/somewhere/else/node/__init__.py"
+    with pytest.raises(errors.MixedInstallation, match="/somewhere/else"):
+        screen.check_one_home(pairing, stranger)
+    screen.check_one_home()
+
+
 async def test_3_the_config_does_not_fit_the_machine(station: Station, node: NewNode) -> None:
     async with node("without-disk") as shop:
         verdict = await station.pair(shop.agent)
@@ -99,8 +153,6 @@ async def test_6_taken_by_somebody_else(station: Station, node: NewNode, tmp_pat
         await station.pair(shop.agent)
         stranger = station.run("--timeout", "5", "--keys", str(tmp_path / "others"))
         stranger.records.folder = tmp_path / "other-records"
-        from pairing.peertoken import parse
-
         verdict = await stranger.pair("photo.png", parse(token))
     assert verdict.exit == ExitCode.NOT_AUTHENTIC
     assert isinstance(verdict.error, errors.Taken)
@@ -221,8 +273,6 @@ async def test_12_released_and_then_silence(station: Station, node: NewNode) -> 
     async with node(abort_delay=3600) as shop:
         token = shop.agent.token()
         run = station.run("--timeout", "1")
-        from pairing.peertoken import parse
-
         seen = run.report.event
 
         def kill_when_planned(event: Any, at: str, serial: str) -> None:

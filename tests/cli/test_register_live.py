@@ -64,7 +64,9 @@ class Terminal:
 
 
 @contextlib.asynccontextmanager
-async def live_node(station: Station, **settings: object) -> AsyncIterator[tuple[Agent, Path]]:
+async def live_node(
+    station: Station, machine: str = "fanless-emmc", **settings: object
+) -> AsyncIterator[tuple[Agent, Path]]:
     """A node on loopback, and a picture of its code."""
     from node.facts import recorded
     from node.settings import Settings
@@ -77,7 +79,7 @@ async def live_node(station: Station, **settings: object) -> AsyncIterator[tuple
     folder.mkdir()
     agent = Agent(
         settings=Settings(port=0, mdns=False, **{"abort_delay": 0, **settings}),  # type: ignore[arg-type]
-        look=lambda: recorded(TOP / "examples" / "machines" / "fanless-emmc.json"),
+        look=lambda: recorded(TOP / "examples" / "machines" / f"{machine}.json"),
         display=NoDisplay(),
         state=folder,
         dry_run=True,
@@ -189,7 +191,7 @@ def interrupted(station: Station, number: int) -> tuple[int, str]:
 def test_130_and_what_was_released(station: Station, number: int) -> None:
     code, said = interrupted(station, number)
     assert code == ExitCode.INTERRUPTED, said
-    assert "Nothing was released." in said
+    assert "Nothing was released to this machine." in said
     assert "Traceback" not in said
 
 
@@ -245,3 +247,12 @@ async def test_secrets_stay_where_they_belong(station: Station) -> None:
     # Positive control: the same search finds them where they do belong.
     assert all(c in station.config.read_text() for c in canaries[:3])
     assert canaries[5] in "".join(p.read_text() for p in (station.data / "leases").glob("*"))
+
+
+@pytest.mark.slow
+async def test_a_person_chooses_the_disk(station: Station) -> None:
+    async with live_node(station, machine="nvme-server-two-disks") as (_, photo):
+        answers = {"Its path:": "/dev/nvme1n1\n"}
+        code, _, said = await on_terminal(station, photo, answers=answers)
+    assert code == 0, said
+    assert "the config for /dev/nvme1n1" in said
