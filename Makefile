@@ -5,7 +5,7 @@ BIN := .venv/bin
 PYTEST := $(BIN)/pytest
 JOBS ?= 2
 NEEDS_MACHINE := root or net or qemu
-LONG := bench or soak
+LONG := soak
 
 .DEFAULT_GOAL := all
 .PHONY: all help install tools lint types contracts fast test e2e chroot-demo demo bench soak \
@@ -54,10 +54,10 @@ demo: install ## a node and an operator on this machine, paired from a photo
 	$(BIN)/kairos-fleet demo
 
 bench: tools ## timings and memory as JSON in benchmarks/results
-	$(PYTEST) -m bench -p no:xdist --timeout 1800
+	$(BIN)/python -m benchmarks
 
-soak: tools ## hours of races, kills and random input
-	$(PYTEST) -m soak --timeout 0
+soak: tools ## races, kills, random input: an hour, or KAIROS_SOAK_MINUTES
+	$(PYTEST) tests/soak -m soak -p no:xdist --timeout 0
 
 coverage: tools ## the tests of `make test` with branch coverage
 	$(BIN)/coverage erase
