@@ -36,11 +36,15 @@ class Zbar:
 @contextlib.contextmanager
 def _found_as(name: str) -> Iterator[None]:
     """pyzbar looks for the library by running programs (ldconfig, gcc): tell it the name."""
-    find, ctypes.util.find_library = ctypes.util.find_library, lambda _: name
+
+    def find_library(wanted: str) -> str | None:
+        return name if wanted == "zbar" else None
+
+    usual, ctypes.util.find_library = ctypes.util.find_library, find_library
     try:
         yield
     finally:
-        ctypes.util.find_library = find
+        ctypes.util.find_library = usual
 
 
 def library_version(library: Any) -> tuple[int, int, int]:
