@@ -39,10 +39,12 @@ class Fitted:
 
 
 def fit(document: Document, facts: Facts, device: str = "") -> Fitted:
-    """Fill in this machine's values and hold the result against its hardware.
+    """Fill in this machine's values, hold the result against its hardware, and plan as it will.
 
-    Raises errors.ConfigError, errors.ConfigNotForThisMachine, errors.DiskNotChosen.
+    So nothing is released that the machine would refuse. Raises errors.ConfigError,
+    errors.ConfigNotForThisMachine, errors.DiskNotChosen.
     """
+    from node.plan.install import InstallOptions, plan_install
     from pairing.config.machine import choose_disk, require_fit
     from pairing.config.merge import set_value
     from pairing.config.template import node_values, render
@@ -53,7 +55,9 @@ def fit(document: Document, facts: Facts, device: str = "") -> Fitted:
     document = render(document, node_values(facts))
     require_valid(document, rendered=True)
     require_fit(document, facts)
-    return Fitted(document, choose_disk(document, facts))
+    disk = choose_disk(document, facts)
+    plan_install(facts, document, InstallOptions(device=disk.path))
+    return Fitted(document, disk)
 
 
 Fetch = Callable[[str], tuple[str, ...]]
