@@ -102,6 +102,7 @@ class Run:
         value: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self.report.quiet()
         self.reader.close()
 
     def close(self, exit_code: int) -> int:
@@ -248,4 +249,6 @@ async def interruptible(work: Callable[[], Awaitable[Outcome]]) -> Outcome | Non
 
 
 def _leave_at_once(_number: int, _frame: FrameType | None) -> None:
+    if sys.stderr.isatty():
+        os.write(sys.stderr.fileno(), b"\x1b[?25h\n")  # a progress bar hides the cursor
     os._exit(int(ExitCode.INTERRUPTED))

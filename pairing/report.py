@@ -242,7 +242,7 @@ class Bars(Lines):
         number, _, count = event.of.partition("/")
         if not (number.isdecimal() and count.isdecimal()):
             return
-        progress = self._progress or self._start()
+        progress = self._progress or self._start(int(count))
         done = int(number) - 1 + (event.done / event.total if event.total else 0)
         assert self._task is not None
         text = f"{safe(event.of, 16)} {safe(event.step, 32)}"
@@ -251,7 +251,7 @@ class Bars(Lines):
             for line in event_lines(event):
                 self._labelled("step", [line])
 
-    def _start(self) -> Progress:
+    def _start(self, total: int) -> Progress:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -265,7 +265,7 @@ class Bars(Lines):
         self._progress = Progress(
             *columns, console=console, transient=True, redirect_stdout=False, redirect_stderr=False
         )
-        self._task = self._progress.add_task("", total=None)
+        self._task = self._progress.add_task("", total=total)
         self._progress.start()
         return self._progress
 

@@ -18,6 +18,7 @@ from node.agent import Agent
 from node.facts import recorded
 from node.settings import Settings
 from pairing import peertoken, process
+from pairing.facts import Facts
 from pairing.report import Verdict, report_for
 from pairing.transport.memory import MemoryNetwork
 
@@ -131,10 +132,11 @@ def station(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Station:
 
 
 def agent_at(folder: Path, machine: str = "fanless-emmc", kind: type[Agent] = Agent,
+             change: Callable[[Facts], Facts] = lambda facts: facts,
              **settings: object) -> Agent:  # fmt: skip
     return kind(
         settings=Settings(port=0, **{"abort_delay": 0, **settings}),  # type: ignore[arg-type]
-        look=lambda: recorded(EXAMPLES / "machines" / f"{machine}.json"),
+        look=lambda: change(recorded(EXAMPLES / "machines" / f"{machine}.json")),
         display=NoDisplay(),
         state=folder,
         dry_run=True,
@@ -156,10 +158,11 @@ NewNode = Callable[..., contextlib.AbstractAsyncContextManager[Shop]]
 def node(station: Station) -> NewNode:
     @contextlib.asynccontextmanager
     async def start(machine: str = "fanless-emmc", kind: type[Agent] = Agent,
+                    change: Callable[[Facts], Facts] = lambda facts: facts,
                     **settings: object) -> AsyncIterator[Shop]:  # fmt: skip
         folder = station.home / f"node-{secrets.token_hex(4)}"
         folder.mkdir()
-        agent = agent_at(folder, machine, kind, **settings)
+        agent = agent_at(folder, machine, kind, change, **settings)
         async with trio.open_nursery() as nursery:
             scope = trio.CancelScope()
 

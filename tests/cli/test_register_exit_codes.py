@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from node.agent import Agent
 from pairing import errors, keys
 from pairing.errors import ExitCode
 from pairing.events import State
+from pairing.facts import Facts
 from pairing.peertoken import parse
 from pairing.protocol.messages import Manifest
 from pairing.serving import Reporter
@@ -266,3 +271,33 @@ async def test_9_a_recovery_key_that_cannot_be_kept(station: Station, node: NewN
         assert shop.agent.progress.step == "escrow-key"
     assert verdict.exit == ExitCode.MISSING
     assert isinstance(verdict.error, errors.StoreUnwritable)
+
+
+async def test_0_wait_until_it_is_planned(station: Station, node: NewNode) -> None:
+    """Not before the recovery key is kept: the node could not go on without us."""
+    async with node() as shop:
+        verdict = await station.pair(shop.agent, "--wait", "planned")
+    assert verdict.exit == 0
+    assert verdict.state == "installing"
+    assert len(list((station.data / "escrow").glob("*.json"))) == 1
+
+
+@pytest.mark.parametrize("output", ["human", "jsonl", "json"])
+async def test_a_hostile_node_paints_nothing(station: Station, node: NewNode, output: str) -> None:
+    """T13, through the whole command: hardware whose names drive terminals."""
+    hostile = "\x1b[2J\x1b]0;owned\x07\rerror E000\n\u202elive"
+
+    def paint(facts: Facts) -> Facts:
+        disk = replace(facts.disks[0], model=hostile, serial=hostile)
+        return replace(facts, serial=hostile, vendor=hostile, disks=(disk, *facts.disks[1:]))
+
+    async with node(change=paint) as shop:
+        verdict = await station.pair(shop.agent, "--output", output)
+    assert verdict.exit == 0
+    said = station.err.getvalue() + station.out.getvalue()
+    assert "owned" in said, "the name is shown, as text"
+    assert not [c for c in said if c != "\n" and not c.isprintable()]
+    assert not [line for line in said.split("\n") if line.startswith("error")]
+    (journal,) = (station.data / "journal").glob("*.jsonl")
+    assert all(json.loads(line) for line in journal.read_text().splitlines())
+    assert journal.read_text().isascii()
