@@ -34,11 +34,11 @@ class Zbar:
 
 
 @contextlib.contextmanager
-def _found_as(name: str) -> Iterator[None]:
+def _found_as(library: str) -> Iterator[None]:
     """pyzbar looks for the library by running programs (ldconfig, gcc): tell it the name."""
 
-    def find_library(wanted: str) -> str | None:
-        return name if wanted == "zbar" else None
+    def find_library(name: str) -> str | None:
+        return library if name == "zbar" else None
 
     usual, ctypes.util.find_library = ctypes.util.find_library, find_library
     try:
