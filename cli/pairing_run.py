@@ -10,6 +10,7 @@ import threading
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Self, TypeAlias
 
@@ -31,16 +32,17 @@ from pairing.protocol.terms import Identity, Patience
 from pairing.qr.read import PhotoReader
 from pairing.report import Report, Verdict, report_for
 from pairing.transport.base import Dialer, Target
-from pairing.transport.p2p import P2PTransport, warm_up
+from pairing.transport.p2p import P2PTransport, meeting_from_files, warm_up
 from pairing.transport.relay import find_relay
 
 Outcome: TypeAlias = Done | errors.KnownError
 Network = Callable[[], AbstractAsyncContextManager[Dialer]]
 
 
-def libp2p() -> AbstractAsyncContextManager[Dialer]:
-    """The network that is used."""
-    return P2PTransport().dialer()
+def libp2p(relay_ca: Path | None = None, relay_token_file: Path | None = None) -> Network:
+    """The network that is used. Raises errors.KnownError if a file is not what it should be."""
+    meeting = meeting_from_files(relay_ca, relay_token_file)
+    return lambda: P2PTransport(meeting=meeting).dialer()
 
 
 class WarmUp:
@@ -79,7 +81,7 @@ class Run:
     output: str = "human"
     loopback: bool = False
     warnings: Sequence[Problem] = ()
-    network: Network = libp2p
+    network: Network = field(default_factory=libp2p)
     warm: WarmUp = field(default_factory=WarmUp)
     records: Records = field(default_factory=Records)
     reader: PhotoReader = field(default_factory=PhotoReader)

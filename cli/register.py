@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -56,6 +57,8 @@ class Asked:
     approve: str
     confirm_words: bool
     relay: tuple[str, ...]
+    relay_ca: str | None
+    relay_token_file: str | None
     key_folder: str | None
     timeout: float
     dry_run: bool
@@ -84,6 +87,8 @@ class Asked:
 )
 @click.option("--confirm-words", is_flag=True, help="Compare three words with the node's screen.")
 @click.option("--relay", multiple=True, metavar="HOST[:PORT]", help="Where to meet the machine.")
+@click.option("--relay-ca", metavar="FILE", help="CA certificates (PEM) for relays.")
+@click.option("--relay-token-file", metavar="FILE", help="Access token of a closed relay.")
 @options.keys
 @click.option(
     "--timeout",
@@ -120,7 +125,7 @@ def prepare(asked: Asked) -> Run:
     from cli import approval, configs, sources
     from cli.desk import Order
     from cli.keyring import Keyring
-    from cli.pairing_run import Run
+    from cli.pairing_run import Run, libp2p
 
     document, warnings = configs.read(asked.config_files, asked.assignments)
     poweroff = asked.poweroff or configs.flag(document, "poweroff")
@@ -150,7 +155,12 @@ def prepare(asked: Asked) -> Run:
         loopback=asked.loopback,
         output=asked.output,
         warnings=warnings,
+        network=libp2p(_path(asked.relay_ca), _path(asked.relay_token_file)),
     )
+
+
+def _path(text: str | None) -> Path | None:
+    return Path(text) if text else None
 
 
 def goal_of(wait: str | None, poweroff: bool) -> State:

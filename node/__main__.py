@@ -51,6 +51,12 @@ def main() -> None:
 @click.option("--relay", "relays", multiple=True, metavar="RELAY", help="Wait at this relay too.")
 @click.option("--relay-ca", type=click.Path(path_type=Path), help="CA certificates for relays.")
 @click.option(
+    "--relay-token-file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Access token for relays that ask for one.",
+)
+@click.option(
     "--console",
     "consoles",
     multiple=True,

@@ -46,6 +46,7 @@ class Options:
     hosts: tuple[str, ...]
     relays: tuple[str, ...]
     relay_ca: Path | None
+    relay_token_file: Path | None
     consoles: tuple[str, ...]
     picture: Path | None
     state: Path | None
@@ -116,11 +117,10 @@ async def _run(agent: Agent, showing: Showing, options: Options) -> None:
 
 
 def _transport(options: Options) -> P2PTransport:
-    from pairing.transport.p2p import Meeting, P2PTransport
-    from pairing.transport.relay_tls import client_context
+    from pairing.transport.p2p import P2PTransport, meeting_from_files
 
-    tls = client_context(options.relay_ca) if options.relay_ca else None
-    return P2PTransport(hosts=options.hosts or EVERYWHERE, meeting=Meeting(tls=tls))
+    meeting = meeting_from_files(options.relay_ca, options.relay_token_file)
+    return P2PTransport(hosts=options.hosts or EVERYWHERE, meeting=meeting)
 
 
 def _own_addresses(options: Options, port: int) -> Sequence[Address]:

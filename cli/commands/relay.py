@@ -88,6 +88,7 @@ def relay(
     import trio
 
     from pairing.transport.forwarder import Forwarder
+    from pairing.transport.relay import read_access_token
     from pairing.transport.relay_protocol import Limits
 
     host, port = _place(listen)
@@ -106,7 +107,7 @@ def relay(
     forwarder = Forwarder(
         limits,
         tls=tls,
-        access_token=_access_token(access_token_file),
+        access_token=read_access_token(access_token_file),
         proxy_protocol=proxy_protocol,
     )
     trio.run(_run, forwarder, host, port, own, tls)
@@ -142,21 +143,6 @@ def _certificate(
     assert chain is not None
     assert key is not None
     return relay_tls.Certificate(chain, key)
-
-
-def _access_token(path: Path | None) -> str:
-    from pairing.transport import relay_protocol
-
-    if path is None:
-        return ""
-    try:
-        token = path.read_text("ascii").strip()
-    except (OSError, UnicodeDecodeError) as problem:
-        raise errors.UsageError(f"({problem})", element=str(path)) from None
-    if not relay_protocol.is_access_token(token):
-        detail = "An access token has 16 to 64 letters, digits, - or _."
-        raise errors.UsageError(detail, element=str(path))
-    return token
 
 
 def _raise_file_limit() -> None:

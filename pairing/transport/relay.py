@@ -14,6 +14,7 @@ import re
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import NoReturn, Self
 
 import trio
@@ -101,6 +102,23 @@ def _pin(text: str, pin: str) -> bytes:
         detail = "Behind # belongs sha256= and 64 hex digits."
         raise errors.RelayAddressInvalid(detail, element=text)
     return bytes.fromhex(digest[1])
+
+
+def read_access_token(path: Path | None) -> str:
+    """The token in a file that closed relays ask for; empty without a file.
+
+    Raises errors.UsageError if it cannot be read or is none.
+    """
+    if path is None:
+        return ""
+    try:
+        token = path.read_text("ascii").strip()
+    except (OSError, UnicodeDecodeError) as problem:
+        raise errors.UsageError(f"({problem})", element=str(path)) from None
+    if not relay_protocol.is_access_token(token):
+        detail = "An access token has 16 to 64 letters, digits, - or _."
+        raise errors.UsageError(detail, element=str(path))
+    return token
 
 
 def relay_id(text: str) -> bytes:

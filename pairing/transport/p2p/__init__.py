@@ -12,9 +12,9 @@ from contextlib import AbstractAsyncContextManager
 from pairing import errors
 from pairing.transport.base import Dialer, Listener
 from pairing.transport.p2p.gate import Limits
-from pairing.transport.p2p.meeting import Mdns, Meeting
+from pairing.transport.p2p.meeting import Mdns, Meeting, meeting_from_files
 
-__all__ = ["PORT", "Limits", "Mdns", "Meeting", "P2PTransport", "warm_up"]
+__all__ = ["PORT", "Limits", "Mdns", "Meeting", "P2PTransport", "meeting_from_files", "warm_up"]
 
 PORT = 4917
 """The TCP port that a node listens on unless told otherwise."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import ssl
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import trio
 
-from pairing.transport import relay
+from pairing.transport import relay, relay_tls
 from pairing.transport.base import Target
 from pairing.transport.multicast import PORT
 
@@ -63,6 +64,12 @@ class Meeting:
             access_token=self.access_token,
             report=report,
         )
+
+
+def meeting_from_files(ca_file: Path | None, access_token_file: Path | None) -> Meeting:
+    """The settings that commands take as files. Raises errors.KnownError naming the file."""
+    tls = relay_tls.client_context(ca_file) if ca_file else None
+    return Meeting(tls=tls, access_token=relay.read_access_token(access_token_file))
 
 
 def relay_name(place: str) -> str:
