@@ -18,7 +18,6 @@ from pathlib import Path
 import trio
 
 from benchmarks.photo_to_config import MACHINE
-from benchmarks.pictures import screen_with_address
 from benchmarks.processes import allow_many_files, node
 from pairing import errors, keys, peertoken
 from pairing.events import State
@@ -32,6 +31,7 @@ from pairing.session import Decision, Refuse, register
 from pairing.testing.desks import RecordingDesk
 from pairing.testing.measured import Figure
 from pairing.testing.network import loopback_transport
+from pairing.testing.watching import screen_with_address
 from pairing.transport.base import Address, Target
 from pairing.transport.p2p import warm_up
 

@@ -2,8 +2,8 @@
 
 Both are processes on this machine, talking over loopback. `cold`: kairos-register as a person
 starts it. `libp2p loaded`: the same command in a process that imported libp2p before the clock
-started. The incumbent (Kairos 3's Go client, libp2p and all) took 10 s when its protocol was
-measured (a poll every 10 s); it is not run here, its peer comes with Kairos' own protocol.
+started. The incumbent (Kairos' go-nodepair) needed 10 s in an earlier measurement, because it polls
+every 10 s: README.md. It is not run here, its peer comes with Kairos' own protocol.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ from typing import IO
 
 from PIL import Image
 
-from benchmarks.pictures import screen_with_address, take_photo
+from benchmarks.pictures import take_photo
 from benchmarks.processes import BIN, Cost, figures, node, started
 from pairing.testing.measured import TOP, Figure, used
+from pairing.testing.watching import screen_with_address
 
 RUNS = 10
 MACHINE = TOP / "examples" / "machines" / "fanless-emmc.json"

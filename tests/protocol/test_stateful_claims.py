@@ -1,11 +1,9 @@
 """R4: any number of operators, photos, cuts, waits and forged frames: one node, one holder.
 
-10,000 steps here; `make soak` runs a million (KAIROS_SOAK=1).
+10,000 steps here; `make soak` runs a million (tests/soak/test_soak_claims.py).
 """
 
 from __future__ import annotations
-
-import os
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -19,8 +17,6 @@ from pairing.protocol.callers import NodePolicy
 from pairing.protocol.terms import Identity, Release
 from pairing.protocol.wire import write_message
 from pairing.testing.conversation import Conversation, OperatorEnd
-
-SOAK = bool(os.environ.get("KAIROS_SOAK"))
 
 
 class Claims(RuleBasedStateMachine):
@@ -145,7 +141,7 @@ BYTES32 = st.binary(min_size=32, max_size=32)
 BYTES64 = st.binary(min_size=64, max_size=64)
 TestClaims = Claims.TestCase
 TestClaims.settings = settings(
-    max_examples=10_000 if SOAK else 100,
+    max_examples=100,
     stateful_step_count=100,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
