@@ -129,7 +129,7 @@ def _markdown_section(language: str, page: Page) -> str:
         f"![{number}](../images/screen-{name}-{language}.png) **{number}.** {text}"
         for number, (name, text) in enumerate(zip(PICTURES, page.steps, strict=True), 1)
     ]
-    rows = f"| {cells[0]} | {cells[1]} |\n|---|---|\n| {cells[2]} | {cells[3]} |\n"
+    rows = f"| | |\n|---|---|\n| {cells[0]} | {cells[1]} |\n| {cells[2]} | {cells[3]} |\n"
     return f"\n## {page.name}\n\n**{page.title}**\n\n{rows}"
 
 

@@ -31,6 +31,10 @@ LOOKS = 100
 """Looks at a picture, each a process of its own, until it has to show what is waited for."""
 
 
+LOGGED = {"an address": "addresses: ", "a code": "code shown"}
+"""What a node says before its picture can show that."""
+
+
 @dataclass(frozen=True, slots=True)
 class Block:
     """Commands of a page. `said` or `shown`: what a second terminal is waited for."""
@@ -97,14 +101,15 @@ class Desk:
         pytest.fail(f"not seen: {block}\n{log.read_text()}")
 
     def _seen(self, block: Block, log: Path) -> bool:
-        if block.said:
-            # The wait of a look: a second at most, over when the file is written to.
-            subprocess.run(
-                ["timeout", "1", "sh", "-c", f"tail -n +1 -f {log} | grep -q '{block.said}'"],
-                check=False,
-                timeout=BLOCK_SECONDS,
-            )
-            return block.said in log.read_text()
+        line = block.said or LOGGED[block.shown]
+        # A look waits for a second at most, and is over when the line is there.
+        subprocess.run(
+            ["timeout", "1", "sh", "-c", f"tail -n +1 -f {log} | grep -qF '{line}'"],
+            check=False,
+            timeout=BLOCK_SECONDS,
+        )
+        if block.said or line not in log.read_text():
+            return line in log.read_text()
         (picture,) = re.findall(r"--picture (\S+)", block.text)
         looked = subprocess.run(
             ["bash", "-c", f"kairos-fleet decode {picture} | kairos-fleet token -"],

@@ -24,7 +24,7 @@ DOCS = TOP / "docs"
 OWN = sorted([TOP / "README.md", TOP / "CONTRIBUTING.md", TOP / "CHANGELOG.md"])
 PAGES = [*OWN, *sorted(DOCS.rglob("*.md"))]
 WRITTEN = [page for page in PAGES if page.parent.name != "reference"]
-OTHERS = ("ATTACKS.md", "protocol.md", "relay.md")
+OTHERS = ("ATTACKS.md", "protocol.md", "relay.md", "CHANGELOG.md", "CONTRIBUTING.md")
 NARROW = [page for page in WRITTEN if page.name not in OTHERS and page.parent.name != "adr"]
 WIDTH = 120
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
