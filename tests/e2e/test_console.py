@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,11 +36,12 @@ CONFIG = """#cloud-config
 hostname: from-the-photo
 users:
   - name: admin
+    groups: [admin]
     ssh_authorized_keys:
       - ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEQpkwZQBKoeTEj03QFYGUwCNJvMZkzZbkAOommRio1R a@b
 install:
   device: auto
-  encrypt: none
+  encrypt: recovery-only
 """
 
 
@@ -59,6 +61,9 @@ def test_the_serial_console_shows_the_same_code(waiting: Machine, tmp_path: Path
 
 @pytest.mark.parametrize("waiting", ["uefi"], indirect=True)
 def test_only_the_pairing_port_is_open(waiting: Machine, network: Lan) -> None:
+    deadline = time.monotonic() + float(FIND_SECONDS)
+    while PORT not in listening(waiting, "tcp", "0A"):
+        assert time.monotonic() < deadline, "the node never listened"
     guest_system.ask(waiting, f"python3 -c '{DECOY}'")
     assert open_ports(network, waiting, 1, 65535) == {PORT, DECOY_PORT}, "what is open, is seen"
     assert open_ports(network, waiting, DECOY_PORT, DECOY_PORT) == set()
@@ -74,11 +79,12 @@ def test_the_photo_pairs_the_machine(waiting: Machine, network: Lan, tmp_path: P
     assert facts["serial"] == waiting.hardware.serial
     assert (facts["clock"] < YEAR_2000) == (waiting.hardware.clock != "utc")
     states = {line["state"]: line for line in done.lines if line["type"] == "state"}
-    assert list(states) == ["approved", "planned", "installing", "written"]
+    assert list(states) == ["claimed", "approved", "planned", "installing", "written"]
     assert "hostname: from-the-photo" in states["planned"]["text"]
     steps = [line for line in done.lines if line["type"] == "step"]
     assert len({step["step"] for step in steps}) == int(steps[0]["of"].partition("/")[2])
     assert done.only("verdict")["serial"] == waiting.hardware.serial
+    assert len(list(tmp_path.glob(".local/share/kairos-register/escrow/*.json"))) == 1
 
 
 @pytest.mark.parametrize("waiting", ["bios"], indirect=True)
