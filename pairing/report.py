@@ -169,7 +169,7 @@ class Lines:
         self._talk, self._data, self._width = talk, data, width
 
     def say(self, label: str, text: str) -> None:
-        self._labelled(label, [text])
+        self._labelled(label, safe_lines(text))  # file names may be a stranger's too
 
     def warn(self, text: str) -> None:
         self._labelled("warning", safe_lines(text))

@@ -183,7 +183,7 @@ def _until(holds: Callable[[], bool], otherwise: str) -> None:
 def _register(scene: Scene, node: process.Program, output: str, kill_at: str | None) -> int:
     own = scene.folder / "operator"
     arguments = ["--config", str(scene.config), "--wait", "written", "--loopback"]
-    arguments += ["--timeout", "8" if kill_at else "60", "--output", output, str(scene.photo)]
+    arguments += ["--timeout", "5" if kill_at else "60", "--output", output, str(scene.photo)]
     shown = " ".join(["kairos-register", *arguments])
     _tell("demo", shown)
     environment = {

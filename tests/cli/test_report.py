@@ -78,6 +78,7 @@ def test_every_report_is_harmless(output: str, text: str) -> None:
     told.event(event(type=EventType.STEP, text=text, step=text, of=text), "now", text)
     told.event(event(type=EventType.LOG, text=text), "now", text)
     told.warn(text)
+    told.say("photo", text)
     told.block("node", [text], {"facts": text})
     wrong = errors.StepFailed(text, element=text)
     told.verdict(Verdict(source="photo", exit=7, serial=text, error=wrong))
@@ -86,9 +87,9 @@ def test_every_report_is_harmless(output: str, text: str) -> None:
     assert all(is_harmless(line) for line in said.split("\n"))
     said.encode("utf-8")
     first_words = {line.split(" ")[0] for line in talk.getvalue().splitlines() if line[:1].strip()}
-    assert first_words <= {"planned", "step", "warning", "node", "error", "hint:"}
+    assert first_words <= {"planned", "step", "warning", "photo", "node", "error", "hint:"}
     if output == "jsonl":
-        assert [json.loads(line)["schema"] for line in data.getvalue().splitlines()] == [1] * 6
+        assert [json.loads(line)["schema"] for line in data.getvalue().splitlines()] == [1] * 7
     if output == "json":
         assert json.loads(data.getvalue())["exit"] == 7
 
