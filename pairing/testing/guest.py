@@ -41,6 +41,8 @@ PROJECT = ("pairing", "node", "cli")
 
 BUILD_SECONDS = 900.0
 COMPILE_SECONDS = 300.0
+KEPT = 3
+"""Layers of a kind in the cache, of some hundred megabytes each."""
 
 UNCHECKED = "--invalidation-mode unchecked-hash"
 
@@ -103,7 +105,7 @@ def _base() -> Path:
         shutil.copy(next((draft / "tree/boot").glob("vmlinuz-*")), draft / "vmlinuz")
         cpio.from_tar(archive, draft / "base.cpio", PRUNED)
         archive.unlink()
-        draft.rename(folder)
+        _keep(draft, folder)
     return folder
 
 
@@ -132,7 +134,7 @@ def _site(base: Path) -> Path:
         _compile(base, draft / "root")
         _pack(draft / "root", draft / "site.cpio")
         shutil.rmtree(draft / "root")
-        draft.rename(folder)
+        _keep(draft, folder)
     return folder / "site.cpio"
 
 
@@ -242,6 +244,15 @@ def _draft(folder: Path) -> Path:
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
     return draft
+
+
+def _keep(draft: Path, folder: Path) -> None:
+    """Take a finished layer into the cache and drop all but the newest few of its kind."""
+    draft.rename(folder)
+    kind = folder.name.partition("-")[0]
+    layers = (entry for entry in folder.parent.glob(f"{kind}-*") if "." not in entry.name)
+    for old in sorted(layers, key=lambda entry: entry.stat().st_mtime)[:-KEPT]:
+        shutil.rmtree(old)
 
 
 def _source(module: str) -> str:
