@@ -117,15 +117,17 @@ def read(text: str) -> Approval:
 
 
 def _yaml(data: bytes) -> Any:
-    import yaml
+    """By the same strict reader as configs: no duplicate keys, no aliases, limited depth."""
+    from pairing.config.load import HEADERS, load
 
     if len(data) > FILE_LIMIT:
         raise ValueError(f"larger than {FILE_LIMIT} bytes")
     try:
-        return yaml.safe_load(data)
-    except (yaml.YAMLError, RecursionError) as wrong:
-        mark = getattr(wrong, "problem_mark", None)
-        raise ValueError(f"no YAML, line {mark.line + 1}" if mark else "no YAML") from None
+        return load(HEADERS[0].encode() + b"\n" + data, "policy").value
+    except errors.ConfigError as wrong:
+        for problem in wrong.problems:
+            raise ValueError(f"line {problem.line - 1}: {problem.message}") from None
+        raise ValueError(wrong.detail) from None
 
 
 def _rules(body: Any) -> tuple[Rule, ...]:

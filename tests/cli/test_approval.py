@@ -101,13 +101,20 @@ def test_trust_levels_are_ordered(tmp_path: Path) -> None:
         "rules:\n  - {disk: {empty: maybe}}",
         "rules:\n  - {disk: {colour: red}}",
         "rules: [",
-        "rules: " + "[" * 5_000,
+        "rules: " + "[" * 50_000,
+        "rules:\n  - {serial: a, serial: b}",
+        "rules:\n  - &x {serial: a}\n  - *x",
         "x" * 300_000,
     ],
 )
 def test_a_policy_that_says_nothing_clear_is_refused(tmp_path: Path, text: str) -> None:
     with pytest.raises(errors.PolicyFileInvalid):
         policy(tmp_path, text)
+
+
+def test_the_line_of_a_mistake_is_that_of_the_file(tmp_path: Path) -> None:
+    with pytest.raises(errors.PolicyFileInvalid, match="line 3"):
+        policy(tmp_path, "rules:\n  - serial: a\n    serial: b\n")
 
 
 def test_a_missing_policy_and_a_mistyped_mode() -> None:
