@@ -13,6 +13,7 @@ from node import canvas, texts
 from node.facts import recorded
 from node.plan.install import InstallOptions, plan_install
 from node.screen import Abilities, Screen, layout
+from node.steps import WriteDisk
 from pairing import keys, peertoken
 from pairing.config.dump import dump
 from pairing.config.load import load_file
@@ -46,7 +47,7 @@ SCREENS = {
     ),
     "installing": Screen(
         state=State.INSTALLING,
-        step="Write the system to /dev/mmcblk0",
+        step_name=WriteDisk.name,
         number=5,
         steps=8,
         percent=56,

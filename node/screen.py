@@ -32,14 +32,17 @@ _SAFE = _DONE | {State.FAILED, State.REFUSED}
 class Screen:
     """Everything that the screen shows.
 
-    `token`: text of the QR code, empty once it is of no use. `step` is a step's one-line text,
-    `number` of `steps`; `percent` of the whole, None if unknown. `machine`, `operator` and
-    `compare` are words of fingerprints and of `--confirm-words`. `code` is read aloud, such as
-    `E603`; `detail` one line more. `abort_seconds` counts down before the first write.
+    `token`: text of the QR code, empty once it is of no use. `step_name` is a step's name in
+    `node.steps.STEP_TYPES`, shown in the screen's language; `step` is its English line, shown for
+    a name without a text. It is `number` of `steps`; `percent` of the whole, None if unknown.
+    `machine`, `operator` and `compare` are words of fingerprints and of `--confirm-words`. `code`
+    is read aloud, such as `E603`; `detail` one line more. `abort_seconds` counts down before the
+    first write. `dry_run`: a rehearsal, which changes nothing.
     """
 
     state: State = State.WAITING
     token: str = field(default="", repr=False)
+    step_name: str = ""
     step: str = ""
     number: int = 0
     steps: int = 0
@@ -200,11 +203,12 @@ Line = tuple[str, "str | None"]
 
 
 def _panel(screen: Screen, width: int, texts: Texts) -> Iterator[Line]:
-    for line in wrap(texts.states[screen.state], width):
+    rehearsed = screen.dry_run and screen.state in _DONE
+    for line in wrap(texts.rehearsed if rehearsed else texts.states[screen.state], width):
         yield line, None if screen.state in _DONE | _BAD else STRONG
     yield "", None
     yield from _power(screen, width, texts)
-    if screen.dry_run:
+    if screen.dry_run and not rehearsed:
         yield from ((line, None) for line in wrap(texts.rehearsal, width))
     yield "", None
     yield from _error(screen, width, texts)
@@ -240,8 +244,8 @@ def _progress(screen: Screen, width: int, texts: Texts) -> Iterator[Line]:
     if not screen.steps or screen.state in _DONE | _BAD:
         return
     yield texts.step.format(number=screen.number, steps=screen.steps), None
-    if screen.step:
-        yield from ((line, None) for line in wrap(screen.step, width)[:2])
+    if said := texts.steps.get(screen.step_name, screen.step):
+        yield from ((line, None) for line in wrap(said, width)[:2])
     if screen.percent is not None:
         yield bar(screen.percent, width), None
     yield "", None

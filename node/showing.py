@@ -108,6 +108,7 @@ def screen_of(agent: Agent, now: float) -> Screen:
     return Screen(
         state=machine.state,
         token=agent.token() if machine.state is State.WAITING else "",
+        step_name=running.step,
         step=running.text,
         number=int(number or 0),
         steps=int(steps or 0),

@@ -25,9 +25,13 @@ class Texts:
     """With {seconds}: how long the machine may still be switched off without harm."""
     step: str
     """With {number} and {steps}."""
+    steps: Mapping[str, str]
+    """What a step does, by its name in `node.steps.STEP_TYPES`."""
     read_aloud: str
     compare: str
     rehearsal: str
+    rehearsed: str
+    """A rehearsal's good end, in place of the state's sentence."""
     too_small: str
     machine: str
     operator: str

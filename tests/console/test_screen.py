@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from node.canvas import CP437, REPERTOIRE, big, frame, printable
-from node.screen import PANEL, Abilities, Screen, bar, layout, place
+from node.screen import GOOD_STYLE, PANEL, Abilities, Screen, bar, layout, place
+from node.steps import STEP_TYPES
 from node.texts import Texts, load
 from pairing.events import State
 from pairing.language import LANGUAGES, language
@@ -114,6 +115,7 @@ screens = st.builds(
     Screen,
     state=states,
     token=st.sampled_from(["", TOKEN]),
+    step_name=texts | st.sampled_from(list(STEP_TYPES)),
     step=texts,
     number=st.integers(0, 99),
     steps=st.integers(0, 99),
@@ -219,6 +221,34 @@ def test_progress_and_words_to_compare() -> None:
         assert said in text
 
 
+@pytest.mark.parametrize("wish", LANGUAGES)
+@pytest.mark.parametrize("state", State)
+def test_a_rehearsal_never_says_that_the_disk_is_ready(state: State, wish: str) -> None:
+    texts = load(wish)
+    real, tried = (Screen(state=state, dry_run=dry_run) for dry_run in (False, True))
+    said = shown(tried, 80, 24, texts=texts).text()
+    done = layout(real, 80, 24, Abilities(), texts)[0].startswith(f"\x1b[0;{GOOD_STYLE}m")
+    assert (texts.rehearsed in said) is done
+    assert (texts.states[state] in said) is not done
+    assert (texts.rehearsal in said) is not done
+    on_real = shown(real, 80, 24, texts=texts).text()
+    assert texts.states[state] in on_real
+    assert texts.rehearsed not in on_real
+    assert texts.rehearsal not in on_real
+
+
+@pytest.mark.parametrize("wish", LANGUAGES)
+@pytest.mark.parametrize("name", STEP_TYPES)
+def test_a_step_is_said_in_the_language_of_the_screen(name: str, wish: str) -> None:
+    texts = load(wish)
+    screen = Screen(state=State.INSTALLING, step_name=name, step="Wipe /dev/sda", number=3, steps=9)
+    said = shown(screen, 80, 24, texts=texts).text()
+    assert texts.steps[name] in said
+    assert "Wipe /dev/sda" not in said
+    unknown = replace(screen, step_name="polish-case")
+    assert "Wipe /dev/sda" in shown(unknown, 80, 24, texts=texts).text()
+
+
 @given(st.integers(-10, 300), st.integers(1, 120))
 def test_bar(percent: int, width: int) -> None:
     text = bar(percent, width)
@@ -235,14 +265,16 @@ def test_the_token_is_not_in_the_representation() -> None:
 
 
 def everything(texts: Texts) -> list[str]:
-    rest = (getattr(texts, name) for name in Texts.__slots__ if name != "states")
-    return [*texts.states.values(), *rest]
+    rest = (getattr(texts, name) for name in Texts.__slots__ if name not in ("states", "steps"))
+    return [*texts.states.values(), *texts.steps.values(), *rest]
 
 
 @pytest.mark.parametrize("wish", LANGUAGES)
 def test_every_text_is_short_and_can_be_shown(wish: str) -> None:
     texts = load(wish)
     assert set(texts.states) == set(State)
+    assert list(texts.steps) == list(STEP_TYPES)
+    assert len(set(texts.steps.values())) == len(STEP_TYPES)
     for text in everything(texts):
         assert 1 <= len(text.split()) <= 8, text
         assert text == printable(text), text
