@@ -1,6 +1,6 @@
 """`python -m benchmarks`: measure everything, each subject in a process of its own.
 
-python -m benchmarks                      all of it, kept in benchmarks/results
+python -m benchmarks                      all of it, kept in benchmarks/results and README
 python -m benchmarks commands relay       some of it
 python -m benchmarks --quick --keep DIR   tiny sizes: does it still run?
 """
@@ -14,9 +14,9 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.table import lines, remember
 from pairing.testing import measured
 from pairing.testing.measured import TOP, Figure, figure_from_json
 
@@ -57,7 +57,10 @@ def main() -> int:
             }
         )
     body = {"quick": asked.quick, "failed": failed, "subjects": results}
-    print(f"kept: {measured.keep('', body, asked.keep)}")
+    kept = measured.keep("", body, asked.keep)
+    print(f"kept: {kept}")
+    if not (asked.subjects or asked.quick or failed):
+        remember(kept)
     return 1 if failed else 0
 
 
@@ -92,21 +95,6 @@ def _in_a_process(name: str, quick: bool) -> list[Figure]:
         raise RuntimeError(str(wrong)) from None
     except (ValueError, IndexError):
         raise RuntimeError("it said nothing that can be read") from None
-
-
-def lines(figures: Sequence[Figure]) -> list[str]:
-    """A table: median, smallest, largest, goal."""
-    width = max(len(figure.name) for figure in figures)
-    return [
-        f"  {figure.name:<{width}}  {_number(figure.median)} {figure.unit:<6}"
-        f" {_number(min(figure.samples))} ..{_number(max(figure.samples))}"
-        + (f"  goal {figure.goal:g}: {figure.judgement}" if figure.goal is not None else "")
-        for figure in figures
-    ]
-
-
-def _number(value: float) -> str:
-    return f"{value:>9.{0 if value >= 1000 else 3}f}"
 
 
 if __name__ == "__main__":

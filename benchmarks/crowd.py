@@ -20,9 +20,12 @@ from benchmarks.photo_to_config import CONFIG, MACHINE
 from benchmarks.processes import allow_many_files
 from cli.testing.shop import Shop
 from node.agent import Agent
+from pairing import errors
 from pairing.testing.measured import Figure, Used, used
 
 NODES = 200
+PATIENCE = 300.0
+"""Seconds for one of many at once: they share one core."""
 
 
 def measure(quick: bool) -> list[Figure]:
@@ -70,16 +73,19 @@ async def at_once(shop: Shop, count: int) -> list[Figure]:
         nodes = [await stack.enter_async_context(shop.node()) for _ in range(count)]
         waiting = _now()
         walls: list[float] = []
+        failed: list[str] = []
         began = time.perf_counter()
         async with trio.open_nursery() as nursery:
             for agent in nodes:
-                nursery.start_soon(_timed_pairing, shop, agent, walls)
+                nursery.start_soon(_timed_pairing, shop, agent, walls, failed)
         total = time.perf_counter() - began
         done = _now()
     name = f"{count} nodes at once"
     return [
+        Figure(name=f"{name}: failed", unit="nodes", goal=0, samples=[len(failed)],
+               note=" ".join(sorted(set(failed)))),
         Figure(name=f"{name}: until all have their verdict", unit="s", samples=[total]),
-        Figure(name=f"{name}: from the common start to each verdict", unit="s", samples=walls),
+        Figure(name=f"{name}: from the common start to each end", unit="s", samples=walls),
         Figure(name=f"{name}: CPU of both ends, each", unit="s",
                samples=[(done.cpu - waiting.cpu) / count]),
         Figure(name=f"{name}: memory of a waiting node", unit="MiB",
@@ -88,9 +94,12 @@ async def at_once(shop: Shop, count: int) -> list[Figure]:
     ]  # fmt: skip
 
 
-async def _timed_pairing(shop: Shop, agent: Agent, walls: list[float]) -> None:
+async def _timed_pairing(shop: Shop, agent: Agent, walls: list[float], failed: list[str]) -> None:
     began = time.perf_counter()
-    await shop.pair(agent)
+    try:
+        await shop.pair(agent, PATIENCE)
+    except errors.KnownError as error:
+        failed.append(error.slug)
     walls.append(time.perf_counter() - began)
 
 

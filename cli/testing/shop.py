@@ -86,20 +86,22 @@ class Shop:
             yield agent
             nursery.cancel_scope.cancel()
 
-    async def pair(self, agent: Agent) -> Done:
-        """From the node's code to the plan carried out. Raises errors.KnownError."""
+    async def pair(self, agent: Agent, patience: float = FIND_SECONDS) -> Done:
+        """From the node's code to the plan carried out. `patience` in seconds, for finding the
+        node and for its silence. Raises errors.KnownError.
+        """
         token = peertoken.parse(agent.token(), loopback=True)
         desk = OperatorDesk(
             self.order, token, self.records, report_for("human", io.StringIO(), io.StringIO())
         )
         machine = OperatorMachine(
-            token, self.identity, State.WRITTEN, secrets.token_bytes, Patience(silence=FIND_SECONDS)
+            token, self.identity, State.WRITTEN, secrets.token_bytes, Patience(silence=patience)
         )
         desk.machine = machine
         label = handshake.label(token.secret, token.key)
         target = Target(token.key, label, token.addresses, mdns=False)
         try:
             async with loopback_transport().dialer() as dialer:
-                return await register(machine, dialer, target, desk, find=FIND_SECONDS)
+                return await register(machine, dialer, target, desk, find=patience)
         finally:
             desk.close()
