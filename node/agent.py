@@ -76,6 +76,8 @@ class Agent:
     dry_run: bool = False
     once: bool = False
     """End when the operator has the verdict."""
+    uptime: Callable[[], float] = lambda: 0.0
+    """Seconds since the machine was switched on."""
     machine: NodeMachine = field(init=False)
     facts: facts.Facts = field(default_factory=facts.Facts)
     reachable: Reachable = field(default_factory=Reachable)
@@ -94,6 +96,7 @@ class Agent:
             policy=self.settings.policy(),
             random=secrets.token_bytes,
             dry_run=self.dry_run,
+            now=self.uptime(),
         )
 
     # --- what the screen shows ----------------------------------------------------------------

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import signal
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -66,7 +68,17 @@ class Options:
             chosen = replace(chosen, port=self.port)
         if self.abort_seconds is not None:
             chosen = replace(chosen, abort_delay=self.abort_seconds)
-        return replace(chosen, relays=self.relays or chosen.relays)
+        return replace(chosen, relays=_checked(self.relays) or chosen.relays)
+
+
+def _checked(relays: Sequence[str]) -> tuple[str, ...]:
+    """Raises errors.RelayAddressInvalid."""
+    if relays:
+        from pairing.transport.relay import relay_id  # TLS and all: only where a relay is named
+
+        for relay in relays:
+            relay_id(relay)
+    return tuple(relays)
 
 
 def _kernel_words() -> Sequence[str]:
@@ -99,13 +111,26 @@ def run_node(options: Options) -> None:
             state=_state_folder(options.state),
             dry_run=options.dry_run or options.machine is not None,
             once=options.once,
+            uptime=lambda: time.clock_gettime(time.CLOCK_BOOTTIME),
             own_addresses=partial(_own_addresses, options, chosen.port),
         )
-        trio.run(_run, agent, showing, options)
+        try:
+            stopped = trio.run(_run, agent, showing, options)
+        except* errors.KnownError as group:
+            raise _first(group) from None
+    if stopped == signal.SIGINT:
+        raise KeyboardInterrupt
 
 
-async def _run(agent: Agent, showing: Showing, options: Options) -> None:
+def _first(group: BaseExceptionGroup[errors.KnownError]) -> errors.KnownError:
+    inner = group.exceptions[0]
+    return _first(inner) if isinstance(inner, BaseExceptionGroup) else inner
+
+
+async def _run(agent: Agent, showing: Showing, options: Options) -> int:
+    stopped: list[int] = []
     async with trio.open_nursery() as nursery:
+        await nursery.start(_stop_on_signals, nursery.cancel_scope, stopped)
         await nursery.start(showing.run, agent)
         services.ready()
         LOG.info("code shown")
@@ -114,6 +139,20 @@ async def _run(agent: Agent, showing: Showing, options: Options) -> None:
 
         await agent.run(transport, warm_up)
         nursery.cancel_scope.cancel()
+    return stopped[0] if stopped else 0
+
+
+async def _stop_on_signals(
+    scope: trio.CancelScope,
+    stopped: list[int],
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Ctrl-C and the service manager end it politely: the consoles are given back."""
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        task_status.started()
+        async for number in signals:
+            stopped.append(number)
+            scope.cancel()
 
 
 def _transport(options: Options) -> P2PTransport:

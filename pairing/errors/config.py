@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class ConfigError(KnownError):
-    """The config is not valid. Nothing was sent."""
+    """The config is not valid."""
 
     number, slug, exit_code = 300, "config-invalid", ExitCode.CONFIG
     hint = "Correct the lines named above; `kairos-fleet validate` checks a file offline."
@@ -33,14 +33,14 @@ class ConfigTooLarge(ConfigError):
 
 
 class ConfigNotForThisMachine(ConfigError):
-    """The config does not fit this machine. Nothing was sent."""
+    """The config does not fit this machine."""
 
     number, slug = 302, "config-machine"
     hint = "Compare the config with the hardware shown above."
 
 
 class AccountKeysUnavailable(ConfigError):
-    """The ssh keys of this GitHub account could not be fetched. Nothing was sent."""
+    """The ssh keys of this GitHub account could not be fetched."""
 
     number, slug, retryable = 303, "account-keys", True
     hint = "Check the account's name and the connection, or write the keys into the config."

@@ -6,7 +6,7 @@ from pairing.errors.base import ExitCode, KnownError
 
 
 class UsageError(KnownError):
-    """The command cannot be understood."""
+    """The command line is incomplete or wrong."""
 
     number, slug, exit_code = 100, "usage", ExitCode.USAGE
     hint = "Run the command with --help to see examples."

@@ -285,7 +285,9 @@ class OperatorMachine:
         return self.fail(errors.from_slug(event.code, event.text))
 
     def _goal_reached(self, event: Event) -> bool:
-        if not reached(event.state, self.goal):
+        # A rehearsal ends when the disk would be written: nothing ever restarts.
+        goal = State.WRITTEN if event.dry_run and reached(self.goal, State.WRITTEN) else self.goal
+        if not reached(event.state, goal):
             return False
         if event.state is State.PLANNED:
             return False

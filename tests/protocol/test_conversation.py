@@ -57,6 +57,16 @@ def test_from_photo_to_written() -> None:
     assert talk.node.settled == 1
 
 
+def test_a_rehearsal_is_done_when_the_disk_would_be_written() -> None:
+    talk = Conversation()
+    talk.node.machine.dry_run = True
+    end = talk.operator(goal=State.READY)
+    pair(talk, end)
+    install(talk)
+    assert end.done is not None
+    assert end.done.state is State.WRITTEN
+
+
 def test_nothing_of_the_config_crosses_before_the_decision() -> None:
     crossed: list[str] = []
 
