@@ -126,8 +126,10 @@ def prepare(asked: Asked) -> Run:
     from cli.desk import Order
     from cli.keyring import Keyring
     from cli.pairing_run import Run, libp2p
+    from pairing.config.template import require_values
 
     document, warnings = configs.read(asked.config_files, asked.assignments)
+    require_values(document)
     poweroff = asked.poweroff or configs.flag(document, "poweroff")
     goal = goal_of(asked.wait, poweroff)
     reboot = asked.reboot or configs.flag(document, "reboot") or goal in GOALS[2:]

@@ -67,6 +67,17 @@ def render(
     return Document(rebuild(document.root, change))
 
 
+def require_values(document: Document, values: Mapping[str, str] | None = None) -> None:
+    """Raises errors.ConfigError for every `values.` placeholder without a value.
+
+    Those of the node are known only once there is one; these must be known before.
+    """
+    known = {"node": {}, "values": values or {}}
+    found = [slot for slot in _slots(document) if slot[2].source == "values"]
+    if problems := [problem for slot in found for problem in _missing(*slot, known)]:
+        raise errors.ConfigError(problems=problems)
+
+
 def placeholder_problems(document: Document) -> list[Problem]:
     """What is written like a placeholder but is none of ours, in values and in keys."""
     found: list[Problem] = []

@@ -159,3 +159,13 @@ def test_the_config_that_leaves_is_the_one_that_was_checked(station: Station) ->
     document, _ = configs.read([str(station.config)])
     body = configs.resolve(document)
     assert load(body).value == document.value
+
+
+def test_3_a_value_that_nobody_can_give(capfd: Any) -> None:
+    from cli.register import command
+
+    config = Path(__file__).parents[2] / "examples" / "configs" / "per-shop.yaml"
+    with pytest.raises(SystemExit) as left:
+        run_with(command, ["-c", str(config), "nothing.png"])
+    assert left.value.code == ExitCode.CONFIG
+    assert "values.shop has no value" in capfd.readouterr().err
