@@ -11,6 +11,7 @@ from pairing.protocol import messages
 HANDSHAKE_SECONDS = 10.0
 IDLE_SECONDS = 30.0
 PING_SECONDS = 10.0
+PAUSE_TEXT = "it begins in {seconds:g} seconds: until then it can be switched off without harm"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

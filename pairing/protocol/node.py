@@ -18,6 +18,7 @@ from pairing.protocol import admission, handshake, messages
 from pairing.protocol.callers import (
     HANDSHAKE_SECONDS,
     IDLE_SECONDS,
+    PAUSE_TEXT,
     PING_SECONDS,
     Caller,
     NodePolicy,
@@ -324,8 +325,9 @@ class NodeMachine:
         held = self._held()
         assert held.manifest is not None
         effects: list[NodeEffect] = []
-        self._set_state(State.PLANNED, effects, text="\n".join(lines))
         delay = 0.0 if held.fleet else self.policy.abort_delay
+        pause = [PAUSE_TEXT.format(seconds=delay)] if delay else []
+        self._set_state(State.PLANNED, effects, text="\n".join([*lines, *pause]))
         return [*effects, Install(held.manifest, delay)]
 
     def config_refused(self, error: errors.KnownError, now: float) -> list[NodeEffect]:
