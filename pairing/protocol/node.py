@@ -244,11 +244,8 @@ class NodeMachine:
         effects: list[NodeEffect] = []
         if held.conn is not None and held.conn != conn:
             effects += self._refuse(held.conn, errors.Busy("The operator connected again."))
-        caller.phase, caller.deadline, caller.pinged = (
-            Phase.LEASE,
-            self.now + IDLE_SECONDS,
-            self.now,
-        )
+        caller.phase, caller.pinged = Phase.LEASE, self.now
+        caller.deadline = self.now + IDLE_SECONDS
         held.conn, held.absent_since, held.words = conn, None, found.words
         answer = messages.Lease(
             mac=found.answer,
