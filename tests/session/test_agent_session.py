@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 
 from node.agent import Agent
 from node.facts import recorded
@@ -38,6 +39,12 @@ users:
     ssh_authorized_keys:
       - ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f a
 """
+
+
+@pytest.fixture
+def patient_clock() -> trio.testing.MockClock:
+    """Virtual time that moves on when nothing happens, but waits a little for threads."""
+    return trio.testing.MockClock(autojump_threshold=0.05)
 
 
 @dataclass(slots=True)
@@ -94,7 +101,7 @@ def releasing(view: NodeView) -> Decision:
 ESCROW = keys.generate_escrow()
 
 
-async def test_from_the_code_to_written(tmp_path: Path, autojump_clock: object) -> None:
+async def test_from_the_code_to_written(tmp_path: Path, patient_clock: object) -> None:
     network, agent = MemoryNetwork(latency=0.05), agent_on(tmp_path)
     operator = Operator(RecordingDesk(releasing))
     async with running(agent, network.transport("node")):
@@ -133,7 +140,7 @@ async def test_over_libp2p_on_loopback(tmp_path: Path) -> None:
         assert (await operator.pair(token, transport)).state is State.WRITTEN
 
 
-async def test_a_thousand_cuts(tmp_path: Path, autojump_clock: object) -> None:
+async def test_a_thousand_cuts(tmp_path: Path, patient_clock: object) -> None:
     """However often the wires break, each byte and each event arrives once."""
     for after in range(200, 30_000, 1500):
         network, agent = MemoryNetwork(latency=0.01), agent_on(tmp_path)
@@ -148,7 +155,7 @@ async def test_a_thousand_cuts(tmp_path: Path, autojump_clock: object) -> None:
         (tmp_path / "journal.jsonl").unlink()
 
 
-async def test_a_config_that_does_not_fit(tmp_path: Path, autojump_clock: object) -> None:
+async def test_a_config_that_does_not_fit(tmp_path: Path, patient_clock: object) -> None:
     network, agent = MemoryNetwork(), agent_on(tmp_path, machine="without-disk")
     operator = Operator(RecordingDesk(releasing))
     async with running(agent, network.transport("node")):
@@ -158,7 +165,7 @@ async def test_a_config_that_does_not_fit(tmp_path: Path, autojump_clock: object
     assert agent.error is not None
 
 
-async def test_not_approved_releases_nothing(tmp_path: Path, autojump_clock: object) -> None:
+async def test_not_approved_releases_nothing(tmp_path: Path, patient_clock: object) -> None:
     network, agent = MemoryNetwork(), agent_on(tmp_path)
     operator = Operator(RecordingDesk(lambda view: Hold(errors.NotApprovedError("no"))))
     async with running(agent, network.transport("node")):
@@ -170,7 +177,7 @@ async def test_not_approved_releases_nothing(tmp_path: Path, autojump_clock: obj
         await operator.pair(token, network.transport())
 
 
-async def test_nobody_there_is_exit_5_in_time(autojump_clock: object) -> None:
+async def test_nobody_there_is_exit_5_in_time(patient_clock: object) -> None:
     operator = Operator(RecordingDesk(releasing))
     token = Token(keys.generate().public, b"s" * 16)
     start = trio.current_time()
@@ -179,7 +186,7 @@ async def test_nobody_there_is_exit_5_in_time(autojump_clock: object) -> None:
     assert trio.current_time() - start < 25
 
 
-async def test_a_node_that_is_gone_for_good(tmp_path: Path, autojump_clock: object) -> None:
+async def test_a_node_that_is_gone_for_good(tmp_path: Path, patient_clock: object) -> None:
     network, agent = MemoryNetwork(), agent_on(tmp_path, abort_delay=3600)
     operator = Operator(RecordingDesk(releasing))
 
@@ -205,7 +212,7 @@ async def test_a_node_that_is_gone_for_good(tmp_path: Path, autojump_clock: obje
 
 
 async def test_the_operator_has_thirty_seconds_to_be_noticed(
-    tmp_path: Path, autojump_clock: object
+    tmp_path: Path, patient_clock: object
 ) -> None:
     network, agent = MemoryNetwork(), agent_on(tmp_path, abort_delay=30)
     operator = Operator(RecordingDesk(releasing))
@@ -215,7 +222,7 @@ async def test_the_operator_has_thirty_seconds_to_be_noticed(
     assert times[State.INSTALLING] - times[State.PLANNED] >= 29_990
 
 
-async def test_the_same_photo_twice(tmp_path: Path, autojump_clock: object) -> None:
+async def test_the_same_photo_twice(tmp_path: Path, patient_clock: object) -> None:
     network, agent = MemoryNetwork(), agent_on(tmp_path)
     operator = Operator(RecordingDesk(releasing))
     async with running(agent, network.transport("node")):
