@@ -140,6 +140,7 @@ async def test_over_libp2p_on_loopback(tmp_path: Path) -> None:
         assert (await operator.pair(token, transport)).state is State.WRITTEN
 
 
+@pytest.mark.slow
 async def test_a_thousand_cuts(tmp_path: Path, patient_clock: object) -> None:
     """However often the wires break, each byte and each event arrives once."""
     for after in range(200, 30_000, 1500):
