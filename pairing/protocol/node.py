@@ -262,9 +262,10 @@ class NodeMachine:
         if first:
             self._set_state(State.CLAIMED, effects)
             return [*effects, self.announcement()]
-        effects += [Send(self._report(event), conn) for event in held.log.since(since)]
+        # Before the events: whoever hears of the goal leaves, and must have these by then.
         pending = [held.escrow if not held.escrow_kept else None, held.proof]
         effects += [Send(message, conn) for message in pending if message]
+        effects += [Send(self._report(event), conn) for event in held.log.since(since)]
         return [*effects, Changed()]
 
     def _in_lease(self, conn: int, held: Tenancy, message: Message) -> list[NodeEffect]:
