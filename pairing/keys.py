@@ -46,11 +46,12 @@ class SigningKey:
     """An Ed25519 key pair: `seed` is the 32-byte private half."""
 
     seed: bytes = field(repr=False)
+    public: bytes = field(init=False)
+    """The 32-byte public half."""
 
-    @property
-    def public(self) -> bytes:
-        """The 32-byte public half."""
-        return Ed25519PrivateKey.from_private_bytes(self.seed).public_key().public_bytes_raw()
+    def __post_init__(self) -> None:
+        public = Ed25519PrivateKey.from_private_bytes(self.seed).public_key()
+        object.__setattr__(self, "public", public.public_bytes_raw())
 
     def sign(self, domain: str, body: bytes) -> bytes:
         """64 bytes over `EP1-<domain>`, a zero byte and `body`."""
