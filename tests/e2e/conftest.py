@@ -29,7 +29,7 @@ REDRAW_SECONDS = 60.0
 KINDS = ("bios", "uefi", "clock")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def network() -> Iterator[Lan]:
     missing = [tool for tool in TOOLS if shutil.which(tool) is None]
     if missing or not qemu.UEFI_CODE.exists():
@@ -40,7 +40,7 @@ def network() -> Iterator[Lan]:
         yield up
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def machines(network: Lan) -> Iterator[Mapping[str, qemu.Machine]]:
     """An old machine, a usual one, and one with large letters, in French, in 1970.
 
@@ -83,7 +83,7 @@ def fresh(folder: Path) -> Path:
     return folder
 
 
-@pytest.fixture(scope="session", params=KINDS)
+@pytest.fixture(scope="module", params=KINDS)
 def waiting(request: pytest.FixtureRequest, machines: Mapping[str, qemu.Machine]) -> qemu.Machine:
     """A machine whose code, with its address in it, is on its screen."""
     machine = machines[request.param]
