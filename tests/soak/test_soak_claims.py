@@ -32,7 +32,7 @@ def model() -> Any:
     return module.Claims
 
 
-@pytest.mark.soak(share=0.4)
+@pytest.mark.soak(share=0.3)
 def test_a_million_steps_of_claims(part: Part) -> None:
     done = 0
 

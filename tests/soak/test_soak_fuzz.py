@@ -196,7 +196,7 @@ def nothing_hangs() -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-@pytest.mark.soak(share=0.1)
+@pytest.mark.soak(share=0.05)
 def test_broken_input_is_refused(tmp_path: Path, part: Part) -> None:
     seed = secrets.randbelow(2**32)
     chance, counts = random.Random(seed), {"read": 0, "refused": 0}

@@ -79,7 +79,7 @@ def measured_clock(folder: Path) -> Clock:
     return clock
 
 
-@pytest.mark.soak(share=0.2)
+@pytest.mark.soak(share=0.4)
 def test_the_node_is_killed(tmp_path: Path, part: Part) -> None:
     def once(stage: Stage, killer: Killer) -> Heard:
         with stage.node() as node:
@@ -96,7 +96,7 @@ def test_the_node_is_killed(tmp_path: Path, part: Part) -> None:
     many(tmp_path, part, once)
 
 
-@pytest.mark.soak(share=0.2)
+@pytest.mark.soak(share=0.15)
 def test_the_operator_is_killed(tmp_path: Path, part: Part) -> None:
     def once(stage: Stage, killer: Killer) -> Heard:
         with stage.node():
