@@ -21,6 +21,7 @@ Examples:
   kairos-fleet decode photo.jpg                 can it be read?
   kairos-fleet decode photo.jpg | kairos-fleet token -
   kairos-fleet decode --explain bad.jpg         what was tried
+  kairos-fleet decode --lang es bad.jpg         and what to answer the shop
   kairos-fleet decode --output jsonl photos/    a line for each photo
   kairos-fleet decode --any poster.jpg          the text of every QR code
   kairos-fleet decode - < photo.jpg
@@ -37,6 +38,7 @@ class Wanted:
     any_text: bool
     explain: bool
     output: str
+    language: str
     several: bool
 
 
@@ -46,18 +48,32 @@ class Wanted:
 @click.option("--explain", is_flag=True, help="Say what was tried and where codes were seen.")
 @click.option("--try-hard", is_flag=True, help="Take more time for bad photos.")
 @click.option(
+    "--lang", metavar="LANG",
+    help="Also say what to send back to the photographer: en, es, fr, de, pt.",
+)  # fmt: skip
+@click.option(
     "--output", type=click.Choice(["human", "jsonl"]), default="human", show_default=True,
     help="Texts, or a JSON line for each photo.",
 )  # fmt: skip
 def decode(
-    photo: tuple[str, ...], any_text: bool, explain: bool, try_hard: bool, output: str
+    photo: tuple[str, ...],
+    any_text: bool,
+    explain: bool,
+    try_hard: bool,
+    lang: str | None,
+    output: str,
 ) -> int:
     """See HELP."""
+    if lang is not None:
+        from pairing.language import LANGUAGES
+
+        if lang not in LANGUAGES:
+            raise errors.UsageError(f"The languages are {', '.join(LANGUAGES)}.", element=lang)
     from cli.sources import sources
     from pairing.qr.read import PhotoReader
 
     given = sources(photo)
-    wanted = Wanted(any_text, explain, output, several=len(given) > 1)
+    wanted = Wanted(any_text, explain, output, lang or "", several=len(given) > 1)
     with PhotoReader(any_text=any_text, hard=try_hard) as reader:
         return screen.exit_code(
             [_one(reader, source.name, source.photo, wanted) for source in given]
@@ -101,6 +117,8 @@ def _body(name: str, seen: Any, wrong: errors.KnownError | None, wanted: Wanted)
         }
     if wrong is not None:
         body |= {"reason": wrong.slug, "error": error_json(wrong)}
+        if wanted.language:
+            body["advice"] = _advice(wrong, wanted)
     return body
 
 
@@ -113,9 +131,17 @@ def _show(name: str, seen: Any, wrong: errors.KnownError | None, wanted: Wanted)
     if wrong is not None:
         for line in error_lines(wrong):
             click.echo(line, err=True)
+        if wanted.language:
+            click.echo(f"send back: {_advice(wrong, wanted)}", err=True)
         return
     for text in _texts(seen, wanted):
         click.echo(safe(f"{name}\t{text}" if wanted.several else text))
+
+
+def _advice(wrong: errors.KnownError, wanted: Wanted) -> str:
+    from pairing.qr.advice import advice
+
+    return advice(wrong, wanted.language)
 
 
 def _texts(seen: Any, wanted: Wanted) -> Sequence[str]:
