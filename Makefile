@@ -3,7 +3,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PYTEST := $(BIN)/pytest
-JOBS ?= 2
+# Many tests wait more than they compute.
+JOBS ?= 3
 NEEDS_MACHINE := root or net or qemu
 LONG := soak
 

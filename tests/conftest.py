@@ -7,6 +7,7 @@ from collections.abc import Generator
 from pathlib import Path
 
 import pytest
+import trio.testing
 from hypothesis import HealthCheck, settings
 
 HERE = Path(__file__).resolve().parent
@@ -46,3 +47,9 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
         report.outcome = "failed"
         report.longrepr = f"skipped in CI: {report.longrepr}"
     return report
+
+
+@pytest.fixture
+def patient_clock() -> trio.testing.MockClock:
+    """Virtual time that moves on when nothing happens, but waits a little for threads and ttys."""
+    return trio.testing.MockClock(autojump_threshold=0.05)

@@ -110,7 +110,7 @@ async def test_a_new_size_draws_everything(line: Line) -> None:
 
 
 async def test_follow_size_notices_by_itself(
-    line: Line, autojump_clock: trio.testing.MockClock
+    line: Line, patient_clock: trio.testing.MockClock
 ) -> None:
     line.resize(80, 24)
     async with Console(line.far) as screen:
@@ -126,7 +126,7 @@ async def test_follow_size_notices_by_itself(
 
 
 async def test_a_linux_console_is_repaired_by_itself(
-    line: Line, autojump_clock: trio.testing.MockClock
+    line: Line, patient_clock: trio.testing.MockClock
 ) -> None:
     """The kernel wrote over the page: on its console that is mended, elsewhere nobody writes."""
     line.resize(60, 20)
@@ -152,7 +152,7 @@ async def test_refresh_repairs_what_others_wrote(line: Line) -> None:
 
 
 async def test_a_stuck_terminal_is_given_up(
-    line: Line, autojump_clock: trio.testing.MockClock
+    line: Line, patient_clock: trio.testing.MockClock
 ) -> None:
     """Nobody reads: the buffer fills, the deadline passes, and the next page is drawn whole."""
     line.resize(240, 67)

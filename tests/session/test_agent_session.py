@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 import trio
-import trio.testing
 
 from node.agent import Agent
 from node.facts import recorded
@@ -39,12 +38,6 @@ users:
     ssh_authorized_keys:
       - ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f a
 """
-
-
-@pytest.fixture
-def patient_clock() -> trio.testing.MockClock:
-    """Virtual time that moves on when nothing happens, but waits a little for threads."""
-    return trio.testing.MockClock(autojump_threshold=0.05)
 
 
 @dataclass(slots=True)
