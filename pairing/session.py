@@ -26,6 +26,8 @@ from pairing.transport.base import Channel, Dialer, Target
 
 REDIAL_PAUSE = 0.5
 FAREWELL_SECONDS = 3.0
+KEEPING = (effects.Leased, effects.KeepEscrow, effects.KeepProof)
+"""Effects that end on disk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +190,9 @@ class _Session:
 
     async def _consult(self, effect: OperatorEffect) -> None:
         try:
-            answer = await self._ask(effect)
+            # What must be kept is kept, also when the goal is reached meanwhile.
+            with trio.CancelScope(shield=isinstance(effect, KEEPING)):
+                answer = await self._ask(effect)
         except errors.KnownError as error:
             answer = partial(self.machine.hold, error)
         if answer:

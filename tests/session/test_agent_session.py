@@ -21,6 +21,7 @@ from pairing.events import EventType, State
 from pairing.peertoken import Token
 from pairing.protocol import handshake
 from pairing.protocol.effects import Done, NodeView
+from pairing.protocol.messages import VolumeProof
 from pairing.protocol.operator import OperatorMachine
 from pairing.protocol.terms import BEFORE_FIRST_WRITE, Identity, Patience, Release
 from pairing.session import Decision, Hold, register
@@ -123,6 +124,25 @@ def test_both_ends_mean_the_same_steps() -> None:
     assert harmless >= BEFORE_FIRST_WRITE
     names = [step.name for step in plan.steps]
     assert set(names[: len(BEFORE_FIRST_WRITE)]) == BEFORE_FIRST_WRITE
+
+
+@dataclass(slots=True)
+class SlowDesk(RecordingDesk):
+    """Its disk is slow."""
+
+    async def keep_proof(self, proof: VolumeProof, signature: bytes) -> None:
+        await trio.sleep(5)
+        self.proofs.append(proof)
+
+
+async def test_the_proof_is_kept_although_the_goal_is_reached_meanwhile(
+    tmp_path: Path, patient_clock: object
+) -> None:
+    network, agent = MemoryNetwork(), agent_on(tmp_path)
+    operator = Operator(SlowDesk(releasing))
+    async with running(agent, network.transport("node")):
+        await operator.pair(peertoken.parse(agent.token()), network.transport())
+    assert len(operator.desk.proofs) == 1
 
 
 async def test_over_libp2p_on_loopback(tmp_path: Path) -> None:
