@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -43,6 +45,9 @@ def run(command: Callable[[], click.Command], name: str) -> NoReturn:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     code = _code(command, name)
     _flush()
+    if threading.active_count() > 1:
+        # libp2p is still being imported beside us: the interpreter's own end might wait for it.
+        os._exit(code)
     sys.exit(code)
 
 
@@ -107,8 +112,6 @@ def _bug() -> int:
 
 def _reader_gone() -> int:
     """`kairos-fleet ... | head`: nobody reads on. Leaves no message about it at exit."""
-    import os
-
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return int(ExitCode.INTERRUPTED)
 
