@@ -38,7 +38,7 @@ fast: tools ## tests that take seconds
 	KAIROS_TEST_PROFILE=fast $(PYTEST) -q -n $(JOBS) -m "not ($(NEEDS_MACHINE) or $(LONG) or slow)"
 
 test: tools ## every test that needs neither root nor a virtual machine: 5 minutes
-	$(PYTEST) -n $(JOBS) -m "not ($(NEEDS_MACHINE) or $(LONG))"
+	$(PYTEST) -n $(JOBS) --dist worksteal -m "not ($(NEEDS_MACHINE) or $(LONG))"
 
 # The image is built with the network; its machines then run where no network is but their own.
 e2e: tools chroot-demo ## virtual machines, network namespaces, the demo in a bare system (root)
