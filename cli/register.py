@@ -6,6 +6,8 @@ then for each source: photo -> token -> node -> hardware facts -> approval -> re
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -185,7 +187,13 @@ def check_relays(relays: Sequence[str]) -> None:
 
 def main() -> None:
     """The program."""
-    screen.run(lambda: command, "kairos-register")
+    try:
+        screen.run(lambda: command, "kairos-register")
+    except SystemExit as end:
+        if threading.active_count() > 1 and isinstance(end.code, int):
+            # libp2p is still being imported beside us: the interpreter's end might wait for it.
+            os._exit(end.code)
+        raise
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -45,9 +44,6 @@ def run(command: Callable[[], click.Command], name: str) -> NoReturn:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     code = _code(command, name)
     _flush()
-    if threading.active_count() > 1:
-        # libp2p is still being imported beside us: the interpreter's own end might wait for it.
-        os._exit(code)
     sys.exit(code)
 
 
