@@ -32,6 +32,17 @@ from pairing.errors.config import (
     ConfigNotForThisMachine,
     ConfigTooLarge,
 )
+from pairing.errors.joining import (
+    JoinAnswerUnknown,
+    JoinCaMismatch,
+    JoinFailed,
+    JoinForbidden,
+    JoinNotReady,
+    JoinNotSigned,
+    JoinProgramMissing,
+    JoinTokenRefused,
+    JoinUnreachable,
+)
 from pairing.errors.machine import (
     CommandFailed,
     CommandMissing,
@@ -133,6 +144,15 @@ __all__ = [
     "FleetSignatureNeeded",
     "ForeignCode",
     "Interrupted",
+    "JoinAnswerUnknown",
+    "JoinCaMismatch",
+    "JoinFailed",
+    "JoinForbidden",
+    "JoinNotReady",
+    "JoinNotSigned",
+    "JoinProgramMissing",
+    "JoinTokenRefused",
+    "JoinUnreachable",
     "JournalDamaged",
     "JournalUnwritable",
     "KeyFileInvalid",
