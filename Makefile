@@ -5,7 +5,7 @@ BIN := .venv/bin
 PYTEST := $(BIN)/pytest
 # Many tests wait more than they compute.
 JOBS ?= 3
-NEEDS_MACHINE := root or net or qemu
+NEEDS_MACHINE := root or net or qemu or kube
 LONG := soak
 
 .DEFAULT_GOAL := all
@@ -44,6 +44,7 @@ test: tools ## every test that needs neither root nor a virtual machine: 5 minut
 e2e: tools chroot-demo ## virtual machines, network namespaces, the demo in a bare system (root)
 	.ci/packages
 	$(BIN)/python -m pairing.testing.guest
+	$(BIN)/python -m node.testing.kube_build
 	$(PYTEST) -m "($(NEEDS_MACHINE)) and not ($(LONG))"
 
 chroot-demo: ## `make demo` as a plain user in a system without a compiler (root)

@@ -196,3 +196,43 @@ def start_program(
     except OSError:
         raise errors.CommandMissing(element=sys.executable or "python") from None
     return Program(process)
+
+
+class Service:
+    """A program that runs beside us and writes to a log file. End it with `stop`."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
+
+    @property
+    def running(self) -> bool:
+        """Whether it has not ended yet."""
+        return self._process.poll() is None
+
+    def stop(self, seconds: float = 10.0) -> None:
+        """Ask it to end (SIGTERM), after `seconds` kill it. May be called twice."""
+        self._process.terminate()
+        try:
+            self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+def start_service(argv: Sequence[str], *, log: Path) -> Service:
+    """Run `argv` with its output in the file `log` and nothing to read.
+
+    Raises errors.CommandMissing.
+    """
+    try:
+        with log.open("ab") as out:
+            process = subprocess.Popen(
+                list(argv),
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                env={"PATH": PATH, "LC_ALL": "C.UTF-8"},
+            )
+    except FileNotFoundError:
+        raise errors.CommandMissing(element=argv[0]) from None
+    return Service(process)

@@ -11,7 +11,7 @@ import trio.testing
 from hypothesis import HealthCheck, settings
 
 HERE = Path(__file__).resolve().parent
-MARK_OF_FOLDER = {"e2e": "qemu", "netns": "net"}
+MARK_OF_FOLDER = {"e2e": "qemu", "kube": "kube", "netns": "net"}
 
 # No deadline: a shared machine is slow at times, and no test here measures time.
 settings.register_profile(
@@ -22,7 +22,7 @@ settings.load_profile(os.environ.get("KAIROS_TEST_PROFILE", "full"))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests below e2e and netns need the machine, whether or not their author marked them."""
+    """Tests below these folders need the machine, whether or not their author marked them."""
     for item in items:
         folder = item.path.relative_to(HERE).parts[0]
         if folder in MARK_OF_FOLDER:
