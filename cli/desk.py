@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import trio
@@ -65,6 +65,8 @@ class OperatorDesk:
     report: Report
     released: bool = False
     """A config has left this machine, in this run or in an earlier one."""
+    known: KnownLease | None = None
+    """The lease, from an earlier run or this one."""
     facts: Facts = field(default_factory=Facts)
     state: State | None = None
     dry_run: bool = False
@@ -74,7 +76,6 @@ class OperatorDesk:
     """Whose view of the node is shown where nothing is left to decide."""
     _looked: bool = False
     _journal: NodeJournal | None = None
-    _known: KnownLease | None = None
     _writing: trio.Lock = field(default_factory=trio.Lock)
 
     @property
@@ -204,18 +205,21 @@ class OperatorDesk:
         """See `pairing.session.Desk`."""
         await trio.to_thread.run_sync(self.records.keep_proof, proof, signature)
 
-    async def keep_lease(self, lease: bytes, secret: bytes) -> None:
-        """See `pairing.session.Desk`."""
-        self._known = KnownLease(lease, secret)
+    async def keep_lease(self, known: KnownLease) -> None:
+        """See `pairing.session.Desk`. What was once known of a lease is not forgotten."""
+        before = self.known
+        if before and before.lease == known.lease and known.report is None:
+            known = replace(known, report=before.report)
+        self.known = known
         await self._write_lease()
 
     async def _write_lease(self) -> None:
         """Before a release leaves, its mark must be on disk: later runs then know that silence
         means an unknown outcome. One writer at a time, so that the mark is never undone."""
         async with self._writing:
-            if self._known is None:
+            if self.known is None:
                 return
-            keep = partial(self.records.keep_lease, self.token.name, self._known)
+            keep = partial(self.records.keep_lease, self.token.name, self.known)
             await trio.to_thread.run_sync(partial(keep, released=self.released))
 
     async def settle(self, released: bool) -> None:

@@ -151,13 +151,14 @@ class Run:
         stored = self.records.lease(token.name)
         desk = OperatorDesk(self.order, token, self.records, self.report)
         desk.released = stored.released if stored else False
+        desk.known = stored.known if stored else None
         desk.machine = OperatorMachine(
             token,
             self.identity,
             self.goal,
             secrets.token_bytes,
             Patience(silence=self.timeout),
-            stored.known if stored else None,
+            desk.known,
             desk.released,
         )
         try:

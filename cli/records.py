@@ -24,7 +24,7 @@ from node.journal import Journal
 from pairing import errors
 from pairing.events import Event, EventType
 from pairing.protocol import handshake
-from pairing.protocol.messages import EscrowRecord, VolumeProof
+from pairing.protocol.messages import EscrowRecord, ReportKey, VolumeProof
 from pairing.protocol.terms import KnownLease
 from pairing.protocol.wire import to_base64, unbase64
 
@@ -91,7 +91,8 @@ class Records:
         """The lease that a token (by name) got in an earlier run. A damaged file counts as none."""
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
             body = json.loads(self._lease(token).read_bytes())
-            known = KnownLease(unbase64(body["lease"]), unbase64(body["secret"]))
+            report = ReportKey.from_json(body["report"]) if body.get("report") else None
+            known = KnownLease(unbase64(body["lease"]), unbase64(body["secret"]), report)
             return StoredLease(known, body["released"] is True)
         return None
 
@@ -101,6 +102,7 @@ class Records:
             "schema": SCHEMA,
             "lease": to_base64(known.lease),
             "secret": to_base64(known.secret),
+            "report": known.report.to_json() if known.report else None,
             "released": released,
             "kept": now(),
         }

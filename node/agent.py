@@ -12,7 +12,7 @@ import ipaddress
 import json
 import logging
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -21,10 +21,12 @@ import trio
 
 from node.settings import Settings
 from node.system import clock
+from node.tenancy_store import TenancyStore
 from pairing import errors, facts, keys, peertoken, serving
 from pairing.events import State
 from pairing.peertoken import Token
 from pairing.protocol.frames import canonical
+from pairing.protocol.kept import report_file
 from pairing.protocol.messages import Manifest
 from pairing.protocol.node import NodeMachine
 from pairing.serving import Reporter
@@ -38,6 +40,8 @@ if TYPE_CHECKING:
 LOG = logging.getLogger("kairos.node")
 FACTS_LIMIT = 48 * 1024
 """Bytes of facts in canonical JSON; the lease's frame holds 64 KiB."""
+FAREWELL_SECONDS = 20.0
+"""How long a node that restarts waits until its operator knows."""
 LOOK_AGAIN = 2.0
 """Seconds between two looks at our addresses and relays."""
 
@@ -78,6 +82,10 @@ class Agent:
     """End when the operator has the verdict."""
     uptime: Callable[[], float] = lambda: 0.0
     """Seconds since the machine was switched on."""
+    store: TenancyStore | None = None
+    """Where the lease is kept over the reboot, once the volume for it is open."""
+    leave: Callable[[State], Awaitable[None]] | None = None
+    """Restarts the machine (`REBOOTING`) or switches it off (`WRITTEN`); None: it stays on."""
     machine: NodeMachine = field(init=False)
     facts: facts.Facts = field(default_factory=facts.Facts)
     reachable: Reachable = field(default_factory=Reachable)
@@ -152,6 +160,7 @@ class Agent:
     async def install(self, manifest: Manifest, delay: float, reporter: Reporter) -> None:
         """See `serving.Hands`."""
         assert self._installer is not None
+        self.store = None  # an earlier attempt's volume is about to be overwritten
         await self._wait_to_begin(delay)
         reporter.entered(State.INSTALLING)
 
@@ -163,6 +172,45 @@ class Agent:
         with self._remembering_errors():
             await self._installer.carry_out(manifest, emit, reporter)
         reporter.entered(State.WRITTEN)
+        await self._leave(manifest, reporter)
+
+    async def _leave(self, manifest: Manifest, reporter: Reporter) -> None:
+        if self.dry_run or self.leave is None or not (manifest.reboot or manifest.poweroff):
+            return
+        if manifest.reboot:
+            reporter.entered(State.REBOOTING)
+        await reporter.heard(FAREWELL_SECONDS)
+        await self.leave(self.machine.state)
+
+    # --- over the reboot ------------------------------------------------------------------------
+
+    def keep(self, path: Path) -> None:
+        """From now on the lease outlives this boot, in this file: call it when the volume is open.
+
+        Raises errors.TenancyUnwritable.
+        """
+        store = TenancyStore(path)
+        kept = self.machine.kept()
+        assert kept is not None, "nobody holds this node"
+        store.save(kept)
+        self.store = store
+
+    def report_file(self) -> bytes:
+        """What lies readable on the disk (`kairos/report.json`), for when it does not open."""
+        held = self.machine.tenancy
+        assert held is not None, "nobody holds this node"
+        return report_file(self.machine.key, held).to_bytes()
+
+    def remember(self) -> None:
+        """See `serving.Hands`. What cannot be stored is told all the same."""
+        kept = self.machine.kept()
+        if self.store is None or kept is None:
+            return
+        try:
+            self.store.save(kept)
+        except errors.TenancyUnwritable as error:
+            LOG.warning("%s", error)
+            self.error = error
 
     async def _wait_to_begin(self, delay: float) -> None:
         self.begins_at = trio.current_time() + delay

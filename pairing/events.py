@@ -52,6 +52,22 @@ def reached(state: State, goal: State) -> bool:
     return state in ORDER and ORDER.index(state) >= ORDER.index(goal)
 
 
+class Mode(enum.StrEnum):
+    """Which boot a node is in: what it can be asked for. The kernel word `kairos.mode=`, or locked.
+
+    `LOCKED` is an installed node whose volumes are not open: it has its report key only.
+    """
+
+    LIVE = "live"
+    RECOVERY = "recovery"
+    INSTALLED = "installed"
+    LOCKED = "locked"
+
+
+INSTALLS = frozenset({Mode.LIVE, Mode.RECOVERY})
+"""The boots in which a node takes a config."""
+
+
 class EventType(enum.StrEnum):
     STATE = "state"
     """The node's state changed. Signed by the node: a receipt."""

@@ -1,12 +1,14 @@
 """The node's session: drives the node's state machine over a listener, for as long as it is served.
 
 Like `pairing.session`: one queue of inputs, one loop; checking a config and installing run beside
-it, so the node answers heartbeats and further callers all the while.
+it, so the node answers heartbeats and further callers all the while. What happens while nothing is
+listened on (an early boot, a quiet node) is remembered all the same.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Protocol
 
@@ -24,14 +26,19 @@ from pairing.transport.base import Channel, Listener, Presence
 
 REASON_LIMIT = 2000
 """Characters of a reason: a config can be wrong in a hundred places."""
+HEARD_SECONDS = 0.2
+"""Between two looks at what the operator has acknowledged."""
 ESCROW_SECONDS = 600.0
 """How long the disk stays untouched while the operator keeps the recovery key."""
 
 
 class Reporter:
-    """What an installation says to the operator while it runs."""
+    """What a node says to its operator while it installs, and after the reboot.
 
-    def __init__(self, serving: _Serving) -> None:
+    Without a listener it is kept and told later.
+    """
+
+    def __init__(self, serving: Serving) -> None:
         self._serving = serving
 
     def entered(self, state: State, *, code: str = "", text: str = "") -> None:
@@ -43,6 +50,18 @@ class Reporter:
         """A step began (`done` 0), advanced or ended (`done == total`)."""
         machine = self._serving.machine
         self._serving.apply(machine.progressed(step, of, done, total, text, self._now()))
+
+    def said(self, text: str) -> None:
+        """A line for people; no secrets."""
+        machine = self._serving.machine
+        self._serving.apply(machine.said(text, self._now()))
+
+    async def heard(self, seconds: float) -> bool:
+        """Whether the operator has everything that was said, waiting at most so long for it."""
+        with trio.move_on_after(seconds):
+            while not self._serving.machine.heard():  # noqa: ASYNC110 (acknowledgements are rare)
+                await trio.sleep(HEARD_SECONDS)
+        return self._serving.machine.heard()
 
     async def escrow(self, record: EscrowRecord) -> None:
         """Until the operator has the record on its disk.
@@ -79,41 +98,54 @@ class Hands(Protocol):
         Raises errors.KnownError; the node is then in state failed and a config may come again.
         """
 
+    def remember(self) -> None:
+        """Store the lease, if it is kept over the reboot, before this returns. Never raises."""
+
     def settled(self) -> None:
         """The operator has the verdict."""
 
 
-class _Serving:
+class Serving:
+    """A node's machine and hands, with a listener (`run`) or for now without."""
+
     def __init__(
-        self, machine: NodeMachine, listener: Listener, hands: Hands, presence: Presence
+        self, machine: NodeMachine, hands: Hands, presence: Presence | None = None
     ) -> None:
-        self.machine, self.listener, self.hands = machine, listener, hands
-        self.presence = presence
+        self.machine, self.hands = machine, hands
+        self.presence = presence or Presence()
+        self.listener: Listener | None = None
+        self.reporter = Reporter(self)
         self.kept = trio.Event()
         self.links: dict[int, Link] = {}
         self.started = trio.current_time() - machine.now
         self.inputs, self._queue = trio.open_memory_channel[Callable[[], list[NodeEffect]]](256)
 
     def now(self) -> float:
+        """Seconds since boot."""
         return trio.current_time() - self.started
 
-    async def run(self) -> None:
-        async with trio.open_nursery() as nursery:
-            self.nursery = nursery
-            self.apply([self.machine.announcement(), effects.Changed()])
-            nursery.start_soon(self._clock)
-            nursery.start_soon(self._accept)
-            async for take in self._queue:
-                self.apply(take())
+    async def run(self, listener: Listener) -> None:
+        """Serve on this listener until cancelled."""
+        self.listener = listener
+        try:
+            async with trio.open_nursery() as nursery:
+                self.nursery = nursery
+                self.apply([self.machine.announcement(), effects.Changed()])
+                nursery.start_soon(self._clock)
+                nursery.start_soon(self._accept, listener)
+                async for take in self._queue:
+                    self.apply(take())
+        finally:
+            self.listener = None
 
     async def _clock(self) -> None:
         while True:
             await trio.sleep(1)
             await self.inputs.send(lambda: self.machine.tick(self.now()))
 
-    async def _accept(self) -> None:
+    async def _accept(self, listener: Listener) -> None:
         conn = 0
-        async for channel in self.listener.channels():
+        async for channel in listener.channels():
             conn += 1
             self.nursery.start_soon(self._hold, conn, channel)
 
@@ -141,6 +173,7 @@ class _Serving:
     # --- effects ------------------------------------------------------------------------------
 
     def apply(self, todo: Sequence[NodeEffect]) -> None:
+        """Carry out what a call to the machine returned."""
         for effect in todo:
             self._apply(effect)
 
@@ -157,14 +190,16 @@ class _Serving:
             case effects.Changed():
                 self.hands.changed()
             case effects.Announce(labels):
-                relays, mdns = self.presence.relays, self.presence.mdns
-                self.listener.announce(Presence(labels, relays, mdns))
+                if self.listener:
+                    self.listener.announce(replace(self.presence, labels=labels))
             case effects.CheckConfig(manifest, config):
                 self.nursery.start_soon(self._check, manifest, config)
             case effects.Install(manifest, delay):
                 self.nursery.start_soon(self._install, manifest, delay)
             case effects.EscrowKept():
                 self.kept.set()
+            case effects.Remember():
+                self.hands.remember()
             case effects.Settled():
                 self.hands.settled()
 
@@ -178,11 +213,10 @@ class _Serving:
         self.apply(self.machine.planned(lines, self.now()))
 
     async def _install(self, manifest: Manifest, delay: float) -> None:
-        reporter = Reporter(self)
         try:
-            await self.hands.install(manifest, delay, reporter)
+            await self.hands.install(manifest, delay, self.reporter)
         except errors.KnownError as error:
-            reporter.entered(State.FAILED, code=error.slug, text=error.detail)
+            self.reporter.entered(State.FAILED, code=error.slug, text=error.detail)
 
 
 def _refusal(error: errors.KnownError) -> errors.KnownError:
@@ -196,4 +230,4 @@ async def serve(
     machine: NodeMachine, listener: Listener, hands: Hands, presence: Presence | None = None
 ) -> None:
     """Serve pairings until cancelled. `presence` says at which relays, and whether by mDNS."""
-    await _Serving(machine, listener, hands, presence or Presence()).run()
+    await Serving(machine, hands, presence).run(listener)

@@ -21,12 +21,12 @@ from pairing.protocol import effects, frames
 from pairing.protocol.effects import Done, NodeView, OperatorEffect
 from pairing.protocol.messages import EscrowRecord, VolumeProof
 from pairing.protocol.operator import OperatorMachine
-from pairing.protocol.terms import Release
+from pairing.protocol.terms import KnownLease, Release
 from pairing.transport.base import Channel, Dialer, Target
 
 REDIAL_PAUSE = 0.5
 FAREWELL_SECONDS = 3.0
-KEEPING = (effects.Leased, effects.KeepEscrow, effects.KeepProof)
+KEEPING = (effects.Leased, effects.KeepReportKey, effects.KeepEscrow, effects.KeepProof)
 """Effects that end on disk."""
 
 
@@ -62,8 +62,8 @@ class Desk(Protocol):
     async def keep_proof(self, proof: VolumeProof, signature: bytes) -> None:
         """Complete the record on disk."""
 
-    async def keep_lease(self, lease: bytes, secret: bytes) -> None:
-        """Remember the lease, to find the node again in another run."""
+    async def keep_lease(self, known: KnownLease) -> None:
+        """Remember the lease, to find the node again in another run or when it is locked."""
 
     def seen(self, event: Event, signature: bytes) -> None:
         """An event of the node; those that change its state come with the node's signature."""
@@ -203,13 +203,16 @@ class _Session:
         match effect:
             case effects.Decide(view):
                 return self._decided(await self.desk.decide(view))
+            case effects.KeepReportKey(known):
+                await self.desk.keep_lease(known)
+                return lambda: self.machine.report_key_kept(now())
             case effects.KeepEscrow(record, signature):
                 await self.desk.keep_escrow(record, signature)
                 return lambda: self.machine.escrow_kept(now())
             case effects.KeepProof(proof, signature):
                 await self.desk.keep_proof(proof, signature)
-            case effects.Leased(lease, secret):
-                await self.desk.keep_lease(lease, secret)
+            case effects.Leased(known):
+                await self.desk.keep_lease(known)
         return None
 
     def _decided(self, decision: Decision) -> _Input:

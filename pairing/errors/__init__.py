@@ -65,6 +65,8 @@ from pairing.errors.node import (
     NodeError,
     StepFailed,
     StepUnsupported,
+    TenancyDamaged,
+    TenancyUnwritable,
 )
 from pairing.errors.photo import (
     CodeUnreadable,
@@ -197,6 +199,8 @@ __all__ = [
     "StepUnsupported",
     "StoreUnwritable",
     "Taken",
+    "TenancyDamaged",
+    "TenancyUnwritable",
     "TokenInvalid",
     "TokenSpent",
     "TransportMissing",

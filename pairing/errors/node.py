@@ -54,3 +54,19 @@ class StepUnsupported(NodeError):
 
     number, slug = 606, "step-unsupported"
     hint = "Use a newer image, or run with --dry-run."
+
+
+class TenancyUnwritable(NodeError):
+    """The node's lease, which it needs after the reboot, cannot be stored."""
+
+    number, slug = 607, "tenancy-unwritable"
+    hint = "Check that the OEM volume is mounted, writable and not full."
+
+
+class TenancyDamaged(NodeError):
+    """The node's lease from before the reboot cannot be read, so it cannot report."""
+
+    number, slug = 608, "tenancy-damaged"
+    hint = (
+        "The system itself goes on; look at its screen. To report again it must be installed anew."
+    )

@@ -9,6 +9,7 @@ from typing import Any
 from pairing import errors
 from pairing.events import Event, State
 from pairing.protocol.messages import EscrowRecord, Manifest, VolumeProof
+from pairing.protocol.terms import KnownLease
 from pairing.protocol.wire import Message
 
 
@@ -64,6 +65,12 @@ class EscrowKept:
 
 
 @dataclass(frozen=True, slots=True)
+class Remember:
+    """Store the lease, if it is stored at all, before the effects behind this one: what an
+    operator has heard must not be numbered anew after a power cut."""
+
+
+@dataclass(frozen=True, slots=True)
 class Settled:
     """The operator has seen the verdict."""
 
@@ -85,10 +92,9 @@ class NodeView:
 
 @dataclass(frozen=True, slots=True)
 class Leased:
-    """The node is ours. `secret` finds it again after a restart."""
+    """The node is ours. The lease's secret finds it again after a restart."""
 
-    lease: bytes
-    secret: bytes = field(repr=False)
+    known: KnownLease
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +102,13 @@ class Decide:
     """Approve or not; answer with `release`, `hold` or `refuse`."""
 
     view: NodeView
+
+
+@dataclass(frozen=True, slots=True)
+class KeepReportKey:
+    """Store with the lease what the node is known by while locked, then call `report_key_kept`."""
+
+    known: KnownLease
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +158,19 @@ class Fail:
     error: errors.KnownError
 
 
-NodeEffect = Send | Close | Changed | Announce | CheckConfig | Install | EscrowKept | Settled
+NodeEffect = (
+    Send | Close | Changed | Announce | CheckConfig | Install | EscrowKept | Remember | Settled
+)
 OperatorEffect = (
-    Send | Close | Leased | Decide | KeepEscrow | KeepProof | Seen | Redial | Done | Fail
+    Send
+    | Close
+    | Leased
+    | Decide
+    | KeepReportKey
+    | KeepEscrow
+    | KeepProof
+    | Seen
+    | Redial
+    | Done
+    | Fail
 )

@@ -25,10 +25,11 @@ RECEIPT_DOMAIN = "receipt"
 ESCROW_DOMAIN = "escrow"
 ESCROWED_DOMAIN = "escrowed"
 PROOF_DOMAIN = "escrow-proof"
+REPORT_KEY_DOMAIN = "report-key"
 
 
 def derive(secret: bytes, node_key: bytes, purpose: str) -> bytes:
-    """32 bytes for one purpose (`rv`, `claim`, `sas`) from S or a lease's secret."""
+    """32 bytes for one purpose (`rv`, `claim`, `sas`, `report`) from S or a lease's secret."""
     kdf = HKDF(SHA256(), 32, salt=b"EP1" + node_key, info=purpose.encode("ascii"))
     return kdf.derive(secret)
 
@@ -36,6 +37,14 @@ def derive(secret: bytes, node_key: bytes, purpose: str) -> bytes:
 def label(secret: bytes, node_key: bytes) -> bytes:
     """The rendezvous label: what mDNS and relays know a node by. It says nothing about the key."""
     return derive(secret, node_key, "rv")
+
+
+def report_secret(secret: bytes, node_key: bytes) -> bytes:
+    """The rendezvous secret of a locked node, from that of its lease.
+
+    It lies readable on the disk, so it must say nothing of the lease's own.
+    """
+    return derive(secret, node_key, "report")
 
 
 def commitment(nonce: bytes) -> bytes:
@@ -104,6 +113,11 @@ def record_digest(record: Record) -> bytes:
 def receipt_body(lease: bytes, event: dict[str, object]) -> bytes:
     """The bytes that a node signs for an event of a lease."""
     return canonical({"lease": lease.hex(), "event": event})
+
+
+def unlock_context(report_key: bytes, lease: bytes, boot: str) -> bytes:
+    """What a sealed answer to a locked node is bound to: it is worth nothing in another boot."""
+    return b"unlock\0" + report_key + lease + boot.encode("utf-8")
 
 
 def escrow_context(node_key: bytes, lease: bytes) -> bytes:

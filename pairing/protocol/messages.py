@@ -8,6 +8,7 @@ Proof         ------------------------>
 Release       ------------------------>
               <------------------------ Want(offset)
 Chunk ...     ------------------------>
+              <------------------------ ShownReportKey
               <------------------------ Report(planned) ...    or Refused
               <------------------------ Escrow
 Escrowed      ------------------------>
@@ -87,7 +88,8 @@ class Proof(Message):
 class Lease(Message):
     """The node is the operator's. `secret` is the lease's rendezvous secret; `mac` proves the node.
 
-    `sequence` is that of the last manifest, `last` that of the last event, `trust` `O0` or `O1`.
+    `sequence` is that of the last manifest, `last` that of the last event, `trust` `O0` or `O1`,
+    `mode` which boot this is (`events.Mode`).
     """
 
     TYPE: ClassVar[str] = "lease"
@@ -96,6 +98,7 @@ class Lease(Message):
     lease: bytes = wire.wire(wire.blob(LEASE_SIZE))
     secret: bytes = wire.wire(wire.blob(32))
     trust: str = wire.wire(wire.text(8))
+    mode: str = wire.wire(wire.text(16))
     boot: str = wire.wire(wire.text(64))
     state: str = wire.wire(wire.text(32))
     sequence: int = wire.wire(wire.number())
@@ -178,6 +181,28 @@ class Report(Message):
     STRICT: ClassVar[bool] = False
     event: Mapping[str, Any] = wire.wire(wire.body())
     signature: bytes = wire.wire(wire.blob(64, 0))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportKey(Record):
+    """What this node will be known by while its disk does not open.
+
+    `key` (Ed25519) proves it and signs; `seal` (X25519) is what an unlock is sealed to.
+    """
+
+    node: bytes = wire.wire(_KEY)
+    lease: bytes = wire.wire(wire.blob(LEASE_SIZE))
+    key: bytes = wire.wire(_KEY)
+    seal: bytes = wire.wire(_KEY)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShownReportKey(Message):
+    """Remember this with the lease. Signed by the node, sent before it plans anything."""
+
+    TYPE: ClassVar[str] = "report-key"
+    record: ReportKey = wire.wire(wire.nested(ReportKey))
+    signature: bytes = wire.wire(_SIGNATURE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -307,7 +332,7 @@ _OPERATOR: tuple[type[Message], ...] = (
     Bye,
 )
 _NODE: tuple[type[Message], ...] = (
-    Challenge, Lease, Refused, Want, Report, Escrow, EscrowProof, Ping, Pong,
+    Challenge, Lease, Refused, Want, ShownReportKey, Report, Escrow, EscrowProof, Ping, Pong,
 )  # fmt: skip
 FROM_OPERATOR: Mapping[str, type[Message]] = {kind.TYPE: kind for kind in _OPERATOR}
 FROM_NODE: Mapping[str, type[Message]] = {kind.TYPE: kind for kind in _NODE}

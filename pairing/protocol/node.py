@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pairing import errors, keys
-from pairing.events import TEXT_LIMIT, Event, EventType, State
+from pairing.events import INSTALLS, State
 from pairing.peertoken import Token
-from pairing.protocol import admission, handshake, messages
+from pairing.protocol import admission, handshake, messages, receipts
 from pairing.protocol.callers import (
     HANDSHAKE_SECONDS,
     IDLE_SECONDS,
@@ -32,35 +32,33 @@ from pairing.protocol.effects import (
     EscrowKept,
     Install,
     NodeEffect,
+    Remember,
     Send,
     Settled,
 )
-from pairing.protocol.tenancy import Tenancy
+from pairing.protocol.reportkey import SEED_SIZE, PrivateReportKey
+from pairing.protocol.tenancy import Tenancy, begin
+from pairing.protocol.voice import NodeVoice
 from pairing.protocol.window import ClaimWindow
 from pairing.protocol.wire import Message, read_message
 
 
-@dataclass(slots=True)
-class NodeMachine:
+@dataclass(slots=True, kw_only=True)
+class NodeMachine(NodeVoice):
     """State of a node's pairing. `random(n)` gives n secret bytes; `facts` must fit one frame."""
 
-    key: keys.SigningKey
-    boot: str
     facts: Mapping[str, Any]
     policy: NodePolicy
     random: Callable[[int], bytes]
-    now: float = 0.0
-    dry_run: bool = False
-    state: State = State.WAITING
-    tenancy: Tenancy | None = None
     window: ClaimWindow = field(init=False)
     callers: dict[int, Caller] = field(default_factory=dict)
-    public: bytes = field(init=False)
     _refused_until: float = 0.0
 
     def __post_init__(self) -> None:
-        self.public = self.key.public
+        NodeVoice.__post_init__(self)
         self.window = ClaimWindow(self.policy.window, self.random, self.now)
+        if self.tenancy:
+            self.window.remember(self.tenancy.claimed_secret)
 
     # --- what the screen and the network need -------------------------------------------------
 
@@ -131,6 +129,7 @@ class NodeMachine:
                 caller.pinged = now
                 effects.append(Send(messages.Ping(), conn))
         effects += self._lapse_if_due()
+        effects += self._remember_if_due()
         # While the node is held no code is shown, and the one that it was claimed by is kept.
         if self.tenancy is None and self.window.tick(now):
             effects += [Changed(), self.announcement()]
@@ -140,13 +139,9 @@ class NodeMachine:
         held = self.tenancy
         if held is None:
             return []
-        undecided = held.state is State.CLAIMED and (
-            self.now >= held.claimed_at + self.policy.decide_within
-            or (held.absent_since is not None
-                and self.now >= held.absent_since + self.policy.lapse_after)
-        )  # fmt: skip
         over = held.state is State.REFUSED and self.now >= self._refused_until
-        return self._lapse(errors.PhaseTimeout()) if undecided or over else []
+        lapsed = held.lapsed(self.now, self.policy)
+        return self._lapse(errors.PhaseTimeout()) if lapsed or over else []
 
     def _lapse(self, why: errors.KnownError) -> list[NodeEffect]:
         held, self.tenancy = self.tenancy, None
@@ -220,15 +215,8 @@ class NodeMachine:
     def _new_tenancy(self, operator: bytes, fleet: bytes, found: admission.Found) -> Tenancy:
         if found.spent:
             raise errors.TokenSpent
-        self.tenancy = Tenancy(
-            lease=self.random(messages.LEASE_SIZE),
-            secret=self.random(32),
-            operator=operator,
-            fleet=fleet,
-            claimed_label=handshake.label(found.secret, self.public),
-            claimed_at=self.now,
-            words=found.words,
-        )
+        label = handshake.label(found.secret, self.public)
+        self.tenancy = begin(operator, fleet, found, label, self.random, self.now)
         self.window.spend(self.now)
         return self.tenancy
 
@@ -241,36 +229,26 @@ class NodeMachine:
         since: int,
         first: bool,
     ) -> list[NodeEffect]:
-        effects: list[NodeEffect] = []
+        effects: list[NodeEffect] = [Remember()]
         if held.conn is not None and held.conn != conn:
             effects += self._refuse(held.conn, errors.Busy("The operator connected again."))
         caller.phase, caller.pinged = Phase.LEASE, self.now
         caller.deadline = self.now + IDLE_SECONDS
         held.conn, held.absent_since, held.words = conn, None, found.words
-        answer = messages.Lease(
-            mac=found.answer,
-            lease=held.lease,
-            secret=held.secret,
-            trust=held.trust,
-            boot=self.boot,
-            state=held.state.value,
-            sequence=held.sequence,
-            last=held.log.last,
-            facts=self.facts,
-        )
+        answer = held.answer(found.answer, self.mode, self.boot, self.facts)
         effects.append(Send(answer, conn))
         if first:
             self._set_state(State.CLAIMED, effects)
             return [*effects, self.announcement()]
-        # Before the events: whoever hears of the goal leaves, and must have these by then.
-        pending = [held.escrow if not held.escrow_kept else None, held.proof]
-        effects += [Send(message, conn) for message in pending if message]
-        effects += [Send(self._report(event), conn) for event in held.log.since(since)]
-        return [*effects, Changed()]
+        effects += [Send(message, conn) for message in held.pending(self.key)]
+        told = [receipts.report(self.key, held.lease, event) for event in held.log.since(since)]
+        return [*effects, *(Send(report, conn) for report in told), Changed()]
 
     def _in_lease(self, conn: int, held: Tenancy, message: Message) -> list[NodeEffect]:
         match message:
             case messages.Release():
+                if self.mode not in INSTALLS:
+                    raise errors.Busy("It is installed: it takes a config from its stick only.")
                 upload = held.accept_release(message, self.public)
                 want = messages.Want(sequence=upload.manifest.sequence, offset=len(upload.data))
                 return [Send(want, conn), *self._finish_upload(held)]
@@ -280,10 +258,10 @@ class NodeMachine:
                 held.upload.add(message)
                 return self._finish_upload(held)
             case messages.Escrowed():
-                return [EscrowKept()] if held.accept_escrowed(message) else []
+                return [Remember(), EscrowKept()] if held.accept_escrowed(message) else []
             case messages.Ack():
                 before, held.acknowledged = held.settled, max(held.acknowledged, message.seq)
-                return [Settled()] if held.settled and not before else []
+                return [Remember(), Settled()] if held.settled and not before else []
             case messages.Ping():
                 return [Send(messages.Pong(), conn)]
             case messages.Pong():
@@ -297,13 +275,10 @@ class NodeMachine:
             return []
         upload, held.upload = held.upload, None
         config = upload.config()
-        held.manifest, held.escrow, held.escrow_kept, held.proof = (
-            upload.manifest,
-            None,
-            False,
-            None,
-        )
-        effects: list[NodeEffect] = []
+        held.begin_release(upload.manifest)
+        held.report_seed = held.report_seed or self.random(SEED_SIZE)
+        shown = PrivateReportKey(held.report_seed).shown(self.key, held.lease)
+        effects = self._to_operator(shown)
         self._set_state(State.APPROVED, effects)
         return [*effects, CheckConfig(upload.manifest, config)]
 
@@ -332,68 +307,3 @@ class NodeMachine:
         """The config is not for this node. Another one may be released."""
         self.now = now
         return self.entered(State.FAILED, now, code=error.slug, text=error.detail)
-
-    def entered(
-        self, state: State, now: float, *, code: str = "", text: str = ""
-    ) -> list[NodeEffect]:
-        """The node reached a state: installing, written, failed, ..."""
-        self.now = now
-        effects: list[NodeEffect] = []
-        self._set_state(state, effects, code=code, text=text)
-        return effects
-
-    def progressed(
-        self, step: str, of: str, done: int, total: int, text: str, now: float
-    ) -> list[NodeEffect]:
-        """A step of the plan began, advanced or ended."""
-        self.now = now
-        return self._emit(EventType.STEP, step=step, of=of, done=done, total=total, text=text)
-
-    def escrow(self, record: messages.EscrowRecord, now: float) -> list[NodeEffect]:
-        """Send the sealed recovery key; `EscrowKept` answers."""
-        self.now = now
-        held = self._held()
-        signature = self.key.sign(handshake.ESCROW_DOMAIN, handshake.signed_body(record))
-        held.escrow, held.escrow_kept = messages.Escrow(record=record, signature=signature), False
-        return [Send(held.escrow, held.conn)] if held.conn is not None else []
-
-    def proved(self, proof: messages.VolumeProof, now: float) -> list[NodeEffect]:
-        """The recovery key was tried: complete the operator's record."""
-        self.now = now
-        held = self._held()
-        signature = self.key.sign(handshake.PROOF_DOMAIN, handshake.signed_body(proof))
-        held.proof = messages.EscrowProof(proof=proof, signature=signature)
-        return [Send(held.proof, held.conn)] if held.conn is not None else []
-
-    def _held(self) -> Tenancy:
-        assert self.tenancy is not None, "there is no lease"
-        return self.tenancy
-
-    def _set_state(
-        self, state: State, effects: list[NodeEffect], code: str = "", text: str = ""
-    ) -> None:
-        self.state = self._held().state = state
-        effects += [*self._emit(EventType.STATE, code=code, text=text), Changed()]
-
-    def _emit(self, kind: EventType, **said: Any) -> list[NodeEffect]:
-        held = self._held()
-        said["text"] = said.get("text", "")[-TEXT_LIMIT:]
-        event = Event(
-            node=keys.fingerprint(self.public),
-            boot=self.boot,
-            seq=held.log.last + 1,
-            up_ms=int(self.now * 1000),
-            type=kind,
-            state=self.state,
-            dry_run=self.dry_run,
-            **said,
-        )
-        held.log.append(event)
-        return [Send(self._report(event), held.conn)] if held.conn is not None else []
-
-    def _report(self, event: Event) -> messages.Report:
-        body, signature = event.to_json(), b""
-        if event.type is EventType.STATE:
-            receipt = handshake.receipt_body(self._held().lease, body)
-            signature = self.key.sign(handshake.RECEIPT_DOMAIN, receipt)
-        return messages.Report(event=body, signature=signature)

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pairing import errors, keys
-from pairing.events import Event, EventType, State, reached
+from pairing.events import INSTALLS, Event, EventType, State, reached
 from pairing.peertoken import Token
-from pairing.protocol import admission, handshake, messages
+from pairing.protocol import handshake, messages
 from pairing.protocol.effects import (
     Close,
     Decide,
@@ -23,6 +23,7 @@ from pairing.protocol.effects import (
     Fail,
     KeepEscrow,
     KeepProof,
+    KeepReportKey,
     Leased,
     NodeView,
     OperatorEffect,
@@ -30,6 +31,7 @@ from pairing.protocol.effects import (
     Seen,
     Send,
 )
+from pairing.protocol.entry import Entry
 from pairing.protocol.terms import BEFORE_FIRST_WRITE, Identity, KnownLease, Patience, Release
 from pairing.protocol.wire import Message, read_message
 
@@ -55,12 +57,8 @@ class OperatorMachine:
     _leased: bool = False
     _phase_until: float | None = None
     _verdict_until: float | None = None
-    _channel_key: bytes = b""
+    _entry: Entry | None = None
     _path: str = ""
-    _nonce: bytes = b""
-    _claim: messages.Claim | None = None
-    _claim_key: bytes = b""
-    _digest: bytes = b""
     _seen: int = 0
     _resumed_at: int = 0
     """Events up to this one happened before this call, and left the node in `_resumed_state`."""
@@ -70,22 +68,29 @@ class OperatorMachine:
     _signature: bytes = b""
     _config: bytes = field(default=b"", repr=False)
     _deciding: bool = False
+    _report_keys: int = 0
+    """Report keys that are not on this machine's disk yet."""
     _escrow: messages.EscrowRecord | None = None
+    _escrow_stored: bool = False
     _escrow_done: bool = False
 
     # --- connections --------------------------------------------------------------------------
 
     def opened(self, channel_key: bytes, path: str, now: float) -> list[OperatorEffect]:
         """A channel to the node is open: `channel_key` is this end's key on it."""
-        self._connected, self._channel_key, self._path = True, channel_key, path
+        self._connected, self._path = True, path
         self._phase_until = now + self.patience.handshake
-        self._nonce = self.random(32)
-        self._claim = messages.Claim(
-            version=messages.VERSION,
-            commit=handshake.commitment(self._nonce),
-            lease=self.known.lease if self.known else b"",
+        known = self.known
+        self._entry = Entry(
+            identity=self.identity,
+            key=self.token.key,
+            channel_key=channel_key,
+            subject=known.lease if known else self.token.id,
+            secret=known.secret if known else self.token.secret,
+            nonce=self.random(32),
+            lease=known.lease if known else b"",
         )
-        return [Send(self._claim)]
+        return [Send(self._entry.claim())]
 
     def lost(self, now: float) -> list[OperatorEffect]:
         """The channel is gone without a farewell: dial again as long as there is hope."""
@@ -138,8 +143,9 @@ class OperatorMachine:
     def _dispatch(self, message: Message, now: float) -> list[OperatorEffect]:
         if isinstance(message, messages.Refused):
             return self._refused(message)
+        assert self._entry is not None
         if isinstance(message, messages.Challenge) and not self._leased:
-            return self._prove(message)
+            return [Send(self._entry.prove(message, self._seen))]
         if isinstance(message, messages.Lease) and not self._leased:
             return self._leased_now(message, now)
         if not self._leased:
@@ -155,51 +161,22 @@ class OperatorMachine:
             return self.fail(errors.NodeRestarted())
         return self.fail(errors.from_slug(message.code, detail))
 
-    def _prove(self, challenge: messages.Challenge) -> list[OperatorEffect]:
-        if challenge.fleet and self.identity.certificate is None:
-            raise errors.FleetSignatureNeeded
-        assert self._claim is not None
-        key = self.identity.key
-        subject = self.known.lease if self.known else self.token.id
-        secret = self.known.secret if self.known else self.token.secret
-        claimed = handshake.Transcript(
-            subject=subject,
-            node_key=self.token.key,
-            operator_channel=self._channel_key,
-            operator_key=key.public,
-            operator_nonce=self._nonce,
-            node_nonce=challenge.nonce,
-            version=messages.VERSION,
-        )
-        self._claim_key = handshake.derive(secret, self.token.key, "claim")
-        self._digest = claimed.digest()
-        proof = messages.Proof(
-            nonce=self._nonce,
-            mac=handshake.operator_mac(self._claim_key, self._digest),
-            key=key.public,
-            signature=key.sign(handshake.CLAIM_DOMAIN, admission.operator_body(claimed)),
-            certificate=self.identity.shown(),
-            since=self._seen,
-        )
-        return [Send(proof)]
-
     def _leased_now(self, lease: messages.Lease, now: float) -> list[OperatorEffect]:
-        expected = handshake.node_mac(self._claim_key, self._digest) if self._digest else b""
-        if not expected or not handshake.same(lease.mac, expected):
-            raise errors.BadProof("The node did not prove that it knows the code.")
-        secret = self.known.secret if self.known else self.token.secret
-        sas_key = handshake.derive(secret, self.token.key, "sas")
+        assert self._entry is not None
+        words = self._entry.accept(lease)
         again = self.known is not None or lease.last > 0
-        self.known = KnownLease(lease.lease, lease.secret)
+        same = self.known is not None and self.known.lease == lease.lease
+        report = self.known.report if self.known and same else None
+        self.known = KnownLease(lease.lease, lease.secret, report)
         self._leased, self._phase_until = True, now + self._silence()
         self._sequence = max(self._sequence, lease.sequence)
-        effects: list[OperatorEffect] = [Leased(lease.lease, lease.secret)]
+        effects: list[OperatorEffect] = [Leased(self.known)]
         if self._manifest is None:
             self._resumed_at, self._resumed_state = lease.last, lease.state
         self.view = NodeView(
             node=self.token.key,
             trust=lease.trust,
-            words=handshake.comparison_words(sas_key, self._digest),
+            words=words,
             facts=lease.facts,
             path=self._path,
             resumed=again,
@@ -213,7 +190,7 @@ class OperatorMachine:
             unheard = lease.sequence < self._manifest.sequence
             lacking = lease.state == State.CLAIMED.value or unheard
             return [self._send_release()] if lacking else []
-        if lease.state in {State.CLAIMED.value, State.FAILED.value}:
+        if lease.mode in INSTALLS and lease.state in {State.CLAIMED.value, State.FAILED.value}:
             if self._deciding:
                 return []
             self._deciding = True
@@ -227,6 +204,8 @@ class OperatorMachine:
                 return self._send_config(message)
             case messages.Report():
                 return self._reported(message)
+            case messages.ShownReportKey():
+                return self._keep_report_key(message)
             case messages.Escrow():
                 return self._keep(message)
             case messages.EscrowProof():
@@ -313,17 +292,43 @@ class OperatorMachine:
             or not keys.verified(self.token.key, handshake.ESCROW_DOMAIN, body, message.signature)
         ):
             raise errors.BadProof("The escrow record is not signed by this node for this lease.")
-        self._escrow = record
+        self._escrow, self._escrow_stored = record, False
         return [KeepEscrow(record, message.signature)]
 
     def escrow_kept(self, now: float) -> list[OperatorEffect]:
         """The last record is on this machine's disk, fsynced and read back."""
-        assert self._escrow is not None
+        self._escrow_stored = True
+        return self._acknowledge_escrow()
+
+    def report_key_kept(self, now: float) -> list[OperatorEffect]:
+        """The node's report key is on this machine's disk."""
+        self._report_keys -= 1
+        return self._acknowledge_escrow()
+
+    def _acknowledge_escrow(self) -> list[OperatorEffect]:
+        """A disk is written only once we would know its node again when it is locked."""
+        if self._escrow is None or not self._escrow_stored or self._report_keys:
+            return []
         digest = handshake.record_digest(self._escrow)
         signature = self.identity.key.sign(handshake.ESCROWED_DOMAIN, digest)
-        self._escrow_done = True
+        self._escrow_done, self._escrow_stored = True, False
         answer = messages.Escrowed(digest=digest, signature=signature)
         return [Send(answer)] if self._leased else []
+
+    def _keep_report_key(self, message: messages.ShownReportKey) -> list[OperatorEffect]:
+        record, known = message.record, self.known
+        assert known is not None
+        body = handshake.signed_body(record)
+        ours = record.lease == known.lease and record.node == self.token.key
+        if not ours or not keys.verified(
+            self.token.key, handshake.REPORT_KEY_DOMAIN, body, message.signature
+        ):
+            raise errors.BadProof("The report key is not vouched for by this node.")
+        if known.report == record:
+            return []
+        self.known = replace(known, report=record)
+        self._report_keys += 1
+        return [KeepReportKey(self.known)]
 
     def _keep_proof(self, message: messages.EscrowProof) -> list[OperatorEffect]:
         body = handshake.signed_body(message.proof)

@@ -3,13 +3,28 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from pairing import errors, keys
-from pairing.events import State
+from pairing.events import Mode, State
 from pairing.protocol import handshake
+from pairing.protocol.admission import Found
+from pairing.protocol.callers import NodePolicy
 from pairing.protocol.eventlog import EventLog
-from pairing.protocol.messages import Chunk, Escrow, Escrowed, EscrowProof, Manifest, Release
+from pairing.protocol.messages import (
+    LEASE_SIZE,
+    Chunk,
+    Escrow,
+    Escrowed,
+    EscrowProof,
+    Lease,
+    Manifest,
+    Release,
+)
+from pairing.protocol.reportkey import PrivateReportKey
+from pairing.protocol.wire import Message
 
 RELEASABLE = frozenset({State.CLAIMED, State.FAILED})
 """States in which a (new) config may be released."""
@@ -62,7 +77,10 @@ class Tenancy:
     fleet: bytes
     """The fleet that vouched for the operator; empty at trust level O0."""
     claimed_label: bytes
+    claimed_secret: bytes = field(repr=False)
+    """S of the code that it was claimed by: with the photo alone its operator finds it again."""
     claimed_at: float
+    """Seconds since boot; negative once the node has restarted."""
     words: tuple[str, ...]
     conn: int | None = None
     absent_since: float | None = None
@@ -75,6 +93,12 @@ class Tenancy:
     escrow_kept: bool = False
     proof: EscrowProof | None = None
     acknowledged: int = 0
+    report_seed: bytes = field(default=b"", repr=False)
+    """Of the report key; empty before the first release."""
+    listened: float = 0.0
+    """Seconds that earlier boots have waited for the operator after the installation."""
+    told: bool = False
+    """There is nothing more to say: the node is quiet from now on."""
 
     @property
     def trust(self) -> str:
@@ -84,6 +108,44 @@ class Tenancy:
     def belongs_to(self, operator: bytes, fleet: bytes) -> bool:
         """The same operator, or a station of the same fleet."""
         return operator == self.operator or bool(fleet and fleet == self.fleet)
+
+    def lapsed(self, now: float, policy: NodePolicy) -> bool:
+        """Whether an operator that has decided nothing has kept the node for too long."""
+        if self.state is not State.CLAIMED:
+            return False
+        gone = self.absent_since is not None and now >= self.absent_since + policy.lapse_after
+        return gone or now >= self.claimed_at + policy.decide_within
+
+    def answer(self, mac: bytes, mode: Mode, boot: str, facts: Mapping[str, Any]) -> Lease:
+        """What its operator hears first."""
+        return Lease(
+            mac=mac,
+            lease=self.lease,
+            secret=self.secret,
+            trust=self.trust,
+            mode=mode.value,
+            boot=boot,
+            state=self.state.value,
+            sequence=self.sequence,
+            last=self.log.last,
+            facts=facts,
+        )
+
+    def pending(self, key: keys.SigningKey) -> list[Message]:
+        """What a returning operator may lack, to be sent before the events: whoever hears of the
+        goal leaves, and must have these by then."""
+        shown = PrivateReportKey(self.report_seed).shown(key, self.lease)
+        waiting: list[Message | None] = [
+            shown if self.report_seed else None,
+            self.escrow if not self.escrow_kept else None,
+            self.proof,
+        ]
+        return [message for message in waiting if message]
+
+    def begin_release(self, manifest: Manifest) -> None:
+        """A config has come whole: what belonged to the one before is void."""
+        self.manifest = manifest
+        self.escrow, self.escrow_kept, self.proof = None, False, None
 
     def accept_release(self, release: Release, node_key: bytes) -> Upload:
         """Check a release and begin (or go on with) its upload.
@@ -126,3 +188,24 @@ class Tenancy:
     def settled(self) -> bool:
         """The operator has every event, and the last state is a verdict."""
         return self.state in VERDICTS and self.acknowledged >= self.log.last
+
+
+def begin(
+    operator: bytes,
+    fleet: bytes,
+    found: Found,
+    label: bytes,
+    random: Callable[[int], bytes],
+    now: float,
+) -> Tenancy:
+    """A new lease for who has proved a code; `label` is that of the code."""
+    return Tenancy(
+        lease=random(LEASE_SIZE),
+        secret=random(32),
+        operator=operator,
+        fleet=fleet,
+        claimed_label=label,
+        claimed_secret=found.secret,
+        claimed_at=now,
+        words=found.words,
+    )

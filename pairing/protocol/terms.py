@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from pairing import keys
-from pairing.protocol.messages import StationCertificate
+from pairing.protocol.messages import ReportKey, StationCertificate
 
 BEFORE_FIRST_WRITE = frozenset({"check-image", "check-disk", "escrow-key"})
 """The steps in which a node may still need its operator: it keeps the recovery key in the last."""
@@ -33,10 +33,11 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class KnownLease:
-    """A lease from an earlier run."""
+    """A lease from an earlier run, and what its node is known by while locked (if it said so)."""
 
     lease: bytes
     secret: bytes = field(repr=False)
+    report: ReportKey | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -48,6 +48,10 @@ class ClaimWindow:
         self._retire(self.current)
         self._previous, self.current = None, self._draw(now)
 
+    def remember(self, secret: bytes) -> None:
+        """A secret that was spent in an earlier boot."""
+        self._retire(OneTimeSecret(secret, 0.0, 0.0))
+
     def tick(self, now: float) -> bool:
         """Rotate if it is time. True when the screen must be redrawn."""
         if self._previous and now >= self._previous.honoured_until:

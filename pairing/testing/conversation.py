@@ -14,11 +14,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pairing import errors, keys
-from pairing.events import Event, State
+from pairing.events import Event, Mode, State
 from pairing.peertoken import Token
 from pairing.protocol import effects, frames, messages
 from pairing.protocol.callers import NodePolicy
 from pairing.protocol.effects import NodeEffect, OperatorEffect
+from pairing.protocol.kept import KeptTenancy
 from pairing.protocol.node import NodeMachine
 from pairing.protocol.operator import OperatorMachine
 from pairing.protocol.terms import Identity, KnownLease, Patience, Release
@@ -64,6 +65,9 @@ class NodeEnd:
     announced: tuple[bytes, ...] = ()
     escrow_kept: int = 0
     settled: int = 0
+    keeps: bool = False
+    """The volume is open: what the machine asks to remember is stored."""
+    stored: KeptTenancy | None = None
     plan: Callable[[bytes], Sequence[str]] = field(default=lambda config: ("1/1 nothing",))
 
 
@@ -80,6 +84,7 @@ class Conversation:
     ) -> None:
         self.random = random.Random(seed)
         self.now = 0.0
+        self.boots = 1
         self.tap = tap
         self.node = NodeEnd(
             NodeMachine(
@@ -159,6 +164,29 @@ class Conversation:
                     end.heard.append(arriving)
                     self._apply_operator(end, end.machine.received(arriving, self.now))
 
+    def reboot(self) -> None:
+        """The node restarts as an installed one: only what it stored last is left of it.
+
+        Both ends have one clock here, so the new boot's time goes on.
+        """
+        for end in list(self._operators.values()):
+            self.cut(end)
+        assert self.node.stored is not None, "nothing was stored"
+        key, held = self.node.stored.restored(self.now)
+        old = self.node.machine
+        self.boots += 1
+        self.node.machine = NodeMachine(
+            key=key,
+            boot=f"boot-{self.boots}",
+            facts=old.facts,
+            policy=old.policy,
+            random=self.random.randbytes,
+            now=self.now,
+            mode=Mode.INSTALLED,
+            tenancy=held,
+        )
+        self.node_says([self.node.machine.announcement()])
+
     def wait(self, seconds: float) -> None:
         """Let time pass, a second at a time."""
         for _ in range(int(seconds)):
@@ -195,7 +223,7 @@ class Conversation:
         (body,) = frames.FrameReader(frames.FRAME_LIMIT).feed(data)
         return body
 
-    def _apply_node(self, todo: Sequence[NodeEffect]) -> None:
+    def _apply_node(self, todo: Sequence[NodeEffect]) -> None:  # noqa: C901 (a table of effects)
         node, now = self.node, self.now
         for effect in todo:
             match effect:
@@ -213,6 +241,9 @@ class Conversation:
                     node.installs.append(manifest)
                 case effects.EscrowKept():
                     node.escrow_kept += 1
+                case effects.Remember():
+                    if node.keeps and (kept := node.machine.kept()):
+                        node.stored = KeptTenancy.from_bytes(kept.to_bytes())
                 case effects.Settled():
                     node.settled += 1
 
@@ -238,8 +269,11 @@ class Conversation:
                 case effects.Close():
                     self.settle()
                     self._hang_up(end.conn)
-                case effects.Leased(lease, secret):
-                    end.leases.append(KnownLease(lease, secret))
+                case effects.Leased(known):
+                    end.leases.append(known)
+                case effects.KeepReportKey(known):
+                    end.leases.append(known)
+                    self._apply_operator(end, end.machine.report_key_kept(self.now))
                 case effects.Decide(view):
                     end.view = view
                     if end.decide:

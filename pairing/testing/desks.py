@@ -37,8 +37,8 @@ class RecordingDesk:
     async def keep_proof(self, proof: VolumeProof, signature: bytes) -> None:
         self.proofs.append(proof)
 
-    async def keep_lease(self, lease: bytes, secret: bytes) -> None:
-        self.leases.append(KnownLease(lease, secret))
+    async def keep_lease(self, known: KnownLease) -> None:
+        self.leases.append(known)
 
     def seen(self, event: Event, signature: bytes) -> None:
         self.events.append(event)

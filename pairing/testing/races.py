@@ -40,6 +40,9 @@ class IdleHands:
     async def install(self, manifest: Manifest, delay: float, reporter: Reporter) -> None:
         reporter.entered(State.WRITTEN)
 
+    def remember(self) -> None:
+        """Nothing outlives the race."""
+
     def settled(self) -> None:
         """Nothing to do."""
 

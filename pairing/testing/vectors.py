@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from pairing import keys
-from pairing.events import Event, EventType, State
+from pairing.events import Event, EventType, Mode, State
 from pairing.peertoken import Token
 from pairing.protocol import admission, handshake, messages
 from pairing.protocol.handshake import Transcript
+from pairing.protocol.reportkey import PrivateReportKey
 from pairing.protocol.wire import Message
 
 NODE = keys.SigningKey(bytes(range(32)))
@@ -70,8 +71,9 @@ def _certificate() -> messages.StationCertificate:
     )
 
 
-def _release() -> messages.Release:
-    manifest = messages.Manifest(
+def example_manifest() -> messages.Manifest:
+    """A manifest with every field."""
+    return messages.Manifest(
         node=NODE.public,
         lease=LEASE,
         sequence=1,
@@ -86,6 +88,10 @@ def _release() -> messages.Release:
         report_for=86400,
         time=1_790_000_000,
     )
+
+
+def _release() -> messages.Release:
+    manifest = example_manifest()
     signature = OPERATOR.sign(handshake.MANIFEST_DOMAIN, handshake.signed_body(manifest))
     return messages.Release(manifest=manifest, signature=signature)
 
@@ -157,6 +163,7 @@ def _examples() -> tuple[tuple[str, Message], ...]:
             lease=LEASE,
             secret=b"\x33" * 32,
             trust="O1",
+            mode=Mode.LIVE.value,
             boot="boot-1",
             state=State.CLAIMED.value,
             sequence=0,
@@ -165,6 +172,7 @@ def _examples() -> tuple[tuple[str, Message], ...]:
         ),
         messages.Refused(code="taken", text="", holder="ABCD-EFGH-IJKL-MNOP", age=7),
         messages.Want(sequence=1, offset=0),
+        PrivateReportKey(b"\x44" * 32).shown(NODE, LEASE),
         _report(),
         _escrow(),
         _proof(),
