@@ -69,7 +69,7 @@ def redact(document: Document) -> Document:
                 return Node(tuple(_arguments(node.content)), node.mark)
             return _hidden(node)
         if isinstance(node.content, str):
-            return Node(_clean(node.content), node.mark)
+            return Node(clean(node.content), node.mark)
         return None
 
     return Document(rebuild(document.root, change))
@@ -93,7 +93,7 @@ def _hidden(node: Node) -> Node:
     return node if empty else Node(HIDDEN, node.mark)
 
 
-def _clean(text: str) -> str:
+def clean(text: str) -> str:
     """Text without private keys, `password=...`, and user, password and query inside a URL."""
     if "PRIVATE KEY" in text:
         return HIDDEN
@@ -136,5 +136,5 @@ def _option(text: str) -> tuple[str, bool]:
         return text[:2] if len(text) == 2 else HIDDEN, True
     if not found["between"]:
         return text if not found["value"] else HIDDEN, not public
-    value = _clean(found["value"]) if public else HIDDEN
+    value = clean(found["value"]) if public else HIDDEN
     return f"{found['dashes']}{found['name']}{found['between']}{value}", False

@@ -26,6 +26,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pairing.errors.base import ExitCode, KnownError
+from pairing.errors.cluster import JoinSettingsIncomplete, JoinTimeout, ProviderBroken
 from pairing.errors.config import (
     AccountKeysUnavailable,
     ConfigError,
@@ -93,6 +94,13 @@ from pairing.errors.reach import (
     RelayUnreachable,
     UnreachableError,
 )
+from pairing.errors.stages import (
+    AccountInvalid,
+    CommandUnsuccessful,
+    KeyNotExecuted,
+    PathRefused,
+    StageIncomplete,
+)
 from pairing.errors.trust import (
     BadProof,
     Busy,
@@ -126,6 +134,7 @@ from pairing.errors.verdict import (
 )
 
 __all__ = [
+    "AccountInvalid",
     "AccountKeysUnavailable",
     "BadProof",
     "Busy",
@@ -134,6 +143,7 @@ __all__ = [
     "CommandFailed",
     "CommandMissing",
     "CommandTimeout",
+    "CommandUnsuccessful",
     "ConfigError",
     "ConfigFileMissing",
     "ConfigNotForThisMachine",
@@ -153,6 +163,8 @@ __all__ = [
     "JoinNotReady",
     "JoinNotSigned",
     "JoinProgramMissing",
+    "JoinSettingsIncomplete",
+    "JoinTimeout",
     "JoinTokenRefused",
     "JoinUnreachable",
     "JournalDamaged",
@@ -160,6 +172,7 @@ __all__ = [
     "KeyFileInvalid",
     "KeyFolderUnsafe",
     "KeyMissing",
+    "KeyNotExecuted",
     "KnownError",
     "LockedError",
     "MachineFileInvalid",
@@ -174,6 +187,7 @@ __all__ = [
     "NotAPicture",
     "NotApprovedError",
     "NotAuthenticError",
+    "PathRefused",
     "PeerSaidUnknown",
     "PersonRefused",
     "PhaseTimeout",
@@ -184,6 +198,7 @@ __all__ = [
     "PolicyUnmet",
     "PortTaken",
     "ProtocolBroken",
+    "ProviderBroken",
     "ProxyRefused",
     "RelayAccess",
     "RelayAddressInvalid",
@@ -195,6 +210,7 @@ __all__ = [
     "RelayUnreachable",
     "SettingsInvalid",
     "SeveralTokens",
+    "StageIncomplete",
     "StepFailed",
     "StepUnsupported",
     "StoreUnwritable",

@@ -1,0 +1,1 @@
+"""Clusters that an installed machine joins, behind one interface (`node.providers.base`)."""

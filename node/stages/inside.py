@@ -1,0 +1,272 @@
+"""A folder taken as `/`: no path, link or trick reaches anything outside it.
+
+Paths are walked folder by folder with directory handles (openat(2), O_NOFOLLOW); a symbolic link is
+read and walked by the same rules, as in openat2(2)'s RESOLVE_IN_ROOT, so that swapping a folder
+for a link in the middle of it changes nothing. Files are written beside and renamed, so that a
+half-written one is never seen, and other names of an old file (hard links) keep the old content.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pairing import errors
+
+MOST_LINKS = 40
+"""As the kernel's own limit (path_resolution(7))."""
+ROOT = (0, 0)
+"""Number of user and group."""
+TEMPORARY = ".kairos-new"
+READ_LIMIT = 16 * 1024 * 1024
+OURS = (
+    "/boot",
+    "/dev",
+    "/efi",
+    "/etc/kairos-register",
+    "/oem",
+    "/opt/kairos-register",
+    "/proc",
+    "/run/kairos-register",
+    "/sys",
+    "/usr/lib/kairos-register",
+)
+"""No config writes there: the kernel's files, and what this system starts, keeps and trusts."""
+_FOLDER = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A folder that was reached: an open handle, and its real path below the root."""
+
+    handle: int
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Inside:
+    """`root` taken as `/`. Raises errors.PathRefused or OSError.
+
+    `links` False follows no link at all: for places where somebody else may put links.
+    """
+
+    root: Path
+
+    def read(self, path: str, *, links: bool = True) -> bytes | None:
+        """The content of a regular file, at most 16 MiB; None if there is nothing."""
+        try:
+            handle = self._open(path, links)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        with os.fdopen(handle, "rb") as file:
+            if not stat.S_ISREG(os.fstat(handle).st_mode):
+                raise errors.PathRefused("It is no regular file.", element=path)
+            return file.read(READ_LIMIT)
+
+    def status(self, path: str) -> os.stat_result | None:
+        """What is at `path`, a link itself not followed; None if there is nothing."""
+        parts = split(path)
+        try:
+            with self._folder(parts[:-1]) as place:
+                name = parts[-1] if parts else "."
+                return os.stat(name, dir_fd=place.handle, follow_symlinks=False)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def write(
+        self,
+        path: str,
+        content: bytes,
+        *,
+        mode: int,
+        owner: tuple[int, int] = ROOT,
+        links: bool = True,
+    ) -> None:
+        """Put a file there with exactly this mode and owner. A link at its place is replaced."""
+        parts = split(path)
+        if not parts:
+            raise errors.PathRefused(element=path)
+        with self._folder(parts[:-1], make=True, links=links) as place:
+            self._refuse_ours(f"{place.path}/{parts[-1]}", path)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(TEMPORARY, dir_fd=place.handle)
+            handle = os.open(
+                TEMPORARY,
+                os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC,
+                0o600,
+                dir_fd=place.handle,
+            )
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+                file.flush()
+                self._own(handle, owner)
+                os.fchmod(handle, mode)
+                os.fsync(handle)
+            os.rename(TEMPORARY, parts[-1], src_dir_fd=place.handle, dst_dir_fd=place.handle)
+            _flush(place.handle)
+
+    def make_folder(
+        self, path: str, *, mode: int, owner: tuple[int, int] = ROOT, links: bool = True
+    ) -> bool:
+        """Make a folder, and set mode and owner also of one that is there. True if it is new."""
+        new = self.status(path) is None
+        with self._folder(split(path), make=True, links=links) as place:
+            self._refuse_ours(place.path or "/", path)
+            handle = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=place.handle)
+            try:
+                self._own(handle, owner)
+                os.fchmod(handle, mode)
+            finally:
+                os.close(handle)
+        return new
+
+    def names(self, path: str) -> tuple[str, ...]:
+        """The names in a folder, in order; nothing if there is none."""
+        try:
+            with self._folder(split(path)) as place:
+                handle = os.open(".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=place.handle)
+                try:
+                    return tuple(sorted(os.listdir(handle)))  # noqa: PTH208 (a handle)
+                finally:
+                    os.close(handle)
+        except (FileNotFoundError, NotADirectoryError):
+            return ()
+
+    def _open(self, path: str, links: bool) -> int:
+        """A handle to read the file at `path`; a link is followed by our own rules."""
+        parts = split(path)
+        for _ in range(MOST_LINKS if links else 1):
+            with self._folder(parts[:-1], links=links) as place:
+                name = parts[-1] if parts else "."
+                try:
+                    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+                    return os.open(name, flags, dir_fd=place.handle)
+                except OSError as wrong:
+                    if wrong.errno != errno.ELOOP or not links:
+                        raise
+                target = os.readlink(name, dir_fd=place.handle)
+                parts = _joined(place.path, target)
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+
+    @contextlib.contextmanager
+    def _folder(
+        self, parts: Sequence[str], *, make: bool = False, links: bool = True
+    ) -> Iterator[Place]:
+        walk = _Walk(os.open(self.root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC), links)
+        try:
+            walk.along(parts, self if make else None)
+            yield Place(walk.handles[-1], "".join(f"/{name}" for name in walk.names))
+        finally:
+            for handle in walk.handles:
+                os.close(handle)
+
+    def _own(self, handle: int, owner: tuple[int, int]) -> None:
+        """Give it away. Below another root a normal user, who cannot, keeps it."""
+        try:
+            os.fchown(handle, *owner)
+        except PermissionError:
+            if os.geteuid() == 0 or self.root == Path("/"):
+                raise
+
+    def _refuse_ours(self, real: str, asked: str) -> None:
+        for ours in OURS:
+            if real == ours or real.startswith(f"{ours}/"):
+                raise errors.PathRefused(f"{ours} is not the config's to change.", element=asked)
+
+
+class _Walk:
+    """The folders on the way, from the root: their handles and names."""
+
+    def __init__(self, root: int, links: bool) -> None:
+        self.handles, self.names = [root], list[str]()
+        self._links = MOST_LINKS if links else 0
+
+    def along(self, parts: Sequence[str], maker: Inside | None) -> None:
+        left = deque(parts)
+        while left:
+            name = left.popleft()
+            if name in ("", "."):
+                continue
+            if name == "..":
+                self._up()
+                continue
+            try:
+                handle = os.open(name, _FOLDER, dir_fd=self.handles[-1])
+            except FileNotFoundError:
+                if maker is None:
+                    raise
+                self._make(name, maker)
+                left.appendleft(name)
+            except NotADirectoryError:
+                left.extendleft(reversed(self._link(name)))
+            else:
+                self.handles.append(handle)
+                self.names.append(name)
+
+    def _up(self) -> None:
+        if self.names:
+            os.close(self.handles.pop())
+            self.names.pop()
+
+    def _make(self, name: str, maker: Inside) -> None:
+        real = "".join(f"/{part}" for part in (*self.names, name))
+        maker._refuse_ours(real, real)
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(name, 0o755, dir_fd=self.handles[-1])
+            # The mode of a new folder must not hang on the umask of whoever started us.
+            flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+            handle = os.open(name, flags, dir_fd=self.handles[-1])
+            try:
+                os.fchmod(handle, 0o755)
+            finally:
+                os.close(handle)
+
+    def _link(self, name: str) -> list[str]:
+        """The parts of a link's target, from where it stands; an absolute one starts at the root.
+
+        Raises NotADirectoryError if it is no link.
+        """
+        try:
+            target = os.readlink(name, dir_fd=self.handles[-1])
+        except OSError:
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), name) from None
+        if self._links == 0:
+            raise errors.PathRefused("There is a link on the way.", element=name)
+        self._links -= 1
+        if target.startswith("/"):
+            while self.names:
+                self._up()
+        return target.split("/")
+
+
+def split(path: str) -> list[str]:
+    """The parts of an absolute path. Raises errors.PathRefused for `..`, NUL or a relative one."""
+    parts = [part for part in path.split("/") if part not in ("", ".")]
+    if not path.startswith("/") or ".." in parts or "\0" in path:
+        raise errors.PathRefused("A path is absolute and without `..`.", element=path)
+    return parts
+
+
+def _joined(folder: str, target: str) -> list[str]:
+    """The parts of a link's target; `..` never leads above the root."""
+    parts: list[str] = []
+    for part in (target if target.startswith("/") else f"{folder}/{target}").split("/"):
+        if part == "..":
+            del parts[-1:]
+        elif part not in ("", "."):
+            parts.append(part)
+    return parts
+
+
+def _flush(folder: int) -> None:
+    handle = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=folder)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
