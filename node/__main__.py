@@ -8,6 +8,7 @@ from typing import NoReturn
 
 import click
 
+from node.stages.command import stage
 from pairing import __version__, errors
 
 MACHINE = click.option(
@@ -120,6 +121,9 @@ def install(config: Path, machine: Path | None, dry_run: bool) -> None:
     if not (dry_run or machine):
         raise errors.UsageError("Without an operator only --dry-run is possible.")
     rehearse(config, machine, click.echo)
+
+
+main.add_command(stage)
 
 
 def entry() -> NoReturn:

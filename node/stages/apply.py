@@ -68,6 +68,14 @@ class Outcome:
             detail = "\n".join(failure.text for failure in self.failures)
             raise errors.StageIncomplete(detail, element=self.stage)
 
+    def keep(self, folder: Path) -> None:
+        """Leave it in `folder` for the agent, which reports it: NAME.json, for root only."""
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        name = self.stage.replace("/", "_")
+        new = folder / f"{name}.new"
+        new.write_text(self.to_json(), encoding="utf-8")
+        new.replace(folder / f"{name}.json")
+
     def to_json(self) -> str:
         """For whoever reports it: one JSON object."""
         return json.dumps(asdict(self))

@@ -68,15 +68,20 @@ def plan_stage(config: Document, stage: str) -> tuple[Step, ...]:
 
 
 def known_stages(config: Document) -> tuple[str, ...]:
-    """The stages that a config has steps for, with ours that it uses by keys at the top."""
-    named = [name.removesuffix(".before").removesuffix(".after") for name in _stages(config)]
-    used = [stage for stage in STAGES if plan_stage(config, stage)]
-    return tuple(dict.fromkeys((*used, *named)))
-
-
-def _stages(config: Document) -> Sequence[str]:
+    """Our stages, and what else `stages` of the config names: those run only when asked for."""
     found = config.get("stages")
-    return list(found) if isinstance(found, dict) else []
+    names = list(found) if isinstance(found, dict) else []
+    own = [name.removesuffix(".before").removesuffix(".after") for name in names]
+    return tuple(dict.fromkeys((*STAGES, *own)))
+
+
+def text_of(steps: Sequence[Step]) -> Iterator[str]:
+    """The steps for people, line by line, without secrets. Whoever prints it escapes it."""
+    for step in steps:
+        maybe = " (if its condition holds)" if step.condition or step.only else ""
+        yield f"{step.stage}: {step.name}{maybe}"
+        for action in step.actions:
+            yield f"    {action.text}"
 
 
 def _own(stages: Values, stage: str) -> Iterator[Step]:

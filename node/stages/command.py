@@ -1,0 +1,61 @@
+"""`kairos-node stage`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from pairing import errors
+from pairing.report import safe
+
+CONFIG = Path("/oem/90_custom.yaml")
+OUTCOMES = Path("/run/kairos-register/stages")
+
+
+@click.command()
+@click.argument("name")
+@click.option("--dry-run", is_flag=True, help="Print what would be done, do nothing.")
+@click.option(
+    "--root",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    default=Path("/"),
+    metavar="DIR",
+    help="Apply it to the system in this folder.",
+)
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    default=CONFIG,
+    metavar="FILE",
+    help=f"Default: {CONFIG}",
+)
+def stage(name: str, dry_run: bool, root: Path, config: Path) -> None:
+    """Apply one stage of the config to the installed system, as at boot.
+
+    \b
+    kairos-node stage boot
+    kairos-node stage network --dry-run
+    kairos-node stage boot --config c.yaml --root /mnt
+    """
+    from node.stages.apply import apply
+    from node.stages.planning import known_stages, plan_stage, text_of
+    from pairing.config import load_file, require_valid
+
+    document = load_file(config)
+    require_valid(document, rendered=True)
+    known = known_stages(document)
+    if name not in known:
+        raise errors.UsageError(f"The stages are {', '.join(known)}.", element=name)
+    if dry_run:
+        for line in text_of(plan_stage(document, name)):
+            click.echo(safe(line))
+        return
+    outcome = apply(name, document, root=root, report=_say)
+    if root == Path("/"):
+        outcome.keep(OUTCOMES)
+    outcome.require()
+
+
+def _say(step: str, of: str, done: int, total: int, text: str, /) -> None:
+    click.echo(f"{step} {of} {done}/{total} {safe(text)}")
