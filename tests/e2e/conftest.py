@@ -18,6 +18,8 @@ from pathlib import Path
 import pytest
 
 from pairing.testing import guest, guest_system, netns, qemu
+from pairing.testing.firmware import EMPTY
+from pairing.testing.hardware import Drive, Firmware
 from pairing.testing.lan import PREFIX, Lan, lan
 
 TOOLS = ("qemu-system-x86_64", "mmdebstrap", "dnsmasq", "prlimit")
@@ -32,7 +34,7 @@ KINDS = ("bios", "uefi", "clock")
 @pytest.fixture(scope="module")
 def network() -> Iterator[Lan]:
     missing = [tool for tool in TOOLS if shutil.which(tool) is None]
-    if missing or not qemu.UEFI_CODE.exists():
+    if missing or not EMPTY.exists():
         pytest.skip(f"not installed: {', '.join(missing) or 'ovmf'} (as root: .ci/packages)")
     if not netns.possible():
         pytest.skip("needs root and network namespaces")
@@ -53,28 +55,36 @@ def machines(network: Lan) -> Iterator[Mapping[str, qemu.Machine]]:
     bios, uefi, clock = (board(network.tap(number), number) for number in range(len(KINDS)))
     wanted = (
         (bios, usual),
-        (replace(uefi, uefi=True), usual),
-        (replace(clock, uefi=True, clock="1970-01-01"), odd),
+        (replace(uefi, firmware=Firmware.UEFI), usual),
+        (replace(clock, firmware=Firmware.UEFI, clock="1970-01-01"), odd),
     )
     with contextlib.ExitStack() as stack:
         running = {}
         for name, (hardware, words) in zip(KINDS, wanted, strict=True):
             boot = qemu.Boot(kernel=image.kernel, initramfs=image.initramfs, words=words)
-            started = qemu.running(hardware, boot, fresh(ARTEFACTS / name), network.entry)
+            folder = fresh(ARTEFACTS / name)
+            disk = Drive(image=blank(folder / "disk.raw"))
+            hardware = replace(hardware, drives=(disk,))
+            started = qemu.running(hardware, boot, folder, network.entry)
             running[name] = stack.enter_context(started)
         yield running
 
 
 def board(tap: str, number: int) -> qemu.Hardware:
-    """A small machine with one empty disk and a serial number that nobody can guess."""
+    """A small machine with a serial number that nobody can guess."""
     return qemu.Hardware(
         serial=f"E2E-{secrets.token_hex(4).upper()}",
         uuid=str(uuid.uuid4()),
         mac=f"52:54:00:00:00:{number:02x}",
         tap=tap,
-        disk=DISK_BYTES,
         serial_lines=3,
     )
+
+
+def blank(image: Path) -> Path:
+    with image.open("wb") as file:
+        file.truncate(DISK_BYTES)
+    return image
 
 
 def fresh(folder: Path) -> Path:
