@@ -71,7 +71,10 @@ class Hardware:
     tpm: Path | None = None
     """The socket of pairing.testing.software_tpm. None: no TPM."""
     clock: str = "utc"
-    """As QEMU's `-rtc base=`: `utc` or a date and time."""
+    """As QEMU's `-rtc base=`: `utc` or a date and time. OVMF writes the century into it, by which a
+    1970 becomes 2070; only the older chipset hides that from Linux."""
+    chipset: str = "q35"
+    """QEMU's machine: `q35` (2009), or `pc` (1996), which has no AHCI and no Secure Boot."""
     serial_lines: int = 1
     """ttyS0 and so on; a PC has up to four."""
     words: Sequence[str] = ()
@@ -122,7 +125,7 @@ def _firmware(hardware: Hardware) -> list[str]:
     if hardware.firmware is Firmware.BIOS:
         return ["-machine", "pc"]
     secure = hardware.firmware is Firmware.SECURE
-    words = ["-machine", f"q35,smm={'on' if secure else 'off'}"]
+    words = ["-machine", f"{hardware.chipset},smm={'on' if secure else 'off'}"]
     if secure:
         words += ["-global", "driver=cfi.pflash01,property=secure,value=on"]
         # As OVMF's own notes ask for: resuming from S3 would have to go through SMM as well.

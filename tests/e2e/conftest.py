@@ -56,7 +56,7 @@ def machines(network: Lan) -> Iterator[Mapping[str, qemu.Machine]]:
     wanted = (
         (bios, usual),
         (replace(uefi, firmware=Firmware.UEFI), usual),
-        (replace(clock, firmware=Firmware.UEFI, clock="1970-01-01"), odd),
+        (replace(clock, firmware=Firmware.UEFI, chipset="pc", clock="1970-01-01"), odd),
     )
     with contextlib.ExitStack() as stack:
         running = {}
