@@ -13,6 +13,7 @@ import trio
 from cli import configs, prompt
 from cli.approval import Approval
 from cli.configs import Fetch, Fitted
+from cli.endorsement import EkMakers, Endorsed, endorsed, require_expected
 from cli.records import NodeJournal, Records, now
 from pairing import errors, keys
 from pairing.config import Document
@@ -46,6 +47,8 @@ class Order:
     poweroff: bool = False
     confirm_words: bool = False
     dry_run: bool = False
+    ek_makers: EkMakers | None = None
+    """Makers of TPMs; with any, only a machine with one of theirs gets the config."""
     fetch: Fetch = configs.fetch_github
 
 
@@ -68,6 +71,8 @@ class OperatorDesk:
     known: KnownLease | None = None
     """The lease, from an earlier run or this one."""
     facts: Facts = field(default_factory=Facts)
+    """With a TPM's endorsement key only if that was proved."""
+    endorsed: Endorsed = field(default_factory=Endorsed)
     state: State | None = None
     dry_run: bool = False
     """The node says that it changes nothing."""
@@ -91,6 +96,7 @@ class OperatorDesk:
         if self.order.confirm_words:
             await self._compare_words(view.words)
         order = self.order
+        require_expected(order.document, self.endorsed, order.ek_makers)
         fitted = await self._fit(order.device)
         if order.dry_run:
             self._show_plan(fitted)
@@ -110,6 +116,8 @@ class OperatorDesk:
             self.facts = from_json(view.facts)
         except ValueError as wrong:
             raise errors.ProtocolBroken(f"(facts: {wrong})") from None
+        self.endorsed = endorsed(self.facts, view.ek, self.order.ek_makers, self.clock())
+        self.facts = self.endorsed.facts
         self._looked = True
         trust = TRUST_TEXTS.get(view.trust, view.trust)
         lines = [
@@ -117,6 +125,7 @@ class OperatorDesk:
             f"words     {' '.join(view.words)}",
             f"trust     {trust}",
             *facts_text(self.facts),
+            *self.endorsed.text,
         ]
         body = {
             "node": self.node,
@@ -124,6 +133,7 @@ class OperatorDesk:
             "trust": view.trust,
             "path": view.path,
             "facts": self.facts.to_json(),
+            "endorsement": self.endorsed.to_json(),
         }
         self.report.block("node", lines, body)
         if not self.order.dry_run and len(self.order.recipients) == 1:

@@ -61,6 +61,7 @@ class Asked:
     relay: tuple[str, ...]
     relay_ca: str | None
     relay_token_file: str | None
+    ek_ca: str | None
     key_folder: str | None
     timeout: float
     dry_run: bool
@@ -91,6 +92,9 @@ class Asked:
 @click.option("--relay", multiple=True, metavar="HOST[:PORT]", help="Where to meet the machine.")
 @click.option("--relay-ca", metavar="FILE", help="CA certificates (PEM) for relays.")
 @click.option("--relay-token-file", metavar="FILE", help="Access token of a closed relay.")
+@click.option(
+    "--ek-ca", metavar="FILE", help="CA certificates (PEM) of TPM makers: only their TPMs will do."
+)
 @options.keys
 @click.option(
     "--timeout",
@@ -126,6 +130,7 @@ def prepare(asked: Asked) -> Run:
     """Read everything that can be wrong on this side. Nothing has been sent yet."""
     from cli import approval, configs, sources
     from cli.desk import Order
+    from cli.endorsement import read_makers
     from cli.keyring import Keyring
     from cli.pairing_run import Run, libp2p
     from pairing.config.template import require_values
@@ -149,6 +154,7 @@ def prepare(asked: Asked) -> Run:
         poweroff=poweroff,
         confirm_words=asked.confirm_words,
         dry_run=asked.dry_run,
+        ek_makers=read_makers(asked.ek_ca),
     )
     return Run(
         order=order,

@@ -22,6 +22,7 @@ import trio
 from node.settings import Settings
 from node.system import clock
 from node.tenancy_store import TenancyStore
+from node.tpmanswers import TpmAnswers
 from pairing import errors, facts, keys, peertoken, serving
 from pairing.events import State
 from pairing.peertoken import Token
@@ -29,6 +30,7 @@ from pairing.protocol.frames import canonical
 from pairing.protocol.kept import report_file
 from pairing.protocol.messages import Manifest
 from pairing.protocol.node import NodeMachine
+from pairing.protocol.tpmproof import TpmAnswer, TpmQuestion
 from pairing.serving import Reporter
 from pairing.transport.base import Address, Listener, Presence, Reachable, Transport
 
@@ -86,6 +88,7 @@ class Agent:
     """Where the lease is kept over the reboot, once the volume for it is open."""
     leave: Callable[[State], Awaitable[None]] | None = None
     """Restarts the machine (`REBOOTING`) or switches it off (`WRITTEN`); None: it stays on."""
+    tpm: TpmAnswers = field(default_factory=lambda: TpmAnswers(None))
     machine: NodeMachine = field(init=False)
     facts: facts.Facts = field(default_factory=facts.Facts)
     reachable: Reachable = field(default_factory=Reachable)
@@ -217,6 +220,11 @@ class Agent:
         self.display.show(self)
         await trio.sleep(delay)
         self.begins_at = None
+
+    async def ask_tpm(self, question: TpmQuestion) -> TpmAnswer:
+        """See `serving.Hands`."""
+        held = self.machine.tenancy
+        return await self.tpm.answer(question, self.machine.public, held.lease if held else b"")
 
     def settled(self) -> None:
         """See `serving.Hands`."""

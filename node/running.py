@@ -24,6 +24,8 @@ from node.facts import Probe, recorded
 from node.settings import Settings
 from node.showing import Showing
 from node.system import services
+from node.system.endorsement import Endorsement
+from node.tpmanswers import TpmAnswers
 from pairing import errors
 from pairing.facts import Facts
 from pairing.transport.base import Address
@@ -113,6 +115,7 @@ def run_node(options: Options) -> None:
             once=options.once,
             uptime=lambda: time.clock_gettime(time.CLOCK_BOOTTIME),
             own_addresses=partial(_own_addresses, options, chosen.port),
+            tpm=TpmAnswers(None if options.machine else Endorsement),
         )
         try:
             stopped = trio.run(_run, agent, showing, options)

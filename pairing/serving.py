@@ -22,6 +22,7 @@ from pairing.protocol.callers import Phase
 from pairing.protocol.effects import NodeEffect
 from pairing.protocol.messages import EscrowRecord, Lease, Manifest, VolumeProof
 from pairing.protocol.node import NodeMachine
+from pairing.protocol.tpmproof import TpmAnswer, TpmQuestion
 from pairing.transport.base import Channel, Listener, Presence
 
 REASON_LIMIT = 2000
@@ -100,6 +101,9 @@ class Hands(Protocol):
 
     def remember(self) -> None:
         """Store the lease, if it is kept over the reboot, before this returns. Never raises."""
+
+    async def ask_tpm(self, question: TpmQuestion) -> TpmAnswer:
+        """What this machine's TPM answers. Never raises a known error: that is an answer too."""
 
     def settled(self) -> None:
         """The operator has the verdict."""
@@ -200,6 +204,8 @@ class Serving:
                 self.kept.set()
             case effects.Remember():
                 self.hands.remember()
+            case effects.Aside(TpmQuestion() as question, conn):
+                self.nursery.start_soon(self._ask_tpm, question, conn)
             case effects.Settled():
                 self.hands.settled()
 
@@ -211,6 +217,10 @@ class Serving:
             self.apply(self.machine.config_refused(refused, self.now()))
             return
         self.apply(self.machine.planned(lines, self.now()))
+
+    async def _ask_tpm(self, question: TpmQuestion, conn: int) -> None:
+        answer = await self.hands.ask_tpm(question)
+        self.apply([effects.Send(answer, conn)])
 
     async def _install(self, manifest: Manifest, delay: float) -> None:
         try:

@@ -80,3 +80,17 @@ class WordsDiffer(NotAuthenticError):
 
     number, slug = 510, "words-differ"
     hint = "Do not go on: somebody may be in between. Restart the machine and take a new photo."
+
+
+class EkUnproved(NotAuthenticError):
+    """The machine's TPM did not prove the endorsement key that the config expects."""
+
+    number, slug = 520, "ek-unproved"
+    hint = "Look at the machine. Without `ek_hash` in the config's `expect` this is not asked for."
+
+
+class EkUncertified(NotAuthenticError):
+    """No maker that you trust has certified the endorsement key of the machine's TPM."""
+
+    number, slug = 521, "ek-uncertified"
+    hint = "Check the file given to --ek-ca. A machine without a real TPM has no such certificate."

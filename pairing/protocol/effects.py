@@ -10,7 +10,8 @@ from pairing import errors
 from pairing.events import Event, State
 from pairing.protocol.messages import EscrowRecord, Manifest, VolumeProof
 from pairing.protocol.terms import KnownLease
-from pairing.protocol.wire import Message
+from pairing.protocol.tpmproof import EkProof
+from pairing.protocol.wire import AsideMessage, Message
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,14 @@ class Remember:
 
 
 @dataclass(frozen=True, slots=True)
+class Aside:
+    """The lease's holder says something that is not about the pairing, on connection `conn`."""
+
+    message: AsideMessage
+    conn: int
+
+
+@dataclass(frozen=True, slots=True)
 class Settled:
     """The operator has seen the verdict."""
 
@@ -88,6 +97,8 @@ class NodeView:
     facts: Mapping[str, Any]
     path: str
     resumed: bool
+    ek: EkProof | None = None
+    """What its TPM proved; None on a machine that says it has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +170,16 @@ class Fail:
 
 
 NodeEffect = (
-    Send | Close | Changed | Announce | CheckConfig | Install | EscrowKept | Remember | Settled
+    Send
+    | Close
+    | Changed
+    | Announce
+    | CheckConfig
+    | Install
+    | EscrowKept
+    | Remember
+    | Aside
+    | Settled
 )
 OperatorEffect = (
     Send

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from pairing import events
-from pairing.protocol import wire
+from pairing.protocol import tpmproof, wire
 from pairing.protocol.wire import Message, Record
 
 PROTOCOL = "/kairos-pair/1"
@@ -330,9 +330,11 @@ _OPERATOR: tuple[type[Message], ...] = (
     Ping,
     Pong,
     Bye,
+    *tpmproof.FROM_OPERATOR,
 )
 _NODE: tuple[type[Message], ...] = (
     Challenge, Lease, Refused, Want, ShownReportKey, Report, Escrow, EscrowProof, Ping, Pong,
+    *tpmproof.FROM_NODE,
 )  # fmt: skip
 FROM_OPERATOR: Mapping[str, type[Message]] = {kind.TYPE: kind for kind in _OPERATOR}
 FROM_NODE: Mapping[str, type[Message]] = {kind.TYPE: kind for kind in _NODE}

@@ -26,6 +26,7 @@ from pairing.protocol.callers import (
 )
 from pairing.protocol.effects import (
     Announce,
+    Aside,
     Changed,
     CheckConfig,
     Close,
@@ -40,7 +41,7 @@ from pairing.protocol.reportkey import SEED_SIZE, PrivateReportKey
 from pairing.protocol.tenancy import Tenancy, begin
 from pairing.protocol.voice import NodeVoice
 from pairing.protocol.window import ClaimWindow
-from pairing.protocol.wire import Message, read_message
+from pairing.protocol.wire import AsideMessage, Message, read_message
 
 
 @dataclass(slots=True, kw_only=True)
@@ -244,7 +245,9 @@ class NodeMachine(NodeVoice):
         told = [receipts.report(self.key, held.lease, event) for event in held.log.since(since)]
         return [*effects, *(Send(report, conn) for report in told), Changed()]
 
-    def _in_lease(self, conn: int, held: Tenancy, message: Message) -> list[NodeEffect]:
+    def _in_lease(  # noqa: C901 (a table of messages)
+        self, conn: int, held: Tenancy, message: Message
+    ) -> list[NodeEffect]:
         match message:
             case messages.Release():
                 if self.mode not in INSTALLS:
@@ -262,6 +265,8 @@ class NodeMachine(NodeVoice):
             case messages.Ack():
                 before, held.acknowledged = held.settled, max(held.acknowledged, message.seq)
                 return [Remember(), Settled()] if held.settled and not before else []
+            case AsideMessage():
+                return [Aside(message, conn)]
             case messages.Ping():
                 return [Send(messages.Pong(), conn)]
             case messages.Pong():

@@ -7,7 +7,6 @@ that nothing left this machine (exit 5 or 6); after it, silence means that the o
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -33,6 +32,7 @@ from pairing.protocol.effects import (
 )
 from pairing.protocol.entry import Entry
 from pairing.protocol.terms import BEFORE_FIRST_WRITE, Identity, KnownLease, Patience, Release
+from pairing.protocol.tpmproof import ASK_SECONDS, TpmAnswer, TpmExam
 from pairing.protocol.wire import Message, read_message
 
 BAD = frozenset({State.FAILED, State.LOCKED, State.REFUSED})
@@ -70,6 +70,7 @@ class OperatorMachine:
     _deciding: bool = False
     _report_keys: int = 0
     """Report keys that are not on this machine's disk yet."""
+    _exam: TpmExam | None = None
     _escrow: messages.EscrowRecord | None = None
     _escrow_stored: bool = False
     _escrow_done: bool = False
@@ -115,6 +116,10 @@ class OperatorMachine:
         """Time has passed: call at least once a second."""
         if self.over or self._deciding:
             return []
+        if self._exam is not None:
+            self._exam.tick(now)
+            if self._exam.proof is not None:
+                return self._examined()
         if self._verdict_until is not None and now >= self._verdict_until:
             return self.fail(errors.NoVerdictError())
         if self._phase_until is not None and now >= self._phase_until:
@@ -181,9 +186,9 @@ class OperatorMachine:
             path=self._path,
             resumed=again,
         )
-        return [*effects, *self._next_after_lease(lease)]
+        return [*effects, *self._next_after_lease(lease, now)]
 
-    def _next_after_lease(self, lease: messages.Lease) -> list[OperatorEffect]:
+    def _next_after_lease(self, lease: messages.Lease, now: float) -> list[OperatorEffect]:
         assert self.view is not None
         if self._manifest is not None:
             # Cut while releasing: the node says with Want what it still lacks.
@@ -193,10 +198,30 @@ class OperatorMachine:
         if lease.mode in INSTALLS and lease.state in {State.CLAIMED.value, State.FAILED.value}:
             if self._deciding:
                 return []
-            self._deciding = True
-            return [Decide(self.view)]
+            return self._examine(lease, now)
         self.released = True
         return []
+
+    def _examine(self, lease: messages.Lease, now: float) -> list[OperatorEffect]:
+        """Before anybody decides, the TPM of a machine that says it has one proves its key."""
+        if not lease.facts.get("tpm"):
+            return self._examined()
+        self._exam = TpmExam(self.token.key, lease.lease, self.random, now + ASK_SECONDS)
+        return [Send(self._exam.begin())]
+
+    def _answered(self, message: TpmAnswer) -> list[OperatorEffect]:
+        if self._exam is None:
+            return []  # too late: it was decided without
+        question = self._exam.received(message)
+        if question is not None:
+            return [Send(question)]
+        return self._examined()
+
+    def _examined(self) -> list[OperatorEffect]:
+        assert self.view is not None
+        self.view = replace(self.view, ek=self._exam.proof if self._exam else None)
+        self._exam, self._deciding = None, True
+        return [Decide(self.view)]
 
     def _in_lease(self, message: Message, now: float) -> list[OperatorEffect]:
         match message:
@@ -210,6 +235,8 @@ class OperatorMachine:
                 return self._keep(message)
             case messages.EscrowProof():
                 return self._keep_proof(message)
+            case TpmAnswer():
+                return self._answered(message)
             case messages.Ping():
                 return [Send(messages.Pong())]
             case messages.Pong():
@@ -343,21 +370,7 @@ class OperatorMachine:
         assert self.known is not None
         self._deciding, self._sequence = False, self._sequence + 1
         self._config = release.config
-        self._manifest = messages.Manifest(
-            node=self.token.key,
-            lease=self.known.lease,
-            sequence=self._sequence,
-            digest=hashlib.sha256(release.config).digest(),
-            length=len(release.config),
-            device=release.device,
-            escrow=release.escrow,
-            relays=release.relays,
-            unlock=release.unlock,
-            reboot=release.reboot,
-            poweroff=release.poweroff,
-            report_for=release.report_for,
-            time=release.time,
-        )
+        self._manifest = release.manifest(self.token.key, self.known.lease, self._sequence)
         self._signature = self.identity.key.sign(
             handshake.MANIFEST_DOMAIN, handshake.signed_body(self._manifest)
         )

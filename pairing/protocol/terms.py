@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 
 from pairing import keys
-from pairing.protocol.messages import ReportKey, StationCertificate
+from pairing.protocol.messages import Manifest, ReportKey, StationCertificate
 
 BEFORE_FIRST_WRITE = frozenset({"check-image", "check-disk", "escrow-key"})
 """The steps in which a node may still need its operator: it keeps the recovery key in the last."""
@@ -53,6 +54,24 @@ class Release:
     poweroff: bool = False
     report_for: int = 24 * 3600
     time: int = 0
+
+    def manifest(self, node: bytes, lease: bytes, sequence: int) -> Manifest:
+        """What is signed: this release, for one node and lease."""
+        return Manifest(
+            node=node,
+            lease=lease,
+            sequence=sequence,
+            digest=hashlib.sha256(self.config).digest(),
+            length=len(self.config),
+            device=self.device,
+            escrow=self.escrow,
+            relays=self.relays,
+            unlock=self.unlock,
+            reboot=self.reboot,
+            poweroff=self.poweroff,
+            report_for=self.report_for,
+            time=self.time,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

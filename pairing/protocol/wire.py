@@ -164,6 +164,10 @@ class Message(Record):
     TYPE: ClassVar[str] = ""
 
 
+class AsideMessage(Message):
+    """A message that changes nothing of the pairing: the machine passes it on to who knows it."""
+
+
 def read_message(body: Mapping[str, Any], types: Mapping[str, type[Message]]) -> Message:
     """The message in a frame's object. Raises errors.ProtocolBroken naming what is wrong."""
     name = body.get("type")

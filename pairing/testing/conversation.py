@@ -23,6 +23,7 @@ from pairing.protocol.kept import KeptTenancy
 from pairing.protocol.node import NodeMachine
 from pairing.protocol.operator import OperatorMachine
 from pairing.protocol.terms import Identity, KnownLease, Patience, Release
+from pairing.protocol.tpmproof import TpmAnswer, TpmQuestion
 from pairing.protocol.wire import Message, write_message
 
 Tap = Callable[[str, Mapping[str, Any]], Sequence[Mapping[str, Any]]]
@@ -69,6 +70,8 @@ class NodeEnd:
     """The volume is open: what the machine asks to remember is stored."""
     stored: KeptTenancy | None = None
     plan: Callable[[bytes], Sequence[str]] = field(default=lambda config: ("1/1 nothing",))
+    tpm: Callable[[TpmQuestion], TpmAnswer | None] = field(default=lambda question: None)
+    """What its TPM answers; None leaves the operator waiting."""
 
 
 class Conversation:
@@ -244,6 +247,9 @@ class Conversation:
                 case effects.Remember():
                     if node.keeps and (kept := node.machine.kept()):
                         node.stored = KeptTenancy.from_bytes(kept.to_bytes())
+                case effects.Aside(TpmQuestion() as question, conn):
+                    if answer := node.tpm(question):
+                        self._todo.append(("to-operator", conn, self._frame(answer)))
                 case effects.Settled():
                     node.settled += 1
 

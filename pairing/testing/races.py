@@ -18,6 +18,7 @@ from pairing.protocol.messages import Manifest
 from pairing.protocol.node import NodeMachine
 from pairing.protocol.operator import OperatorMachine
 from pairing.protocol.terms import Identity, Patience
+from pairing.protocol.tpmproof import TpmAnswer, TpmQuestion, TpmUnproved
 from pairing.serving import Reporter
 from pairing.session import Decision, Refuse, register
 from pairing.testing.desks import RecordingDesk
@@ -42,6 +43,9 @@ class IdleHands:
 
     def remember(self) -> None:
         """Nothing outlives the race."""
+
+    async def ask_tpm(self, question: TpmQuestion) -> TpmAnswer:
+        return TpmUnproved(text="no TPM")
 
     def settled(self) -> None:
         """Nothing to do."""

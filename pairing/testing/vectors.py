@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pairing import keys
 from pairing.events import Event, EventType, Mode, State
 from pairing.peertoken import Token
-from pairing.protocol import admission, handshake, messages
+from pairing.protocol import admission, handshake, messages, tpmproof
 from pairing.protocol.handshake import Transcript
 from pairing.protocol.reportkey import PrivateReportKey
 from pairing.protocol.wire import Message
@@ -155,6 +155,8 @@ def _examples() -> tuple[tuple[str, Message], ...]:
         messages.Ping(),
         messages.Pong(),
         messages.Bye(reason=messages.Reason.DONE, text=""),
+        tpmproof.ShowTpm(),
+        tpmproof.ActivateTpm(blob=b"\x44" * 68, seed=b"\x55" * 258),
     )
     to_operator: tuple[Message, ...] = (
         messages.Challenge(nonce=HANDSHAKE.transcript.node_nonce, fleet=True, window=3600),
@@ -178,6 +180,9 @@ def _examples() -> tuple[tuple[str, Message], ...]:
         _proof(),
         messages.Ping(),
         messages.Pong(),
+        tpmproof.TpmKeys(endorsement=b"\x66" * 314, attestation=b"\x77" * 88, certificate=b""),
+        tpmproof.TpmActivated(mac=b"\x88" * 32),
+        tpmproof.TpmUnproved(text="no TPM"),
     )
     return (
         *(("to-node", message) for message in to_node),
