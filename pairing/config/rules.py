@@ -62,6 +62,7 @@ def across_keys(document: Document, *, rendered: bool = False) -> Iterator[Probl
     yield from _install(document)
     yield from _files(document)
     yield from _permissions(document)
+    yield from _one_cluster(document)
 
 
 def _keys_parse(document: Document, rendered: bool) -> Iterator[Problem]:
@@ -173,6 +174,15 @@ def _files(document: Document) -> Iterator[Problem]:
         where = document.get(*path)
         if isinstance(where, str) and ".." in where.split("/"):
             yield _error(document, path, "`..` is not allowed in the path of a file.")
+
+
+def _one_cluster(document: Document) -> Iterator[Problem]:
+    """Two of them would fight over ports and the container runtime."""
+    named = ("k3s", "k3s-agent", "kubernetes")
+    first, *others = [key for key in named if document.get(key, "enabled") is True] or [""]
+    for key in others:
+        message = f"This machine already joins by {first}."
+        yield _error(document, (key,), message, "Enable one of them.", at_key=True)
 
 
 def _error(

@@ -38,6 +38,8 @@ LOOK_PAUSE = 2.0
 CSRS = "/apis/certificates.k8s.io/v1/certificatesigningrequests"
 NODES = "/api/v1/nodes"
 CREATED, CONFLICT, MISSING = 201, 409, 404
+INVALID = frozenset({400, 422})
+"""A label, say, that Kubernetes does not allow; its words name it."""
 BUSY = frozenset({429, 500, 502, 503, 504})
 
 
@@ -218,6 +220,8 @@ def _require(answer: Answer, *good: int) -> None:
         raise errors.JoinTokenRefused
     if answer.status == 403:
         raise errors.JoinForbidden(answer.reason)
+    if answer.status in INVALID:
+        raise errors.JoinFailed(answer.reason)
     raise errors.JoinAnswerUnknown(f"Status {answer.status}. {answer.reason}".strip())
 
 

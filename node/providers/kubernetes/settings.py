@@ -67,7 +67,7 @@ def settings(config: Document, hostname: str) -> Settings:
         port=port,
         token=token,
         authority=authority,
-        name=str(asked.get("name") or hostname).lower(),
+        name=hostname.lower(),
         labels={key: str(value) for key, value in labels.items()} if labels else {},
         kubelet_arguments=tuple(map(str, arguments)),
     )
