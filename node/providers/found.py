@@ -1,4 +1,4 @@
-"""Every provider of this system: those that came as Python packages."""
+"""Every provider of this system: our own, and those that came as Python packages."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from importlib import metadata
 from pathlib import Path
 
 from node.providers.base import Provider
+from node.providers.kubernetes.provider import Kubernetes
 from node.stages.doing import Door
 from pairing import errors
 
@@ -14,7 +15,8 @@ GROUP = "kairos_register.providers"
 
 def found(root: Path, run: Door) -> list[Provider]:
     """All providers. Raises errors.ProviderBroken for one that cannot be loaded."""
-    providers: list[Provider] = []
+    # Ours by name: a node's image holds our packages, but no record of an installation of them.
+    providers: list[Provider] = [Kubernetes()]
     for point in sorted(metadata.entry_points(group=GROUP), key=lambda point: point.name):
         try:
             providers.append(point.load()())

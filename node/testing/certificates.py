@@ -62,10 +62,10 @@ class Authority:
         (folder / f"{name}.crt").write_text(self.pem)
         (folder / f"{name}.key").write_bytes(key_pem(self.key))
 
-    def serve(self, folder: Path, name: str, hosts: Sequence[str]) -> None:
+    def serve(self, folder: Path, name: str, hosts: Sequence[str], life: timedelta = LIFE) -> None:
         """A server's certificate for these names and addresses, as `NAME.crt` and `NAME.key`."""
         key = ec.generate_private_key(ec.SECP256R1())
-        built = _builder(_named(name), self.certificate.subject, key.public_key())
+        built = _builder(_named(name), self.certificate.subject, key.public_key(), life)
         names = x509.SubjectAlternativeName([_host(host) for host in hosts])
         built = built.add_extension(names, critical=False)
         use = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])

@@ -44,6 +44,8 @@ SECRET_PLACES = (
     "stages: {{boot: [{{if: test {0}}}]}}",
     "stages: {{boot: [{{git: {{auth: {{password: {0}, private_key: {0}}}}}}}]}}",
     "stages: {{boot: [{{files: [{{path: /a, content: {0}}}]}}]}}",
+    "kubernetes: {{token: {0}}}",
+    "kubernetes: {{kubelet: {{args: [--provider-token={0}]}}}}",
     "k3s: {{env: {{K3S_TOKEN: {0}}}}}",
     "k3s: {{env: {{ANYTHING: {0}}}}}",
     "k3s: {{env: [X={0}]}}",

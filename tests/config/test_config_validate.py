@@ -115,6 +115,18 @@ BROKEN = {
         "install:\n  encrypt: {mode: tang}",
         f"c.yaml:{NEXT + 1}:3: install.encrypt: This encryption mode needs the address",
     ),
+    "two clusters": (
+        "k3s: {enabled: true}\nkubernetes: {enabled: true, server: a}",
+        f"c.yaml:{NEXT + 1}:1: kubernetes: This machine already joins by k3s. Enable one of them.",
+    ),
+    "a cluster without its authority": (
+        "kubernetes: {enabled: true, server: a, token: abcdef.0123456789abcdef}",
+        "kubernetes: `ca` is missing here.",
+    ),
+    "no bootstrap token": (
+        "kubernetes: {server: a, token: K10x, ca: x}",
+        "kubernetes.token: This must be a bootstrap token: 6 characters, a dot, 16 characters.",
+    ),
     "tang never asked": (
         "install: {encrypt: {tang: 'http://t'}}",
         "install.encrypt.tang: The mode tpm2 does not use a tang server.",

@@ -43,6 +43,14 @@ def found(cluster_info: Json, wanted: str, token: str) -> str:
     raise errors.JoinCaMismatch
 
 
+def has(pem: str, wanted: str) -> bool:
+    """Whether this authority's public key has the hash `wanted`."""
+    try:
+        return fingerprint(x509.load_pem_x509_certificate(pem.encode())) == wanted
+    except ValueError:
+        return False
+
+
 def fingerprint(certificate: x509.Certificate) -> str:
     """`sha256:` and the hash of its public key (SubjectPublicKeyInfo), as kubeadm writes it."""
     form = serialization.PublicFormat.SubjectPublicKeyInfo

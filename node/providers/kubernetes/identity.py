@@ -121,6 +121,14 @@ class Identity:
         """Store the cluster's authority (PEM) for the kubelet. Raises OSError."""
         write_private(self.root / PKI / "ca.crt", authority.encode())
 
+    @property
+    def authority(self) -> str:
+        """The authority that `trust` stored; empty if there is none."""
+        try:
+            return (self.root / PKI / "ca.crt").read_text()
+        except (OSError, ValueError):
+            return ""
+
     def forget(self) -> None:
         """Drop the certificate: the cluster does not accept it any more."""
         self.pair.unlink(missing_ok=True)

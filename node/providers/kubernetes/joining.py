@@ -81,6 +81,9 @@ class Joining:
         named = self.settings.authority
         if not HASH.fullmatch(named):
             return named
+        kept = self.identity.authority
+        if kept and authority.has(kept, named):
+            return kept  # the token is not in cluster-info for ever
         nobody = self._api(trusting_nobody_yet())
         answer = await self._patient(self.open(nobody), "GET", authority.PATH)
         if answer.status == MISSING:
@@ -88,13 +91,18 @@ class Joining:
         _require(answer, 200)
         return authority.found(answer.body, named, self.settings.token)
 
+    @property
+    def has_joined(self) -> bool:
+        """Whether an earlier start left a certificate that is still good."""
+        return self.identity.valid(self.now())
+
     async def join(self, pem: str) -> None:
         """Until the cluster has signed the machine's certificate and has its Node.
 
         Does nothing that was done before: a certificate that is still good is used. Raises
         errors.JoinFailed's children, within two minutes, and OSError if it cannot be stored.
         """
-        if self.identity.valid(self.now()):
+        if self.has_joined:
             try:
                 await self._register(pem)
             except errors.JoinTokenRefused:  # signed by an authority that is no more

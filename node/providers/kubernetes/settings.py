@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from pairing import errors
 from pairing.config.document import Document
+from pairing.facts import Facts
 
 KEY = "kubernetes"
 PORT = 6443
@@ -45,20 +46,17 @@ def wanted(config: Document) -> bool:
     return config.get(KEY, "enabled") is True
 
 
-def settings(config: Document, hostname: str) -> Settings:
-    """What a valid config says. The Node is named like the machine, in lower case.
-
-    Raises errors.JoinFailed where the config is not complete.
-    """
+def settings(config: Document, facts: Facts) -> Settings:
+    """What a valid config says. Raises errors.JoinSettingsIncomplete."""
     asked = config.get(KEY)
     if not isinstance(asked, dict):
-        raise errors.JoinFailed("The config has no kubernetes.")
+        raise errors.JoinSettingsIncomplete("The config has no kubernetes.")
     host, port = _address(str(asked.get("server", "")))
     token, authority = str(asked.get("token", "")), str(asked.get("ca", "")).strip()
     if not TOKEN.fullmatch(token):
-        raise errors.JoinFailed("kubernetes.token is not a bootstrap token.")
+        raise errors.JoinSettingsIncomplete("kubernetes.token is not a bootstrap token.")
     if not (HASH.fullmatch(authority) or "BEGIN CERTIFICATE" in authority):
-        raise errors.JoinFailed("kubernetes.ca is neither a certificate nor the hash of one.")
+        raise errors.JoinSettingsIncomplete("kubernetes.ca is no certificate and no hash.")
     kubelet = asked.get("kubelet")
     arguments = kubelet.get("args", ()) if isinstance(kubelet, dict) else ()
     labels = asked.get("labels")
@@ -67,10 +65,23 @@ def settings(config: Document, hostname: str) -> Settings:
         port=port,
         token=token,
         authority=authority,
-        name=hostname.lower(),
+        name=_name(config, facts),
         labels={key: str(value) for key, value in labels.items()} if labels else {},
         kubelet_arguments=tuple(map(str, arguments)),
     )
+
+
+def _name(config: Document, facts: Facts) -> str:
+    """The Node is named like the machine, in lower case; without a hostname, by its SMBIOS UUID.
+
+    Never by what every fresh system is called: two of them would be one Node.
+    """
+    hostname = config.get("hostname")
+    if isinstance(hostname, str):
+        return hostname.lower()
+    if not facts.uuid:
+        raise errors.JoinSettingsIncomplete("The machine has no hostname.")
+    return f"node-{facts.uuid.lower()}"
 
 
 def _address(server: str) -> tuple[str, int]:
@@ -80,5 +91,5 @@ def _address(server: str) -> tuple[str, int]:
     except ValueError:
         host, port = None, None
     if not host:
-        raise errors.JoinFailed("kubernetes.server is not an address.")
+        raise errors.JoinSettingsIncomplete("kubernetes.server is not an address.")
     return host, port or PORT
