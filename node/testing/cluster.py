@@ -38,6 +38,8 @@ CLUSTER_IP = "10.96.0.1"
 READY_SECONDS = 120.0
 """Until the control plane answers; eight on an idle machine."""
 LOOK_PAUSE = 0.1
+STOP_SECONDS = 2.0
+"""Then they are killed: an API server waits for its watchers, and nothing here is kept."""
 LAST_ROLE = (
     "/apis/rbac.authorization.k8s.io/v1/namespaces/kube-public/rolebindings/"
     "system:controller:bootstrap-signer"
@@ -141,7 +143,7 @@ def control_plane(
 
         def start(name: str, argv: Sequence[str]) -> None:
             started = process.start_service([*words, *argv], log=folder / f"{name}.log")
-            stack.callback(started.stop)
+            stack.callback(started.stop, STOP_SECONDS)
 
         start("etcd", _etcd(folder, etcd, etcd_peer))
         start("kube-apiserver", _apiserver(folder, host, port, etcd))

@@ -40,5 +40,5 @@ async def test_a_machine_on_the_switch_joins(tmp_path: Path) -> None:
         )
         await joining.join(await joining.authority())
         assert cluster.node("shop-7") is not None
-        with pytest.raises(OSError, match="refused|unreachable|timed out"):
+        with pytest.raises(OSError, match=r"refused|unreachable|timed out"):
             socket.create_connection((cluster.host, cluster.port), 1)
