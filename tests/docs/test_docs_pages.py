@@ -38,6 +38,7 @@ ELSEWHERE = {
         "--override",
     ),  # pip
     *("--import-mode", "--keep"),  # pytest, .ci/lock.py
+    *("--ttl", "--print-join-command"),  # kubeadm
     "--open",  # of an image, in ATTACKS.md: comes with the image factory
 }
 """Options of other people's programs, and of ours that are announced as not yet there."""
