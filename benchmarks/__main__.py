@@ -27,6 +27,7 @@ SUBJECTS = {
     "flood": "an operator among 600 idle sockets",
     "meeting_point": "the relay",
     "machines": "state machines and parsers alone",
+    "cluster": "joining a real Kubernetes",
 }
 """The files here with a function `measure(quick) -> list[Figure]`."""
 SUBJECT_SECONDS = 1800.0
