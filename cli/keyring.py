@@ -242,7 +242,7 @@ def certificate_text(certificate: Certificate) -> str:
 def certificate_from(text: bytes, station: bytes, *, element: str) -> Certificate:
     """Read a certificate for the public key `station`. Raises errors.KeyFileInvalid."""
     from pairing import keys
-    from pairing.protocol.messages import StationCertificate
+    from pairing.protocol.certificate import StationCertificate
 
     try:
         read = StationCertificate.from_json(json.loads(text))

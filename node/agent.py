@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import trio
 
+from node.rescue import Rescue
 from node.settings import Settings
 from node.system import clock
 from node.tenancy_store import TenancyStore
@@ -27,11 +28,13 @@ from pairing import errors, facts, keys, peertoken, serving
 from pairing.events import State
 from pairing.peertoken import Token
 from pairing.protocol.frames import canonical
-from pairing.protocol.kept import report_file
+from pairing.protocol.kept import ReportFile, report_file
 from pairing.protocol.messages import Manifest
 from pairing.protocol.node import NodeMachine
+from pairing.protocol.rescue import RescueRules
+from pairing.protocol.terminal import OpenTerminal
 from pairing.protocol.tpmproof import TpmAnswer, TpmQuestion
-from pairing.serving import Reporter
+from pairing.serving import Reporter, TerminalTalk
 from pairing.transport.base import Address, Listener, Presence, Reachable, Transport
 
 if TYPE_CHECKING:
@@ -89,6 +92,13 @@ class Agent:
     leave: Callable[[State], Awaitable[None]] | None = None
     """Restarts the machine (`REBOOTING`) or switches it off (`WRITTEN`); None: it stays on."""
     tpm: TpmAnswers = field(default_factory=lambda: TpmAnswers(None))
+    installed: Callable[[], ReportFile | None] = lambda: None
+    """The record beside the boot files of an installed disk: who owns this machine.
+
+    Raises ValueError if it is damaged."""
+    repairable: bool = False
+    """It runs from an image of ours, so there may be repair sessions."""
+    rescue: Rescue = field(default_factory=Rescue)
     machine: NodeMachine = field(init=False)
     facts: facts.Facts = field(default_factory=facts.Facts)
     reachable: Reachable = field(default_factory=Reachable)
@@ -109,6 +119,7 @@ class Agent:
             dry_run=self.dry_run,
             now=self.uptime(),
         )
+        self.rescue.rules, self.rescue.changed = self._rescue_rules, self.changed
 
     # --- what the screen shows ----------------------------------------------------------------
 
@@ -225,6 +236,26 @@ class Agent:
         """See `serving.Hands`."""
         held = self.machine.tenancy
         return await self.tpm.answer(question, self.machine.public, held.lease if held else b"")
+
+    async def terminal(self, order: OpenTerminal, talk: TerminalTalk, reporter: Reporter) -> None:
+        """See `serving.Hands`."""
+        held = self.machine.tenancy
+        if held is not None:
+            await self.rescue.serve(order, held, self.machine.public, talk, reporter)
+
+    def _rescue_rules(self) -> RescueRules:
+        try:
+            installed, unowned = self.installed(), self.settings.open_rescue
+        except ValueError as wrong:
+            LOG.warning("report record: %s", wrong)
+            installed, unowned = None, False  # somebody owns it, and it is not known who
+        return RescueRules(
+            mode=self.machine.mode,
+            offered=self.repairable and not self.dry_run,
+            installed=installed,
+            unowned=unowned,
+            seconds=self.settings.rescue_minutes * 60,
+        )
 
     def settled(self) -> None:
         """See `serving.Hands`."""

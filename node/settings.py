@@ -28,7 +28,8 @@ WINDOW_LIMIT = 7 * 24 * 3600
 class Settings:
     """How a node pairs. `window` and `abort_delay` in seconds; `relays` in the order of use.
 
-    Pinned `fleets` make it serve only their stations. `mdns`: be found on the LAN.
+    Pinned `fleets` make it serve only their stations. `mdns`: be found on the LAN. `open_rescue`
+    (in the file `rescue: open`): whoever has the photo may repair a machine that nobody owns.
     """
 
     fleets: tuple[keys.PinnedFleet, ...] = ()
@@ -38,6 +39,8 @@ class Settings:
     window: int = 3600
     abort_delay: int = 30
     mdns: bool = True
+    open_rescue: bool = False
+    rescue_minutes: int = 30
 
     def policy(self) -> NodePolicy:
         """The part that the protocol enforces."""
@@ -68,6 +71,7 @@ def _from_yaml(body: Any) -> Settings:
     if not isinstance(body, Mapping):
         raise ValueError("not a map")
     known = {"fleets", "relays", "language", "port", "window", "abort_delay", "mdns"}
+    known |= {"rescue", "rescue_minutes"}
     if unknown := {str(key) for key in body} - known:
         raise ValueError(f"unknown key {min(unknown)}")
     default = Settings()
@@ -79,6 +83,8 @@ def _from_yaml(body: Any) -> Settings:
         window=_number(body, "window", default.window, WINDOW_LIMIT),
         abort_delay=_number(body, "abort_delay", default.abort_delay, 3600),
         mdns=_flag(body, "mdns", default.mdns),
+        open_rescue=_open_rescue(body.get("rescue", "owner")),
+        rescue_minutes=_number(body, "rescue_minutes", default.rescue_minutes, 24 * 60),
     )
 
 
@@ -126,6 +132,12 @@ def _language(value: Any) -> str:
     if value not in LANGUAGES:
         raise ValueError(f"language is one of {', '.join(LANGUAGES)}")
     return str(value)
+
+
+def _open_rescue(value: Any) -> bool:
+    if value not in ("owner", "open"):
+        raise ValueError("rescue is owner or open")
+    return bool(value == "open")
 
 
 def _list(body: Mapping[str, Any], key: str) -> list[Any]:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import select
+import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -236,3 +241,101 @@ def start_service(argv: Sequence[str], *, log: Path) -> Service:
     except FileNotFoundError:
         raise errors.CommandMissing(element=argv[0]) from None
     return Service(process)
+
+
+class Terminal:
+    """A program on a pseudo-terminal of its own, the leader of a session. End it with `close`.
+
+    `fd` is our end (pty(7)), not blocking: wait for it as for a socket. `ended_fd` can be read from
+    once the program has ended (pidfd_open(2)); what it started may still have the terminal open.
+    """
+
+    def __init__(self, process: subprocess.Popen[bytes], fd: int) -> None:
+        self._process, self.fd = process, fd
+        self.ended_fd = os.pidfd_open(process.pid)
+        os.set_blocking(fd, False)
+
+    def read(self, size: int) -> bytes:
+        """What it shows now, at most `size` bytes; nothing at its end. Raises BlockingIOError."""
+        try:
+            return os.read(self.fd, size)
+        except BlockingIOError:
+            raise
+        except OSError:  # EIO: nobody has the other end open any more
+            return b""
+
+    def write(self, data: bytes) -> int:
+        """Press keys; returns how many it took. Raises BlockingIOError."""
+        try:
+            return os.write(self.fd, data)
+        except BlockingIOError:
+            raise
+        except OSError:
+            return len(data)
+
+    def resize(self, columns: int, rows: int) -> None:
+        """Give the terminal another size; the program is told (SIGWINCH)."""
+        size = struct.pack("HHHH", max(1, rows), max(1, columns), 0, 0)
+        fcntl.ioctl(self.fd, termios.TIOCSWINSZ, size)
+
+    def status(self) -> int | None:
+        """Its exit status (128 and the signal's number if one ended it), None while it runs."""
+        status = self._process.poll()
+        return 128 - status if status is not None and status < 0 else status
+
+    def hang_up(self) -> None:
+        """Tell every process of its session that the terminal is gone (SIGHUP)."""
+        self._signal(signal.SIGHUP)
+
+    def close(self) -> None:
+        """Kill every process of its session and close our end. May be called twice."""
+        self._signal(signal.SIGKILL)
+        self._process.wait()
+        for fd in (self.fd, self.ended_fd):
+            if fd >= 0:
+                os.close(fd)
+        self.fd = self.ended_fd = -1
+
+    def _signal(self, number: signal.Signals) -> None:
+        for pid in _session(self._process.pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+
+def _session(leader: int) -> list[int]:
+    """The processes of a session (proc(5): the fourth field after the name). Linux only."""
+    found: list[int] = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            fields = (folder / "stat").read_text("ascii", "replace").rpartition(")")[2].split()
+        except OSError:
+            continue
+        if len(fields) > 3 and int(fields[3]) == leader:
+            found.append(int(folder.name))
+    return found
+
+
+def start_terminal(
+    argv: Sequence[str], *, columns: int, rows: int, environment: Mapping[str, str]
+) -> Terminal:
+    """Run `argv` on a new terminal. setsid(1) makes it the controlling one, in the child, without
+    code of ours between fork and exec. Raises errors.CommandMissing.
+    """
+    ours, theirs = os.openpty()
+    try:
+        process = subprocess.Popen(
+            ["setsid", "--ctty", "--", *argv],
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            cwd="/",
+            env={"PATH": PATH, "LC_ALL": "C.UTF-8", **environment},
+        )
+    except OSError:
+        os.close(ours)
+        raise errors.CommandMissing(element="setsid") from None
+    finally:
+        os.close(theirs)
+    terminal = Terminal(process, ours)
+    terminal.resize(columns, rows)
+    return terminal

@@ -8,7 +8,7 @@ listened on (an early boot, a quiet node) is remembered all the same.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
 
@@ -22,6 +22,7 @@ from pairing.protocol.callers import Phase
 from pairing.protocol.effects import NodeEffect
 from pairing.protocol.messages import EscrowRecord, Lease, Manifest, VolumeProof
 from pairing.protocol.node import NodeMachine
+from pairing.protocol.terminal import OpenTerminal, TerminalMessage
 from pairing.protocol.tpmproof import TpmAnswer, TpmQuestion
 from pairing.transport.base import Channel, Listener, Presence
 
@@ -29,8 +30,18 @@ REASON_LIMIT = 2000
 """Characters of a reason: a config can be wrong in a hundred places."""
 HEARD_SECONDS = 0.2
 """Between two looks at what the operator has acknowledged."""
+TERMINAL_INBOX = 256
+"""Messages of a repair session that wait for the machine."""
 ESCROW_SECONDS = 600.0
 """How long the disk stays untouched while the operator keeps the recovery key."""
+
+
+@dataclass(frozen=True, slots=True)
+class TerminalTalk:
+    """A repair session's way to its operator; `inbox` ends when the connection does."""
+
+    send: Callable[[TerminalMessage], None]
+    inbox: trio.MemoryReceiveChannel[TerminalMessage]
 
 
 class Reporter:
@@ -105,6 +116,9 @@ class Hands(Protocol):
     async def ask_tpm(self, question: TpmQuestion) -> TpmAnswer:
         """What this machine's TPM answers. Never raises a known error: that is an answer too."""
 
+    async def terminal(self, order: OpenTerminal, talk: TerminalTalk, reporter: Reporter) -> None:
+        """Let the operator repair this machine, until either has enough. Never raises."""
+
     def settled(self) -> None:
         """The operator has the verdict."""
 
@@ -121,6 +135,7 @@ class Serving:
         self.reporter = Reporter(self)
         self.kept = trio.Event()
         self.links: dict[int, Link] = {}
+        self.terminals: dict[int, trio.MemorySendChannel[TerminalMessage]] = {}
         self.started = trio.current_time() - machine.now
         self.inputs, self._queue = trio.open_memory_channel[Callable[[], list[NodeEffect]]](256)
 
@@ -167,6 +182,8 @@ class Serving:
             )
         finally:
             del self.links[conn]
+            if conn in self.terminals:
+                self.terminals[conn].close()
         await self.inputs.send(lambda: machine.closed(conn, now()))
 
     def _limit(self, conn: int) -> int:
@@ -206,6 +223,10 @@ class Serving:
                 self.hands.remember()
             case effects.Aside(TpmQuestion() as question, conn):
                 self.nursery.start_soon(self._ask_tpm, question, conn)
+            case effects.Aside(OpenTerminal() as order, conn):
+                self.nursery.start_soon(self._terminal, order, conn)
+            case effects.Aside(TerminalMessage() as message, conn):
+                self._to_terminal(message, conn)
             case effects.Settled():
                 self.hands.settled()
 
@@ -221,6 +242,25 @@ class Serving:
     async def _ask_tpm(self, question: TpmQuestion, conn: int) -> None:
         answer = await self.hands.ask_tpm(question)
         self.apply([effects.Send(answer, conn)])
+
+    async def _terminal(self, order: OpenTerminal, conn: int) -> None:
+        if conn in self.terminals or conn not in self.links:
+            return
+        self.terminals[conn], inbox = trio.open_memory_channel[TerminalMessage](TERMINAL_INBOX)
+        talk = TerminalTalk(lambda message: self.apply([effects.Send(message, conn)]), inbox)
+        try:
+            await self.hands.terminal(order, talk, self.reporter)
+        finally:
+            del self.terminals[conn]
+
+    def _to_terminal(self, message: TerminalMessage, conn: int) -> None:
+        """To the session on this connection; one that has just ended has no use for it."""
+        if conn in self.terminals:
+            try:
+                self.terminals[conn].send_nowait(message)
+            except trio.WouldBlock:
+                flood = errors.ProtocolBroken("It sends more of a terminal than was asked for.")
+                self.apply(self.machine.broken(conn, flood, self.now()))
 
     async def _install(self, manifest: Manifest, delay: float) -> None:
         try:

@@ -70,3 +70,31 @@ class TenancyDamaged(NodeError):
     hint = (
         "The system itself goes on; look at its screen. To report again it must be installed anew."
     )
+
+
+class RescueTimeUp(NodeError):
+    """The repair session's time is up; the node has ended it."""
+
+    number, slug = 670, "rescue-time"
+    hint = "Open another one, with --minutes if the node's settings allow longer ones."
+
+
+class RescueCut(NodeError):
+    """The repair session was cut off; the node ends what ran in it."""
+
+    number, slug, retryable = 671, "rescue-cut", True
+    hint = "Open another one. What had been done on the node stays done."
+
+
+class RescueFailed(NodeError):
+    """The node cannot open a terminal."""
+
+    number, slug = 672, "rescue-failed"
+    hint = "Restart the machine into recovery."
+
+
+class RescueOpenAlready(NodeError):
+    """A repair session is open on this node already."""
+
+    number, slug, retryable = 673, "rescue-open", True
+    hint = "It ends by itself: wait, or ask who holds it. The node's screen shows it."

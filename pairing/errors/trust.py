@@ -94,3 +94,10 @@ class EkUncertified(NotAuthenticError):
 
     number, slug = 521, "ek-uncertified"
     hint = "Check the file given to --ek-ca. A machine without a real TPM has no such certificate."
+
+
+class RescueRefused(NotAuthenticError):
+    """This node opens no terminal to this operator."""
+
+    number, slug = 522, "rescue-refused"
+    hint = "Its owner, a station of its fleet, or an image with a pinned fleet can: docs/how-to."

@@ -77,10 +77,7 @@ def _fleet_of(proof: messages.Proof, fleets: Sequence[keys.PinnedFleet]) -> byte
     shown = proof.certificate
     for fleet in fleets:
         if shown and shown.fleet == fleet.key:
-            certificate = keys.Certificate(
-                shown.fleet, shown.station, shown.sequence, shown.name, shown.signature
-            )
-            fleet.check(certificate, proof.key)
+            fleet.check(shown.read(), proof.key)
             return fleet.key
     raise errors.FleetSignatureNeeded
 

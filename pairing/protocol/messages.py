@@ -24,7 +24,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from pairing import events
-from pairing.protocol import tpmproof, wire
+from pairing.protocol import terminal, tpmproof, wire
+from pairing.protocol.certificate import StationCertificate
 from pairing.protocol.wire import Message, Record
 
 PROTOCOL = "/kairos-pair/1"
@@ -55,17 +56,6 @@ class Challenge(Message):
     fleet: bool = wire.wire(wire.flag())
     window: int = wire.wire(wire.number())
     """Seconds until the code on the screen changes."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StationCertificate(Record):
-    """`keys.Certificate` on the wire."""
-
-    fleet: bytes = wire.wire(_KEY)
-    station: bytes = wire.wire(_KEY)
-    sequence: int = wire.wire(wire.number())
-    name: str = wire.wire(wire.text(100))
-    signature: bytes = wire.wire(_SIGNATURE)
 
 
 _CERTIFICATE = wire.nested(StationCertificate, optional=True)
@@ -331,10 +321,11 @@ _OPERATOR: tuple[type[Message], ...] = (
     Pong,
     Bye,
     *tpmproof.FROM_OPERATOR,
+    *terminal.FROM_OPERATOR,
 )
 _NODE: tuple[type[Message], ...] = (
     Challenge, Lease, Refused, Want, ShownReportKey, Report, Escrow, EscrowProof, Ping, Pong,
-    *tpmproof.FROM_NODE,
+    *tpmproof.FROM_NODE, *terminal.FROM_NODE,
 )  # fmt: skip
 FROM_OPERATOR: Mapping[str, type[Message]] = {kind.TYPE: kind for kind in _OPERATOR}
 FROM_NODE: Mapping[str, type[Message]] = {kind.TYPE: kind for kind in _NODE}

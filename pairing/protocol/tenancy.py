@@ -97,6 +97,8 @@ class Tenancy:
     """Of the report key; empty before the first release."""
     listened: float = 0.0
     """Seconds that earlier boots have waited for the operator after the installation."""
+    in_repair: bool = False
+    """Its operator has a terminal open: the lease does not lapse meanwhile."""
     told: bool = False
     """There is nothing more to say: the node is quiet from now on."""
 
@@ -111,7 +113,7 @@ class Tenancy:
 
     def lapsed(self, now: float, policy: NodePolicy) -> bool:
         """Whether an operator that has decided nothing has kept the node for too long."""
-        if self.state is not State.CLAIMED:
+        if self.state is not State.CLAIMED or self.in_repair:
             return False
         gone = self.absent_since is not None and now >= self.absent_since + policy.lapse_after
         return gone or now >= self.claimed_at + policy.decide_within

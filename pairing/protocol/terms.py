@@ -6,7 +6,8 @@ import hashlib
 from dataclasses import dataclass, field
 
 from pairing import keys
-from pairing.protocol.messages import Manifest, ReportKey, StationCertificate
+from pairing.protocol.certificate import StationCertificate
+from pairing.protocol.messages import Manifest, ReportKey
 
 BEFORE_FIRST_WRITE = frozenset({"check-image", "check-disk", "escrow-key"})
 """The steps in which a node may still need its operator: it keeps the recovery key in the last."""

@@ -17,9 +17,10 @@ from pairing.protocol.effects import NodeView
 from pairing.protocol.messages import Manifest
 from pairing.protocol.node import NodeMachine
 from pairing.protocol.operator import OperatorMachine
+from pairing.protocol.terminal import OpenTerminal, TerminalClosed
 from pairing.protocol.terms import Identity, Patience
 from pairing.protocol.tpmproof import TpmAnswer, TpmQuestion, TpmUnproved
-from pairing.serving import Reporter
+from pairing.serving import Reporter, TerminalTalk
 from pairing.session import Decision, Refuse, register
 from pairing.testing.desks import RecordingDesk
 from pairing.transport.base import Address, Target, Transport
@@ -46,6 +47,9 @@ class IdleHands:
 
     async def ask_tpm(self, question: TpmQuestion) -> TpmAnswer:
         return TpmUnproved(text="no TPM")
+
+    async def terminal(self, order: OpenTerminal, talk: TerminalTalk, reporter: Reporter) -> None:
+        talk.send(TerminalClosed(code=errors.RescueRefused.slug, text="", status=0))
 
     def settled(self) -> None:
         """Nothing to do."""

@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 from pairing import keys
 from pairing.events import Event, EventType, Mode, State
 from pairing.peertoken import Token
-from pairing.protocol import admission, handshake, messages, tpmproof
+from pairing.protocol import admission, handshake, messages, terminal, tpmproof
+from pairing.protocol.certificate import StationCertificate
 from pairing.protocol.handshake import Transcript
 from pairing.protocol.reportkey import PrivateReportKey
+from pairing.protocol.rescue import RESCUE_DOMAIN
 from pairing.protocol.wire import Message
 
 NODE = keys.SigningKey(bytes(range(32)))
@@ -60,9 +62,9 @@ HANDSHAKE = Handshake(
 )
 
 
-def _certificate() -> messages.StationCertificate:
+def _certificate() -> StationCertificate:
     made = keys.certify(FLEET, OPERATOR.public, 1, "north")
-    return messages.StationCertificate(
+    return StationCertificate(
         fleet=made.fleet,
         station=made.station,
         sequence=made.sequence,
@@ -135,6 +137,25 @@ def _proof() -> messages.EscrowProof:
     return messages.EscrowProof(proof=proof, signature=signature)
 
 
+def _open_terminal() -> terminal.OpenTerminal:
+    order = terminal.TerminalOrder(
+        node=NODE.public,
+        lease=LEASE,
+        session=b"\x99" * 16,
+        seconds=1800,
+        idle=600,
+        time=1_790_000_000,
+    )
+    return terminal.OpenTerminal(
+        order=order,
+        signature=OPERATOR.sign(RESCUE_DOMAIN, handshake.signed_body(order)),
+        certificate=_certificate(),
+        columns=80,
+        rows=24,
+        kind="xterm",
+    )
+
+
 def _examples() -> tuple[tuple[str, Message], ...]:
     to_node: tuple[Message, ...] = (
         messages.Claim(
@@ -157,6 +178,11 @@ def _examples() -> tuple[tuple[str, Message], ...]:
         messages.Bye(reason=messages.Reason.DONE, text=""),
         tpmproof.ShowTpm(),
         tpmproof.ActivateTpm(blob=b"\x44" * 68, seed=b"\x55" * 258),
+        _open_terminal(),
+        terminal.TerminalData(data=b"ls\r"),
+        terminal.TerminalTaken(total=3),
+        terminal.Resize(columns=132, rows=50),
+        terminal.CloseTerminal(),
     )
     to_operator: tuple[Message, ...] = (
         messages.Challenge(nonce=HANDSHAKE.transcript.node_nonce, fleet=True, window=3600),
@@ -183,6 +209,10 @@ def _examples() -> tuple[tuple[str, Message], ...]:
         tpmproof.TpmKeys(endorsement=b"\x66" * 314, attestation=b"\x77" * 88, certificate=b""),
         tpmproof.TpmActivated(mac=b"\x88" * 32),
         tpmproof.TpmUnproved(text="no TPM"),
+        terminal.TerminalOpened(session=b"\x99" * 16, seconds=1800, idle=600),
+        terminal.TerminalData(data=b"\x1b[1mhello\x1b[0m\r\n"),
+        terminal.TerminalTaken(total=3),
+        terminal.TerminalClosed(code="", text="", status=0),
     )
     return (
         *(("to-node", message) for message in to_node),

@@ -1,0 +1,87 @@
+"""`kairos-fleet rescue`: a terminal on a machine that needs repair."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from cli import options
+from pairing import errors
+
+HELP = """Repair a machine: a terminal on it, over the same way as a registration.
+
+\b
+Examples:
+  kairos-fleet rescue photo.jpg               a photo of its recovery screen
+  kairos-fleet rescue - < token.txt
+  kairos-fleet rescue --minutes 10 photo.jpg
+  echo 'kairos-node state' | kairos-fleet rescue photo.jpg
+
+SOURCE is as for kairos-register. The machine must run from its stick or its recovery system, or be
+locked. It opens a terminal to its owner only: a station of the fleet that its image pins, or the
+operator (or fleet) that installed it. The session is root's; it is recorded on both ends and shown
+on the machine's screen. Control sequences by which a machine could take over your terminal are
+left out.
+
+Exit codes: 0 ended, 4 no readable code, 5 no machine in time, 6 refused, 7 cut off, or out of time.
+"""
+
+
+@click.command(help=HELP)
+@click.argument("source", metavar="SOURCE")
+@click.option(
+    "--minutes", type=click.IntRange(1, 1440), metavar="N",
+    help="End it after so long.  [default: what the machine grants, 30]",
+)  # fmt: skip
+@click.option("--relay", multiple=True, metavar="HOST[:PORT]", help="Where to meet the machine.")
+@click.option("--relay-ca", metavar="FILE", help="CA certificates (PEM) for relays.")
+@click.option("--relay-token-file", metavar="FILE", help="Access token of a closed relay.")
+@options.keys
+@click.option(
+    "--timeout", type=click.FloatRange(1, 86400), default=120.0, show_default=True,
+    metavar="SECONDS", help="For finding the machine.",
+)  # fmt: skip
+@click.option("--record", metavar="FILE", help="Record here (asciicast).  [default: data folder]")
+@click.option(
+    "--unfiltered", is_flag=True, help="Show the machine's control sequences as they are."
+)
+@click.option("--loopback", is_flag=True, help="Accept codes of this very machine (trials).")
+def rescue(
+    source: str,
+    minutes: int | None,
+    relay: tuple[str, ...],
+    relay_ca: str | None,
+    relay_token_file: str | None,
+    key_folder: str | None,
+    timeout: float,
+    record: str | None,
+    unfiltered: bool,
+    loopback: bool,
+) -> int:
+    """See HELP."""
+    from cli import sources
+    from cli.keyring import Keyring
+    from cli.pairing_run import libp2p
+    from cli.register import check_relays
+    from cli.rescue_run import RescueRun
+
+    found = sources.sources([source])
+    if len(found) != 1:
+        raise errors.UsageError("Repair one machine at a time: name one photo.")
+    check_relays(relay)
+    run = RescueRun(
+        source=found[0],
+        identity=Keyring.at(key_folder).identity(),
+        seconds=(minutes or 0) * 60,
+        relays=relay,
+        timeout=timeout,
+        record=Path(record) if record else None,
+        unfiltered=unfiltered,
+        loopback=loopback,
+        network=libp2p(
+            Path(relay_ca) if relay_ca else None,
+            Path(relay_token_file) if relay_token_file else None,
+        ),
+    )
+    return run.all()
