@@ -156,6 +156,30 @@ def _open_terminal() -> terminal.OpenTerminal:
     )
 
 
+def _asides_to_node() -> tuple[Message, ...]:
+    return (
+        tpmproof.ShowTpm(),
+        tpmproof.ActivateTpm(blob=b"\x44" * 68, seed=b"\x55" * 258),
+        _open_terminal(),
+        terminal.TerminalData(data=b"ls\r"),
+        terminal.TerminalTaken(total=3),
+        terminal.Resize(columns=132, rows=50),
+        terminal.CloseTerminal(),
+    )
+
+
+def _asides_to_operator() -> tuple[Message, ...]:
+    return (
+        tpmproof.TpmKeys(endorsement=b"\x66" * 314, attestation=b"\x77" * 88, certificate=b""),
+        tpmproof.TpmActivated(mac=b"\x88" * 32),
+        tpmproof.TpmUnproved(text="no TPM"),
+        terminal.TerminalOpened(session=b"\x99" * 16, seconds=1800, idle=600),
+        terminal.TerminalData(data=b"\x1b[1mhello\x1b[0m\r\n"),
+        terminal.TerminalTaken(total=3),
+        terminal.TerminalClosed(code="", text="", status=0),
+    )
+
+
 def _examples() -> tuple[tuple[str, Message], ...]:
     to_node: tuple[Message, ...] = (
         messages.Claim(
@@ -176,13 +200,7 @@ def _examples() -> tuple[tuple[str, Message], ...]:
         messages.Ping(),
         messages.Pong(),
         messages.Bye(reason=messages.Reason.DONE, text=""),
-        tpmproof.ShowTpm(),
-        tpmproof.ActivateTpm(blob=b"\x44" * 68, seed=b"\x55" * 258),
-        _open_terminal(),
-        terminal.TerminalData(data=b"ls\r"),
-        terminal.TerminalTaken(total=3),
-        terminal.Resize(columns=132, rows=50),
-        terminal.CloseTerminal(),
+        *_asides_to_node(),
     )
     to_operator: tuple[Message, ...] = (
         messages.Challenge(nonce=HANDSHAKE.transcript.node_nonce, fleet=True, window=3600),
@@ -206,13 +224,7 @@ def _examples() -> tuple[tuple[str, Message], ...]:
         _proof(),
         messages.Ping(),
         messages.Pong(),
-        tpmproof.TpmKeys(endorsement=b"\x66" * 314, attestation=b"\x77" * 88, certificate=b""),
-        tpmproof.TpmActivated(mac=b"\x88" * 32),
-        tpmproof.TpmUnproved(text="no TPM"),
-        terminal.TerminalOpened(session=b"\x99" * 16, seconds=1800, idle=600),
-        terminal.TerminalData(data=b"\x1b[1mhello\x1b[0m\r\n"),
-        terminal.TerminalTaken(total=3),
-        terminal.TerminalClosed(code="", text="", status=0),
+        *_asides_to_operator(),
     )
     return (
         *(("to-node", message) for message in to_node),
