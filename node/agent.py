@@ -25,7 +25,7 @@ from node.system import clock
 from node.tenancy_store import TenancyStore
 from node.tpmanswers import TpmAnswers
 from pairing import errors, facts, keys, peertoken, serving
-from pairing.events import State
+from pairing.events import Mode, State
 from pairing.peertoken import Token
 from pairing.protocol.frames import canonical
 from pairing.protocol.kept import ReportFile, report_file
@@ -83,6 +83,7 @@ class Agent:
     own_addresses: Callable[[], Sequence[Address]] = tuple
     """The addresses that the listener will have, known before it is there."""
     dry_run: bool = False
+    mode: Mode = Mode.LIVE
     once: bool = False
     """End when the operator has the verdict."""
     uptime: Callable[[], float] = lambda: 0.0
@@ -117,6 +118,7 @@ class Agent:
             policy=self.settings.policy(),
             random=secrets.token_bytes,
             dry_run=self.dry_run,
+            mode=self.mode,
             now=self.uptime(),
         )
         self.rescue.rules, self.rescue.changed = self._rescue_rules, self.changed
@@ -252,6 +254,7 @@ class Agent:
         return RescueRules(
             mode=self.machine.mode,
             offered=self.repairable and not self.dry_run,
+            pinned=bool(self.settings.fleets),
             installed=installed,
             unowned=unowned,
             seconds=self.settings.rescue_minutes * 60,

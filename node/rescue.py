@@ -18,6 +18,7 @@ import trio
 
 from pairing import errors, keys
 from pairing.asciicast import Asciicast
+from pairing.events import Mode
 from pairing.process import PATH, Terminal, start_terminal
 from pairing.protocol.rescue import RescueRules
 from pairing.protocol.tenancy import Tenancy
@@ -77,7 +78,11 @@ class Rescue:
     """Where recordings go; nowhere without."""
     shell: Sequence[str] = SHELL
     start: Start = start_terminal
+    close_tpm: Callable[[], None] | None = None
+    """Until the next start the TPM gives the disk's key to nobody: done before anybody gets into an
+    installed system. Raises errors.KnownError."""
     visitor: tuple[str, ...] = ()
+    _taken: bool = False
 
     async def serve(
         self,
@@ -88,26 +93,52 @@ class Rescue:
         reporter: Reporter,
     ) -> None:
         """One session, from its order to its end. Never raises a known error."""
-        try:
-            order = self._admitted(message, held, node_key)
-            terminal = self._started(message)
-        except errors.KnownError as error:
-            talk.send(TerminalClosed(code=error.slug, text=error.detail[:1000], status=0))
+        if self._taken:
+            talk.send(_closed(errors.RescueOpenAlready.slug))
             return
-        who = keys.fingerprint(held.operator)
-        reporter.said(f"repair session opened by {who}, for {order.seconds} seconds at most")
-        with self._inside(held), self._recorded(message, order) as record:
-            session = _Session(terminal, order, talk, record)
-            closed = await session.run()
-        began = trio.current_time() - session.began
-        how = closed.code or "as asked"
-        reporter.said(f"repair session ended ({how}) after {began:.0f} seconds")
+        self._taken = True
+        try:
+            closed = await self._serve(message, held, node_key, talk, reporter)
+        except errors.KnownError as error:
+            closed = _closed(error.slug, error.detail)
+        finally:
+            self._taken = False
         talk.send(closed)
 
-    def _admitted(self, message: OpenTerminal, held: Tenancy, node_key: bytes) -> TerminalOrder:
-        if self.visitor:
-            raise errors.RescueOpenAlready
-        return self.rules().admit(message, held, node_key)
+    async def _serve(
+        self,
+        message: OpenTerminal,
+        held: Tenancy,
+        node_key: bytes,
+        talk: TerminalTalk,
+        reporter: Reporter,
+    ) -> TerminalClosed:
+        rules = await trio.to_thread.run_sync(self.rules)
+        order = rules.admit(message, held, node_key)
+        await self._close_tpm(rules.mode)
+        who = keys.fingerprint(held.operator)
+        with self._recorded(message, order) as record:
+            terminal = self._started(message)
+            reporter.said(f"repair session opened by {who}, for {order.seconds} seconds at most")
+            session = _Session(terminal, order, talk, record)
+            with self._inside(held):
+                closed = await session.run()
+        lasted = trio.current_time() - session.began
+        how = closed.code or "as asked"
+        reporter.said(f"repair session ended ({how}) after {lasted:.0f} seconds")
+        return closed
+
+    async def _close_tpm(self, mode: Mode) -> None:
+        """A locked system may only be waiting for somebody to approve: its TPM would still open the
+        disk for whoever is root."""
+        if mode is not Mode.LOCKED:
+            return
+        if self.close_tpm is None:
+            raise errors.RescueFailed("It cannot close its TPM before.")
+        try:
+            await trio.to_thread.run_sync(self.close_tpm)
+        except errors.KnownError as wrong:
+            raise errors.RescueFailed(f"Its TPM cannot be closed before: {wrong}") from None
 
     def _started(self, message: OpenTerminal) -> Terminal:
         environment = {
@@ -137,15 +168,18 @@ class Rescue:
         if self.folder is None:
             yield None
             return
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        record = Asciicast(
-            self.folder / f"{order.session.hex()}.cast",
-            columns=message.columns,
-            rows=message.rows,
-            began=int(time.time()),
-            now=trio.current_time(),
-            limit=RECORD_LIMIT,
-        )
+        try:
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            record = Asciicast(
+                self.folder / f"{order.session.hex()}.cast",
+                columns=message.columns,
+                rows=message.rows,
+                began=int(time.time()),
+                now=trio.current_time(),
+                limit=RECORD_LIMIT,
+            )
+        except OSError as wrong:
+            raise errors.RescueFailed(f"It cannot be recorded: {wrong.strerror}.") from None
         try:
             yield record
         finally:

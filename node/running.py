@@ -21,12 +21,14 @@ from node import settings as node_settings
 from node.agent import Agent
 from node.console import Console, active_consoles
 from node.facts import Probe, recorded
+from node.rescue import Rescue
 from node.settings import Settings
 from node.showing import Showing
-from node.system import services
+from node.system import ownership, services
 from node.system.endorsement import Endorsement
 from node.tpmanswers import TpmAnswers
 from pairing import errors
+from pairing.events import Mode
 from pairing.facts import Facts
 from pairing.transport.base import Address
 
@@ -106,16 +108,22 @@ def run_node(options: Options) -> None:
     LOG.setLevel(logging.WARNING if sys.stderr.isatty() else logging.INFO)
     with _consoles(options, chosen) as consoles:
         showing = Showing(consoles, options.picture, chosen.language)
+        state = _state_folder(options.state)
+        booted = ownership.booted_mode(_kernel_words())
         agent = Agent(
             settings=chosen,
             look=look_at(options.machine),
             display=showing,
-            state=_state_folder(options.state),
+            state=state,
             dry_run=options.dry_run or options.machine is not None,
+            mode=booted or Mode.LIVE,
             once=options.once,
             uptime=lambda: time.clock_gettime(time.CLOCK_BOOTTIME),
             own_addresses=partial(_own_addresses, options, chosen.port),
             tpm=TpmAnswers(None if options.machine else Endorsement),
+            installed=ownership.installed_record,
+            repairable=booted is not None and options.machine is None,
+            rescue=Rescue(folder=state / "rescue"),
         )
         try:
             stopped = trio.run(_run, agent, showing, options)

@@ -37,7 +37,8 @@ class Screen:
     a name without a text. It is `number` of `steps`; `percent` of the whole, None if unknown.
     `machine`, `operator` and `compare` are words of fingerprints and of `--confirm-words`. `code`
     is read aloud, such as `E603`; `detail` one line more. `abort_seconds` counts down before the
-    first write. `dry_run`: a rehearsal, which changes nothing.
+    first write. `dry_run`: a rehearsal, which changes nothing. `visitor`: words of who has a repair
+    session open.
     """
 
     state: State = State.WAITING
@@ -57,6 +58,7 @@ class Screen:
     detail: str = ""
     abort_seconds: int | None = None
     dry_run: bool = False
+    visitor: tuple[str, ...] = ()
 
     @property
     def may_switch_off(self) -> bool:
@@ -207,6 +209,9 @@ def _panel(screen: Screen, width: int, texts: Texts) -> Iterator[Line]:
     for line in wrap(texts.rehearsed if rehearsed else texts.states[screen.state], width):
         yield line, None if screen.state in _DONE | _BAD else STRONG
     yield "", None
+    if screen.visitor:
+        for line in wrap(f"{texts.repair}: {' '.join(screen.visitor)}", width - 2):
+            yield f" {line} ", CAUTION
     yield from _power(screen, width, texts)
     if screen.dry_run and not rehearsed:
         yield from ((line, None) for line in wrap(texts.rehearsal, width))

@@ -123,6 +123,7 @@ def screen_of(agent: Agent, now: float) -> Screen:
         detail=error.sentence if error else "",
         abort_seconds=left,
         dry_run=agent.dry_run,
+        visitor=agent.rescue.visitor,
     )
 
 

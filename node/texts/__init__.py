@@ -39,6 +39,8 @@ class Texts:
     address: str
     no_address: str
     relay: str
+    repair: str
+    """Before the words of who has a repair session open."""
 
 
 def load(wish: str) -> Texts:

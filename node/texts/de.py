@@ -45,4 +45,5 @@ TEXTS = Texts(
     address="Adresse",
     no_address="noch kein Netz",
     relay="Relais",
+    repair="Fernwartung durch",
 )

@@ -45,4 +45,5 @@ TEXTS = Texts(
     address="Address",
     no_address="no network yet",
     relay="Relay",
+    repair="Repaired remotely by",
 )

@@ -45,4 +45,5 @@ TEXTS = Texts(
     address="Dirección",
     no_address="aún sin red",
     relay="Relé",
+    repair="Reparación a distancia por",
 )

@@ -45,4 +45,5 @@ TEXTS = Texts(
     address="Adresse",
     no_address="pas encore de réseau",
     relay="Relais",
+    repair="Réparation à distance par",
 )

@@ -45,4 +45,5 @@ TEXTS = Texts(
     address="Endereço",
     no_address="ainda sem rede",
     relay="Relé",
+    repair="Reparação remota por",
 )

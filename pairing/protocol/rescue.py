@@ -4,10 +4,15 @@
 |---|---|
 | its image pins fleets (O1) | a station of one of them: nobody else gets a lease at all |
 | was installed from an open image (O0) | the operator of that lease, or a station of its fleet |
+| the same, locked | nobody: start its recovery system |
 | open image, never installed | nobody, unless the image's settings say `rescue: open` |
 | installed and unlocked | nobody: it has its own ways in |
 
 What a terminal is asked for is signed by the lease's operator, for this node and lease.
+
+Who installed a machine is read from its boot partition, which whoever holds the disk can write. In
+the recovery system that is worth little: no TPM gives it a key of the disk. The installed system is
+the one that the TPM does give it to, so there only what the image itself pins counts.
 """
 
 from __future__ import annotations
@@ -42,6 +47,8 @@ class RescueRules:
     mode: Mode = Mode.LIVE
     offered: bool = True
     """False where this is no booted image: a rehearsal, somebody's own computer."""
+    pinned: bool = False
+    """The image pins fleets: whoever holds the lease is a station of one of them."""
     installed: ReportFile | None = None
     unowned: bool = False
     seconds: int = SECONDS
@@ -73,8 +80,10 @@ class RescueRules:
             return "It runs no image of ours: its shell is somebody else's."
         if self.mode not in OFFERED:
             return "It is installed and unlocked: log in to it."
-        if held.fleet:
+        if self.pinned:
             return ""
+        if self.mode is Mode.LOCKED:
+            return "It is locked, and its image pins no fleet: start its recovery system."
         if self.installed is None:
             return "" if self.unowned else "Nobody owns it, and its image pins no fleet."
         if held.operator == self.installed.operator or _vouched(

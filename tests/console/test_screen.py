@@ -222,6 +222,18 @@ def test_progress_and_words_to_compare() -> None:
 
 
 @pytest.mark.parametrize("wish", LANGUAGES)
+def test_who_is_inside_is_shown_beside_the_code_and_without_one(wish: str) -> None:
+    texts = load(wish)
+    visitor = ("camel", "maple", "kiwi")
+    for screen in (WAITING, Screen(state=State.CLAIMED), Screen(state=State.LOCKED)):
+        before = " ".join(shown(screen, 80, 24, texts=texts).text().split())
+        assert texts.repair not in before
+        now = " ".join(shown(replace(screen, visitor=visitor), 80, 24, texts=texts).text().split())
+        assert texts.repair in now
+        assert all(word in now for word in visitor)
+
+
+@pytest.mark.parametrize("wish", LANGUAGES)
 @pytest.mark.parametrize("state", State)
 def test_a_rehearsal_never_says_that_the_disk_is_ready(state: State, wish: str) -> None:
     texts = load(wish)

@@ -95,17 +95,16 @@ def agent_in(
     mode: Mode = Mode.RECOVERY,
     open_rescue: bool = False,
 ) -> Agent:
-    agent = Agent(
+    return Agent(
         settings=Settings(port=0, fleets=fleets, open_rescue=open_rescue),
         look=Facts,
         display=NoDisplay(),
         state=folder,
         installed=installed,
+        mode=mode,
         repairable=True,
-        rescue=Rescue(folder=folder / "rescue", shell=SHELL),
+        rescue=Rescue(folder=folder / "rescue", shell=SHELL, close_tpm=lambda: None),
     )
-    agent.machine.mode = mode
-    return agent
 
 
 @contextlib.asynccontextmanager
@@ -308,6 +307,13 @@ GOODBYE = [("exit", "exit\r")]
         # The boots.
         ({"fleets": PINNED, "mode": Mode.LIVE}, station(FLEET), None),
         ({"fleets": PINNED, "mode": Mode.INSTALLED}, station(FLEET), "rescue-refused"),
+        ({"fleets": PINNED, "mode": Mode.LOCKED}, station(FLEET), None),
+        # Who has the disk writes who owns it: worth nothing where the TPM would open the disk.
+        (
+            {"installed": lambda: owned_by(OWNER), "mode": Mode.LOCKED},
+            Identity(OWNER),
+            "rescue-refused",
+        ),
     ],
 )
 async def test_who_may(
@@ -330,6 +336,28 @@ async def test_who_may(
     assert refused.value.slug == error
     assert person.limits is None
     assert person.shown == ""
+
+
+async def test_the_tpm_of_a_locked_system_is_closed_before(
+    tmp_path: Path, patient_clock: object
+) -> None:
+    def cannot() -> None:
+        raise errors.CommandMissing(element="tpm2_pcrextend")
+
+    network = MemoryNetwork()
+    for mode, close, opens in (
+        (Mode.LOCKED, None, False), (Mode.LOCKED, cannot, False), (Mode.RECOVERY, cannot, True),
+    ):  # fmt: skip
+        agent = agent_in(tmp_path, fleets=PINNED, mode=mode)
+        agent.rescue.close_tpm = close
+        person = Person(list(GOODBYE))
+        async with running(agent, network) as token:
+            if opens:
+                await repaired(token, network, person, station(FLEET))
+            else:
+                with pytest.raises(errors.RescueFailed, match="TPM"):
+                    await repaired(token, network, person, station(FLEET))
+        assert bool(person.shown) is opens
 
 
 async def test_no_shell_of_somebody_elses_computer(tmp_path: Path, patient_clock: object) -> None:

@@ -1,0 +1,98 @@
+"""Whose machine it is, by the record on its boot partition; and which boot this is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from node.system.ownership import ESP, RECORD, booted_mode, installed_record
+from pairing import errors, keys
+from pairing.events import Mode
+from pairing.process import Result
+from pairing.protocol.kept import ReportFile
+
+RECORD_FILE = ReportFile(
+    seed=bytes(32),
+    node=keys.SigningKey(bytes(32)).public,
+    lease=bytes(16),
+    secret=bytes(32),
+    operator=keys.SigningKey(bytes(32)).public,
+    fleet=b"",
+    relays=(),
+    unlock="",
+)
+
+
+@dataclass
+class Mounts:
+    """`mount` puts this record there."""
+
+    record: bytes | None
+    fails: bool = False
+    asked: list[Sequence[str]] = field(default_factory=list)
+
+    def __call__(self, argv: Sequence[str], *, seconds: float, check: bool = True) -> Result:
+        self.asked.append(argv)
+        if argv[0] == "mount":
+            if self.fails:
+                raise errors.CommandFailed(element="mount")
+            if self.record is not None:
+                path = Path(argv[-1]) / RECORD
+                path.parent.mkdir()
+                path.write_bytes(self.record)
+        return Result(0, b"", b"")
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Path:
+    (tmp_path / ESP).parent.mkdir(parents=True)
+    (tmp_path / ESP).touch()
+    return tmp_path
+
+
+def test_no_disk_no_owner(tmp_path: Path) -> None:
+    tools = Mounts(None)
+    assert installed_record(tmp_path, tools) is None
+    assert tools.asked == []
+
+
+def test_a_disk_without_a_record_has_no_owner(disk: Path) -> None:
+    assert installed_record(disk, Mounts(None)) is None
+
+
+def test_the_record_is_read_from_a_read_only_mount(disk: Path) -> None:
+    tools = Mounts(RECORD_FILE.to_bytes())
+    assert installed_record(disk, tools) == RECORD_FILE
+    assert [argv[0] for argv in tools.asked] == ["mount", "umount"]
+    assert "ro,nosuid,nodev,noexec" in tools.asked[0]
+
+
+@pytest.mark.parametrize(
+    "broken", [b"", b"{}", RECORD_FILE.to_bytes().replace(b"AAAA", b"BBBB", 1)]
+)
+def test_a_damaged_record_is_no_missing_one(broken: bytes, disk: Path) -> None:
+    with pytest.raises(ValueError, match=r"whole file|checksum"):
+        installed_record(disk, Mounts(broken))
+
+
+def test_a_disk_that_cannot_be_mounted_is_somebodys(disk: Path) -> None:
+    with pytest.raises(ValueError, match="cannot be read"):
+        installed_record(disk, Mounts(None, fails=True))
+
+
+@pytest.mark.parametrize(
+    ("line", "mode"),
+    [
+        ("quiet kairos.mode=live", Mode.LIVE),
+        ("kairos.mode=recovery", Mode.RECOVERY),
+        ("kairos.mode=live kairos.mode=installed", Mode.INSTALLED),
+        ("kairos.mode=locked", None),
+        ("kairos.mode=", None),
+        ("quiet", None),
+    ],
+)
+def test_which_boot_it_is(line: str, mode: Mode | None) -> None:
+    assert booted_mode(line.split()) is mode
