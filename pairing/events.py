@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from pairing import protection
+from pairing.protection import Protection
+
 SCHEMA = 1
 TEXT_LIMIT = 4096
 """Characters that an event's text may hold; longer texts are cut at the front (tail of a log)."""
@@ -100,12 +103,16 @@ class Event:
     code: str = ""
     text: str = ""
     dry_run: bool = False
+    protection: Protection | None = None
+    """What protects the disk, where the event says that it is written or installed."""
     schema: int = SCHEMA
 
     def to_json(self) -> dict[str, Any]:
         """Only the fields that say something, in the order of the class."""
         body = asdict(self)
         kept = {"node", "boot", "seq", "up_ms", "type", "state", "schema"}
+        if self.protection is not None:
+            body["protection"] = self.protection.to_json()
         return {key: value for key, value in body.items() if key in kept or value}
 
 
@@ -131,6 +138,9 @@ def from_json(body: Mapping[str, Any]) -> Event:
         code=_text(body, "code", 64),
         text=_text(body, "text", TEXT_LIMIT),
         dry_run=body.get("dry_run", False) is True,
+        protection=(
+            protection.from_json(body["protection"]) if body.get("protection") is not None else None
+        ),
     )
 
 

@@ -66,6 +66,9 @@ def event_lines(event: Event) -> list[str]:
     dry = " (dry run)" if event.dry_run else ""
     first = f"the node {STATE_TEXTS[event.state]}{dry}"
     more = safe_lines(event.text) if event.text else []
+    if event.protection is not None:
+        more = [*more, safe(event.protection.summary)]
+        more += [f"note: {safe(line)}" for line in event.protection.cautions]
     return [first, *(f"  {line}" for line in more)]
 
 

@@ -17,6 +17,7 @@ import trio
 from pairing import errors
 from pairing.events import State
 from pairing.link import Link
+from pairing.protection import Protection
 from pairing.protocol import effects, frames
 from pairing.protocol.callers import Phase
 from pairing.protocol.effects import NodeEffect
@@ -53,10 +54,18 @@ class Reporter:
     def __init__(self, serving: Serving) -> None:
         self._serving = serving
 
-    def entered(self, state: State, *, code: str = "", text: str = "") -> None:
-        """The node reached a state."""
-        machine = self._serving.machine
-        self._serving.apply(machine.entered(state, self._now(), code=code, text=text))
+    def entered(
+        self,
+        state: State,
+        *,
+        code: str = "",
+        text: str = "",
+        protection: Protection | None = None,
+    ) -> None:
+        """The node reached a state; with what protects its disk, once there is something."""
+        machine, now = self._serving.machine, self._now()
+        todo = machine.entered(state, now, code=code, text=text, protection=protection)
+        self._serving.apply(todo)
 
     def progressed(self, step: str, of: str, done: int, total: int, text: str = "") -> None:
         """A step began (`done` 0), advanced or ended (`done == total`)."""

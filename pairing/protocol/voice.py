@@ -10,6 +10,7 @@ from typing import Any
 
 from pairing import keys
 from pairing.events import EventType, Mode, State
+from pairing.protection import Protection
 from pairing.protocol import messages, receipts
 from pairing.protocol.effects import Changed, NodeEffect, Remember, Send
 from pairing.protocol.kept import KeptTenancy, kept
@@ -60,12 +61,18 @@ class NodeVoice:
         return [Remember()]
 
     def entered(
-        self, state: State, now: float, *, code: str = "", text: str = ""
+        self,
+        state: State,
+        now: float,
+        *,
+        code: str = "",
+        text: str = "",
+        protection: Protection | None = None,
     ) -> list[NodeEffect]:
         """The node reached a state: installing, written, failed, ..."""
         self.now = now
         effects: list[NodeEffect] = []
-        self._set_state(state, effects, code=code, text=text)
+        self._set_state(state, effects, code=code, text=text, protection=protection)
         return effects
 
     def progressed(
@@ -107,11 +114,9 @@ class NodeVoice:
         assert self.tenancy is not None, "there is no lease"
         return self.tenancy
 
-    def _set_state(
-        self, state: State, effects: list[NodeEffect], code: str = "", text: str = ""
-    ) -> None:
+    def _set_state(self, state: State, effects: list[NodeEffect], **said: Any) -> None:
         self.state = self._held().state = state
-        effects += [*self._emit(EventType.STATE, code=code, text=text), Changed()]
+        effects += [*self._emit(EventType.STATE, **said), Changed()]
 
     def _emit(self, kind: EventType, **said: Any) -> list[NodeEffect]:
         held = self._held()
