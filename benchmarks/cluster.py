@@ -18,7 +18,7 @@ from node.providers.kubernetes.joining import Joining
 from node.providers.kubernetes.settings import Settings
 from node.testing import kube_build
 from node.testing.cluster import Cluster, control_plane
-from node.testing.kubernetes_node import machine
+from node.testing.kubernetes_node import config, made
 from pairing.testing.lan import HOST, lan
 from pairing.testing.measured import Figure
 
@@ -86,15 +86,15 @@ def _ready() -> Figure:
         lan(folder / "lan") as network,
         control_plane(folder / "cluster", network.place, HOST) as cluster,
     ):
-        one = machine(cluster, folder, "till-7")
-        one.prepare()
+        configs = {"good": config(cluster, "till-7", cluster.token())}
+        machine = made(network, folder / "vm", configs)
         began = time.perf_counter()
-        with one.running(network, folder / "vm"):
-            one.until_ready()
+        with machine.running(network) as node:
+            node.until_done()
             seconds = time.perf_counter() - began
     return Figure(
         name="power on to Ready, emulated",
         unit="s",
         samples=[seconds],
-        note="kubelet and containerd of Debian, one processor, QEMU without KVM; disk is made too",
+        note="kubelet and containerd of Debian, one processor, QEMU without KVM",
     )

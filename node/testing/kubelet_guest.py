@@ -1,7 +1,8 @@
 """A small Debian with containerd, to be a real node of the test cluster in a virtual machine.
 
-Not our image: it shows that the files which the provider writes make a real kubelet Ready, in a
-minute. Needs root: the tree is made into a disk with its owners.
+Not our image: no verity, no encryption, Debian's own Python packages. It shows in two minutes that
+the provider, run by its own loop under systemd, makes a real kubelet Ready. Needs root: the tree is
+made into a disk with its owners.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import json
 import os
 import shutil
 import tarfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,8 +31,15 @@ PACKAGES = (
     "dbus",
     "iptables",
     "procps",
+    "python3-cryptography",
+    "python3-trio",
+    "python3-yaml",
 )
 BUILD_SECONDS = 900.0
+TOP = Path(__file__).resolve().parents[2]
+SITE = "usr/lib/python3/dist-packages"
+IGNORED = shutil.ignore_patterns("__pycache__")
+DISK = "disk.raw"
 DISK_BYTES = 3 << 30
 MEMORY = 2048
 """Megabytes that a node with kubelet and containerd needs."""
@@ -48,6 +57,18 @@ NETWORK = {
 }
 """Pods would get addresses; what a cluster's network plug-in installs on a real node."""
 DHCP = "[Match]\nType=ether\n[Network]\nDHCP=yes\n"
+CONFIGS = "var/lib/join"
+JOIN = f"""[Unit]
+Wants=network-online.target
+After=network-online.target
+[Service]
+Type=oneshot
+ExecStart=/usr/bin/python3 -m node.testing.join_once /{CONFIGS}
+StandardOutput=journal+console
+StandardError=journal+console
+[Install]
+WantedBy=multi-user.target
+"""
 WORDS = ("root=/dev/vda", "rw", "console=ttyS0", "panic=1")
 
 
@@ -67,12 +88,6 @@ class Guest:
         """Its initramfs."""
         return next((self.tree / "boot").glob("initrd.img-*"))
 
-    def start_at_boot(self, unit: str) -> None:
-        """Have a unit of /etc started, as the provider does on a running system."""
-        wants = self.tree / "etc/systemd/system/multi-user.target.wants"
-        wants.mkdir(exist_ok=True)
-        (wants / unit).symlink_to(f"/etc/systemd/system/{unit}")
-
     def disk(self, target: Path) -> Path:
         """The tree as an ext4 file system in the file `target`."""
         with target.open("wb") as file:
@@ -82,8 +97,8 @@ class Guest:
         return target
 
 
-def guest(folder: Path, hostname: str) -> Guest:
-    """Unpack the system into `folder`, with the kubelet and what the network needs.
+def guest(folder: Path, configs: Mapping[str, str]) -> Guest:
+    """Unpack the system into `folder`: with the kubelet, our packages, and configs to join by.
 
     Raises errors.CommandMissing (mmdebstrap, Go) and errors.CommandFailed.
     """
@@ -91,13 +106,17 @@ def guest(folder: Path, hostname: str) -> Guest:
     with tarfile.open(_archive()) as opened:
         opened.extractall(tree, numeric_owner=True, filter="fully_trusted")
     shutil.copy(kube_build.build("kubelet"), tree / "usr/bin/kubelet")
+    for package in ("pairing", "node"):
+        shutil.copytree(TOP / package, tree / SITE / package, ignore=IGNORED)
+    for name, text in configs.items():
+        _write(tree / CONFIGS / f"{name}.yaml", text)
     _write(tree / "etc/cni/net.d/10-test.conflist", json.dumps(NETWORK))
     _write(tree / "etc/systemd/network/lan.network", DHCP)
-    _write(tree / "etc/hostname", f"{hostname}\n")
     _write(tree / "etc/fstab", "/dev/vda / ext4 rw 0 1\n")
-    made = Guest(tree)
-    process.run(["systemctl", "--root", str(tree), "enable", "systemd-networkd"], seconds=60)
-    return made
+    _write(tree / "etc/systemd/system/join.service", JOIN)
+    units = ("systemd-networkd", "systemd-networkd-wait-online", "join")
+    process.run(["systemctl", "--root", str(tree), "enable", *units], seconds=60)
+    return Guest(tree)
 
 
 def _archive() -> Path:
