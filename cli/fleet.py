@@ -23,6 +23,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "plan": "Show what an installation would do to a recorded machine.",
         "keys": "Make, show and certify keys.",
         "token": "Explain a token.",
+        "audit": "Show who did what to which machine, checked.",
         "rescue": "Open a terminal on a machine that needs repair.",
         "relay": "Run a relay where machines and operators meet.",
         "doctor": "Find out what is missing or wrong on this machine.",

@@ -73,6 +73,7 @@ class TerminalFront:
     """
 
     record_to: Callable[[], Asciicast]
+    """Makes the record, and notes in the audit log that the session begins."""
     say: Callable[[str, str], None]
     remember: Callable[[KnownLease], None]
     unfiltered: bool = False

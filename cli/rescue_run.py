@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import os
 import secrets
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import trio
 
 from cli import folders
+from cli.audit import Audit
 from cli.pairing_run import Network, WarmUp, libp2p
 from cli.records import Records
 from cli.rescue_front import TerminalFront, window
@@ -64,10 +68,13 @@ class RescueRun:
         """One session. Raises errors.KnownError."""
         front = self.front(token)
         try:
-            async with front.running(), self.network() as dialer:
-                target = self._target(token)
-                machine = self.machine(token)
-                return await repairing.repair(machine, dialer, target, front, find=self.timeout)
+            async with self.network() as dialer:
+                machine, target = self.machine(token), self._target(token)
+                with self._noted(token, front):
+                    async with front.running():
+                        return await repairing.repair(
+                            machine, dialer, target, front, find=self.timeout
+                        )
         except* errors.KnownError as group:
             raise _first(group) from None
         except* KeyboardInterrupt:
@@ -116,6 +123,23 @@ class RescueRun:
     def _remember(self, token: Token, known: KnownLease) -> None:
         self.records.keep_lease(token.name, known, released=False)
 
+    @contextlib.contextmanager
+    def _noted(self, token: Token, front: TerminalFront) -> Iterator[None]:
+        """The end of a session that began, with the record's digest, in the audit log."""
+        how = "cut off"
+        try:
+            yield
+            how = "ended"
+        finally:
+            if front.record is not None:
+                digest = hashlib.sha256(front.record.path.read_bytes()).hexdigest()
+                path = str(front.record.path)
+                self._audit("rescue-ended", token, how=how, record=path, sha256=digest)
+
+    def _audit(self, action: str, token: Token, **about: str) -> None:
+        log = Audit(self.records.folder, self.identity.key)
+        log.note(action, keys.fingerprint(token.key), **about)
+
     def _record(self, token: Token) -> Asciicast:
         columns, rows = window()
         name = f"{keys.fingerprint(token.key)}-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}"
@@ -123,6 +147,7 @@ class RescueRun:
         try:
             if self.record is None:
                 folders.make_private(path.parent)
+            self._audit("rescue-opened", token, record=str(path))
             return Asciicast(
                 path,
                 columns=columns,

@@ -106,6 +106,7 @@ from pairing.errors.stages import (
     StageIncomplete,
 )
 from pairing.errors.trust import (
+    AuditBroken,
     BadProof,
     Busy,
     CertificateRevoked,
@@ -143,6 +144,7 @@ from pairing.errors.verdict import (
 __all__ = [
     "AccountInvalid",
     "AccountKeysUnavailable",
+    "AuditBroken",
     "BadProof",
     "Busy",
     "CertificateRevoked",

@@ -101,3 +101,10 @@ class RescueRefused(NotAuthenticError):
 
     number, slug = 522, "rescue-refused"
     hint = "Its owner, a station of its fleet, or an image with a pinned fleet can: docs/how-to."
+
+
+class AuditBroken(NotAuthenticError):
+    """The audit log is not as it was written."""
+
+    number, slug = 523, "audit-broken"
+    hint = "Compare it with a copy. Set it aside under another name to begin a new one."

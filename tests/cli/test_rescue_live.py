@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import sys
@@ -12,6 +13,7 @@ import pytest
 import trio
 from click.testing import CliRunner
 
+from cli import audit
 from cli.fleet import fleet
 from cli.records import Records
 from cli.rescue_run import RescueRun
@@ -71,6 +73,11 @@ async def test_commands_from_a_pipe(
     (record,) = (tmp_path / "records" / "rescue").iterdir()
     lines = [json.loads(line) for line in record.read_text().splitlines()]
     assert any("42" in line[2] for line in lines[1:])
+    opened, ended = audit.read(tmp_path / "records")
+    assert (opened.action, ended.action) == ("rescue-opened", "rescue-ended")
+    assert opened.node == keys.fingerprint(token.key)
+    assert opened.operator == run.identity.key.public
+    assert ended.about["sha256"] == hashlib.sha256(record.read_bytes()).hexdigest()
 
 
 @pytest.mark.parametrize(
