@@ -21,7 +21,7 @@ from typing import Any
 
 from cli import folders
 from node.journal import Journal
-from pairing import errors
+from pairing import errors, keys
 from pairing.events import Event, EventType
 from pairing.protocol import handshake
 from pairing.protocol.messages import EscrowRecord, ReportKey, VolumeProof
@@ -95,6 +95,17 @@ class Records:
             known = KnownLease(unbase64(body["lease"]), unbase64(body["secret"]), report)
             return StoredLease(known, body["released"] is True)
         return None
+
+    def lease_of(self, node: str) -> StoredLease | None:
+        """The lease of the node with this fingerprint, once it has shown its report key: the last
+        one, if it was registered more than once."""
+        found: list[tuple[float, StoredLease]] = []
+        for path in (self.folder / "leases").glob("*.json"):
+            stored = self.lease(path.stem)
+            report = stored.known.report if stored else None
+            if stored and report and keys.fingerprint(report.node) == node:
+                found.append((path.stat().st_mtime, stored))
+        return max(found, key=lambda one: one[0])[1] if found else None
 
     def keep_lease(self, token: str, known: KnownLease, *, released: bool) -> None:
         """Remember a lease. Raises errors.StoreUnwritable."""

@@ -19,25 +19,23 @@ from cli.audit import Audit
 from cli.pairing_run import Network, WarmUp, libp2p
 from cli.records import Records
 from cli.rescue_front import TerminalFront, window
+from cli.rescue_way import Way, by_record, by_token
 from cli.sources import Source
-from pairing import errors, keys, repairing
+from pairing import errors, repairing
 from pairing.asciicast import Asciicast
 from pairing.errors import ExitCode
-from pairing.peertoken import Token
-from pairing.protocol import handshake
 from pairing.protocol.repair import Ended, RepairMachine, Wanted
-from pairing.protocol.terms import Identity, KnownLease
+from pairing.protocol.terms import Identity
 from pairing.qr.read import PhotoReader
 from pairing.report import Lines
-from pairing.transport.base import Target
-from pairing.transport.relay import find_relay
 
 
 @dataclass(slots=True, kw_only=True)
 class RescueRun:
     """`seconds`: of the session at most, 0 for what the node grants; `timeout` for finding it."""
 
-    source: Source
+    source: Source | str
+    """Where its code is, or the fingerprint of a locked node."""
     identity: Identity
     seconds: int = 0
     relays: tuple[str, ...] = ()
@@ -53,51 +51,57 @@ class RescueRun:
     def all(self) -> int:
         """The whole run; returns the exit code. Raises errors.KnownError."""
         self.warm.start()
+        way = self.way()
+        if way.unnamed_relay:
+            self.talk.warn("the machine waits at a relay that you did not name (--relay)")
+        self.warm.wait()
+        ended = trio.run(self.repair, way)
+        self.talk.say("rescue", f"ended; the shell's exit status was {ended.status}")
+        return int(ExitCode.DONE)
+
+    def way(self) -> Way:
+        """How the machine is found. Raises errors.PhotoError, errors.NoSuchSource."""
+        if isinstance(self.source, str):
+            return by_record(self.source, self.relays, self.records)
         reader = PhotoReader()
         try:
             token = self.source.token(reader, loopback=self.loopback)
         finally:
             reader.close()
         self.talk.say("photo", f"{self.source.name}: code {token.name}")
-        self.warm.wait()
-        ended = trio.run(self.repair, token)
-        self.talk.say("rescue", f"ended; the shell's exit status was {ended.status}")
-        return int(ExitCode.DONE)
+        return by_token(token, self.relays, self.records)
 
-    async def repair(self, token: Token) -> Ended:
+    async def repair(self, way: Way) -> Ended:
         """One session. Raises errors.KnownError."""
-        front = self.front(token)
+        front = self.front(way)
+        machine, find = self.machine(way), self.timeout
         try:
             async with self.network() as dialer:
-                machine, target = self.machine(token), self._target(token)
-                with self._noted(token, front):
+                with self._noted(way, front):
                     async with front.running():
-                        return await repairing.repair(
-                            machine, dialer, target, front, find=self.timeout
-                        )
+                        return await repairing.repair(machine, dialer, way.target, front, find=find)
         except* errors.KnownError as group:
             raise _first(group) from None
         except* KeyboardInterrupt:
             raise errors.Interrupted("The node ends the session.") from None
 
-    def front(self, token: Token) -> TerminalFront:
+    def front(self, way: Way) -> TerminalFront:
         """The operator's terminal."""
         return TerminalFront(
-            record_to=lambda: self._record(token),
+            record_to=lambda: self._record(way),
             say=self.talk.say,
-            remember=lambda known: self._remember(token, known),
+            remember=lambda known: self.records.keep_lease(way.name, known, released=False),
             unfiltered=self.unfiltered,
         )
 
-    def machine(self, token: Token) -> RepairMachine:
-        """The session's state machine: resumes the lease that an earlier run got."""
-        stored = self.records.lease(token.name)
+    def machine(self, way: Way) -> RepairMachine:
+        """The session's state machine."""
         columns, rows = window()
         return RepairMachine(
-            key=token.key,
-            subject=stored.known.lease if stored else token.id,
-            secret=stored.known.secret if stored else token.secret,
-            lease=stored.known.lease if stored else b"",
+            key=way.key,
+            subject=way.subject,
+            secret=way.secret,
+            lease=way.lease,
             identity=self.identity,
             wanted=Wanted(
                 columns=columns,
@@ -109,22 +113,8 @@ class RescueRun:
             random=secrets.token_bytes,
         )
 
-    def _target(self, token: Token) -> Target:
-        named = find_relay(token.relay, self.relays) if token.relay else None
-        if token.relay and named is None:
-            self.talk.warn("the machine waits at a relay that you did not name (--relay)")
-        return Target(
-            key=token.key,
-            label=handshake.label(token.secret, token.key),
-            addresses=token.addresses,
-            relays=tuple(dict.fromkeys((named, *self.relays))) if named else self.relays,
-        )
-
-    def _remember(self, token: Token, known: KnownLease) -> None:
-        self.records.keep_lease(token.name, known, released=False)
-
     @contextlib.contextmanager
-    def _noted(self, token: Token, front: TerminalFront) -> Iterator[None]:
+    def _noted(self, way: Way, front: TerminalFront) -> Iterator[None]:
         """The end of a session that began, with the record's digest, in the audit log."""
         how = "cut off"
         try:
@@ -134,20 +124,20 @@ class RescueRun:
             if front.record is not None:
                 digest = hashlib.sha256(front.record.path.read_bytes()).hexdigest()
                 path = str(front.record.path)
-                self._audit("rescue-ended", token, how=how, record=path, sha256=digest)
+                self._audit("rescue-ended", way, how=how, record=path, sha256=digest)
 
-    def _audit(self, action: str, token: Token, **about: str) -> None:
+    def _audit(self, action: str, way: Way, **about: str) -> None:
         log = Audit(self.records.folder, self.identity.key)
-        log.note(action, keys.fingerprint(token.key), **about)
+        log.note(action, way.node, **about)
 
-    def _record(self, token: Token) -> Asciicast:
+    def _record(self, way: Way) -> Asciicast:
         columns, rows = window()
-        name = f"{keys.fingerprint(token.key)}-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}"
+        name = f"{way.node}-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}"
         path = self.record or self.records.folder / "rescue" / f"{name}.cast"
         try:
             if self.record is None:
                 folders.make_private(path.parent)
-            self._audit("rescue-opened", token, record=str(path))
+            self._audit("rescue-opened", way, record=str(path))
             return Asciicast(
                 path,
                 columns=columns,

@@ -17,8 +17,10 @@ Examples:
   kairos-fleet rescue - < token.txt
   kairos-fleet rescue --minutes 10 photo.jpg
   echo 'kairos-node state' | kairos-fleet rescue photo.jpg
+  kairos-fleet rescue ABCD-EFGH-IJKL-MNOP     a locked machine, by its key
 
-SOURCE is as for kairos-register. The machine must run from its stick or its recovery system, or be
+SOURCE is as for kairos-register, or the fingerprint of a machine that this station installed and
+that is locked. The machine must run from its stick or its recovery system, or be
 locked. It opens a terminal to its owner only: a station of the fleet that its image pins, or the
 operator (or fleet) that installed it. The session is root's; it is recorded on both ends and shown
 on the machine's screen. Control sequences by which a machine could take over your terminal are
@@ -65,13 +67,15 @@ def rescue(
     from cli.pairing_run import libp2p
     from cli.register import check_relays
     from cli.rescue_run import RescueRun
+    from cli.rescue_way import FINGERPRINT
 
-    found = sources.sources([source])
-    if len(found) != 1:
+    named = FINGERPRINT.fullmatch(source)
+    found = [] if named else sources.sources([source])
+    if not named and len(found) != 1:
         raise errors.UsageError("Repair one machine at a time: name one photo.")
     check_relays(relay)
     run = RescueRun(
-        source=found[0],
+        source=source if named else found[0],
         identity=Keyring.at(key_folder).identity(),
         seconds=(minutes or 0) * 60,
         relays=relay,

@@ -144,6 +144,8 @@ class RepairMachine:
     def _dispatch(self, entry: Entry, message: Message, now: float) -> list[RepairEffect]:
         match message:
             case messages.Refused():
+                if message.code == errors.TokenSpent.slug and self.lease:
+                    return self.fail(errors.NodeRestarted())
                 holder = f"Its holder is {message.holder}." if message.holder else message.text
                 return self.fail(errors.from_slug(message.code, holder))
             case messages.Challenge() if not self._session:

@@ -17,11 +17,14 @@ from cli import audit
 from cli.fleet import fleet
 from cli.records import Records
 from cli.rescue_run import RescueRun
+from cli.rescue_way import by_record, by_token
 from cli.sources import Source
 from node.testing.repair import agent_in, station
 from pairing import errors, keys, peertoken
+from pairing.protocol import handshake
 from pairing.protocol.repair import Ended
-from pairing.protocol.terms import Identity
+from pairing.protocol.reportkey import PrivateReportKey
+from pairing.protocol.terms import Identity, KnownLease
 from pairing.testing.network import loopback_transport
 
 FLEET = keys.generate()
@@ -59,13 +62,14 @@ async def test_commands_from_a_pipe(
         while not agent.reachable.addresses:  # noqa: ASYNC110 (a few turns)
             await trio.sleep(0.01)
         token = peertoken.parse(agent.token(), loopback=True)
-        assert await run.repair(token) == Ended(0)
+        assert await run.repair(by_token(token, (), run.records)) == Ended(0)
         stored = run.records.lease(token.name)
         assert stored is not None
         assert agent.machine.tenancy is not None
         assert stored.known.lease == agent.machine.tenancy.lease
+        stranger = run_for(tmp_path / "other", Identity(keys.generate()))
         with pytest.raises(errors.FleetSignatureNeeded):
-            await run_for(tmp_path / "other", Identity(keys.generate())).repair(token)
+            await stranger.repair(by_token(token, (), stranger.records))
         nursery.cancel_scope.cancel()
     shown = capfdbinary.readouterr().out
     assert b"\r\n42\r\n" in shown
@@ -80,11 +84,29 @@ async def test_commands_from_a_pipe(
     assert ended.about["sha256"] == hashlib.sha256(record.read_bytes()).hexdigest()
 
 
+def test_a_locked_node_is_found_by_its_record(tmp_path: Path) -> None:
+    """By what it derives itself from the record on its disk: `handshake.report_secret`."""
+    node, report = keys.generate(), PrivateReportKey(bytes(range(32)))
+    shown = report.shown(node, bytes(16)).record
+    records = Records(tmp_path)
+    records.keep_lease("one", KnownLease(bytes(16), b"s" * 32, shown), released=True)
+    records.keep_lease("other", KnownLease(bytes(16), b"o" * 32), released=True)
+    way = by_record(keys.fingerprint(node.public), ("relay.example",), records)
+    secret = handshake.report_secret(b"s" * 32, node.public)
+    assert way.key == way.target.key == report.signing.public
+    assert way.target.label == handshake.label(secret, report.signing.public)
+    assert (way.lease, way.subject, way.secret) == (bytes(16), bytes(16), secret)
+    assert way.target.relays == ("relay.example",)
+    with pytest.raises(errors.NoSuchSource):
+        by_record(keys.fingerprint(keys.generate().public), (), records)
+
+
 @pytest.mark.parametrize(
     ("words", "code"),
     [
         (["rescue"], 2),
         (["rescue", "nothing.jpg"], 2),
+        (["rescue", "ABCD-EFGH-IJKL-MNOP"], 2),
         (["rescue", "--minutes", "0", "x"], 2),
         (["rescue", "--relay", "not a relay", "-"], 2),
     ],
