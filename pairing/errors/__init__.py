@@ -36,6 +36,7 @@ from pairing.errors.config import (
 from pairing.errors.joining import (
     JoinAnswerUnknown,
     JoinCaMismatch,
+    JoinClockWrong,
     JoinFailed,
     JoinForbidden,
     JoinNotReady,
@@ -169,6 +170,7 @@ __all__ = [
     "Interrupted",
     "JoinAnswerUnknown",
     "JoinCaMismatch",
+    "JoinClockWrong",
     "JoinFailed",
     "JoinForbidden",
     "JoinNotReady",

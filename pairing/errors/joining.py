@@ -66,3 +66,10 @@ class JoinProgramMissing(JoinFailed):
 
     number, slug = 668, "join-program"
     hint = "Name it in the image's recipe and build the image again."
+
+
+class JoinClockWrong(JoinFailed):
+    """By this machine's clock the server's certificate is not valid now."""
+
+    number, slug, retryable = 669, "join-clock", True
+    hint = "Set the machine's clock, or let it reach a time server; or renew the certificate."

@@ -240,6 +240,7 @@ async def test_a_server_that_is_starting_is_waited_for(
         "GET",
         "cluster-info",
         *(UNREACHABLE,) * 10,
+        *(errors.JoinClockWrong(),) * 5,
         Answer(503, {"message": "starting"}),
         Answer(200, cluster_info()),
     )
@@ -255,6 +256,14 @@ async def test_a_machine_that_has_joined_starts_without_its_cluster(
     with within(JOIN_SECONDS - 5):
         await machine.check()
     assert machine.lines == [UNREACHABLE.sentence]
+
+
+async def test_a_clock_that_stays_wrong(
+    machine: Machine, autojump_clock: trio.testing.MockClock
+) -> None:
+    machine.server.say("GET", "cluster-info", errors.JoinClockWrong())
+    with within(JOIN_SECONDS - 5), pytest.raises(errors.JoinClockWrong):
+        await machine.check()
 
 
 ANSWERS: Mapping[str, tuple[str, str, Answer, type[errors.KnownError]]] = {

@@ -58,8 +58,8 @@ class Api:
     def ask(self, method: str, path: str, body: Json | None = None, kind: str = "json") -> Answer:
         """Send one request. `kind` is the last part of its content type.
 
-        Raises errors.JoinUnreachable, errors.JoinCaMismatch and errors.JoinAnswerUnknown; a
-        refusal by the server is an answer.
+        Raises errors.JoinUnreachable, errors.JoinCaMismatch, errors.JoinClockWrong and
+        errors.JoinAnswerUnknown; a refusal by the server is an answer.
         """
         headers = {"Accept": "application/json", "User-Agent": "kairos-register"}
         if self.token:
@@ -86,10 +86,9 @@ class Api:
             return self.trust.wrap_socket(plain, server_hostname=self.host)
         except ssl.SSLCertVerificationError as wrong:
             plain.close()
-            said = str(wrong.verify_message).capitalize()
-            if wrong.verify_code in CLOCK_WRONG:
-                said += "; the machine's clock may be wrong"
-            raise errors.JoinCaMismatch(f"{said}.", element=self.host) from None
+            off = wrong.verify_code in CLOCK_WRONG
+            error = errors.JoinClockWrong if off else errors.JoinCaMismatch
+            raise error(f"{wrong.verify_message.capitalize()}.", element=self.host) from None
         except BaseException:
             plain.close()
             raise

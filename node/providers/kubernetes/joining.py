@@ -40,6 +40,8 @@ NODES = "/api/v1/nodes"
 CREATED, CONFLICT, MISSING = 201, 409, 404
 INVALID = frozenset({400, 422})
 """A label, say, that Kubernetes does not allow; its words name it."""
+COMING = (errors.JoinUnreachable, errors.JoinClockWrong)
+"""What may pass while a machine starts: no network yet, no time yet."""
 BUSY = frozenset({429, 500, 502, 503, 504})
 
 
@@ -120,7 +122,7 @@ class Joining:
             while True:
                 try:
                     answer = await ask("GET", f"{NODES}/{self.settings.name}")
-                except errors.JoinUnreachable as wrong:
+                except COMING as wrong:
                     said = str(wrong)
                 else:
                     good, said = readiness(answer.body, said)
@@ -182,7 +184,7 @@ class Joining:
             while True:
                 try:
                     answer = await ask(method, path, body, kind)
-                except errors.JoinUnreachable as wrong:
+                except COMING as wrong:
                     last = wrong
                 else:
                     if answer.status not in BUSY:
