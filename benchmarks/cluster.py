@@ -53,7 +53,7 @@ def _starts(count: int) -> Iterator[Figure]:
 def _joins(count: int) -> Iterator[Figure]:
     with _folder() as folder, control_plane(folder) as cluster:
         samples = [_join(cluster, folder, f"pem-{number}", False) for number in range(count)]
-        note = "token to Node object; looks once a second whether it is signed"
+        note = "token to Node object"
         yield Figure(name="join, authority given", unit="s", samples=samples, note=note)
         samples = [_join(cluster, folder, f"hash-{number}", True) for number in range(count)]
         yield Figure(name="join, hash of the authority given", unit="s", samples=samples)

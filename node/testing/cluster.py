@@ -19,17 +19,18 @@ import socket
 import string
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
 from node.providers.kubernetes.api import Answer, Api, Connect, Json, tcp, trusting
+from node.providers.kubernetes.identity import write_private
 from node.testing import cluster_objects, kube_build
 from node.testing.certificates import Authority, key_pem
 from pairing import process
-from pairing.errors import KnownError
+from pairing.errors import CommandFailed, KnownError
 from pairing.testing import netns
 from pairing.testing.netns import Namespace
 
@@ -131,8 +132,7 @@ def control_plane(
     folder.mkdir(parents=True, exist_ok=True)
     authority = _certificates(folder, host)
     admin = secrets.token_hex(16)
-    (folder / "admin.csv").write_text(f"{admin},admin,admin,system:masters\n")
-    (folder / "admin.csv").chmod(0o600)
+    write_private(folder / "admin.csv", f"{admin},admin,admin,system:masters\n".encode())
     connect = tcp if place is None else partial(connected_inside, place)
     etcd, etcd_peer, port = _ports(3)
     cluster = Cluster(
@@ -141,17 +141,17 @@ def control_plane(
     words = () if place is None else ("ip", "netns", "exec", place.name)
     with contextlib.ExitStack() as stack:
 
-        def start(name: str, argv: Sequence[str]) -> None:
+        def start(name: str, argv: Sequence[str]) -> process.Service:
             started = process.start_service([*words, *argv], log=folder / f"{name}.log")
             stack.callback(started.stop, STOP_SECONDS)
+            return started
 
         start("etcd", _etcd(folder, etcd, etcd_peer))
-        start("kube-apiserver", _apiserver(folder, host, port, etcd))
-        _until(partial(_answers, cluster.api), f"the API server (see {folder})")
-        (folder / "controllers.conf").write_text(
-            cluster_objects.kubeconfig(cluster.server, authority.pem, admin)
-        )
-        (folder / "controllers.conf").chmod(0o600)
+        server = start("kube-apiserver", _apiserver(folder, host, port, etcd))
+        log = folder / "kube-apiserver.log"
+        _until(lambda: _answers(cluster.api, server, log), f"answer of the API server, see {log}")
+        access = cluster_objects.kubeconfig(cluster.server, authority.pem, admin)
+        write_private(folder / "controllers.conf", access.encode())
         start("kube-controller-manager", _controllers(folder))
         for path, body in cluster_objects.joining(cluster.server, authority.pem):
             cluster.must("POST", path, body)
@@ -249,16 +249,18 @@ def _ports(count: int) -> list[int]:
         return [int(one.getsockname()[1]) for one in held]
 
 
-def _answers(api: Api) -> bool:
+def _answers(api: Api, server: process.Service, log: Path) -> bool:
+    if not server.running:
+        raise CommandFailed(log.read_text(errors="replace")[-500:], element="kube-apiserver")
     try:
         return api.ask("GET", LAST_ROLE).status == 200
     except KnownError:
         return False
 
 
-def _until(true: partial[bool] | object, what: str) -> None:
+def _until(true: Callable[[], bool], what: str) -> None:
     deadline = time.monotonic() + READY_SECONDS
-    while not true():  # type: ignore[operator]
+    while not true():
         if time.monotonic() > deadline:
             raise TimeoutError(f"no {what} after {READY_SECONDS:g} seconds")
         threading.Event().wait(LOOK_PAUSE)

@@ -34,6 +34,7 @@ REACH_SECONDS = 30.0
 SIGN_SECONDS = 25.0
 READY_SECONDS = 300.0
 PAUSE = 1.0
+SIGN_PAUSE = 0.25
 LOOK_PAUSE = 2.0
 CSRS = "/apis/certificates.k8s.io/v1/certificatesigningrequests"
 NODES = "/api/v1/nodes"
@@ -146,7 +147,7 @@ class Joining:
                 if signed:
                     self.identity.keep(signed, key)
                     return
-                await trio.sleep(PAUSE)
+                await trio.sleep(SIGN_PAUSE)
         raise errors.JoinNotSigned(f"It was waited for {SIGN_SECONDS:g} seconds.")
 
     async def _register(self, pem: str) -> None:
