@@ -214,6 +214,9 @@ class OperatorDesk:
     async def keep_proof(self, proof: VolumeProof, signature: bytes) -> None:
         """See `pairing.session.Desk`."""
         await trio.to_thread.run_sync(self.records.keep_proof, proof, signature)
+        proved = self.facts.tpm.ek_hash if self.facts.tpm and self.endorsed.proved else ""
+        if proved and proof.ek_hash != proved:
+            self.report.warn("the disk was sealed to another TPM than the one that proved its key")
 
     async def keep_lease(self, known: KnownLease) -> None:
         """See `pairing.session.Desk`. What was once known of a lease is not forgotten."""

@@ -7,6 +7,7 @@ client knows, and often live for ever; so the chain is checked here, link by lin
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,12 +15,16 @@ from datetime import UTC, datetime
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.utils import CryptographyDeprecationWarning
 
 from pairing.tpmkeys import TpmKey
 
 CERTIFICATE_LIMIT = 4096
 CHAIN_LIMIT = 4
-_BROKEN = (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm)
+_BROKEN = (
+    ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm,
+    x509.InvalidVersion, x509.DuplicateExtension,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +53,7 @@ def check_certificate(
     if not der:
         raise ValueError("it has no certificate")
     try:
-        leaf = x509.load_der_x509_certificate(_without_padding(der))
+        leaf = _read(der)
         same = _spki(leaf) == _key_spki(endorsement)
     except _BROKEN:
         raise ValueError("its certificate cannot be read") from None
@@ -57,6 +62,13 @@ def check_certificate(
     chain = _chain(leaf, makers, datetime.fromtimestamp(now, UTC))
     digest = hashlib.sha256(b"".join(one.public_bytes(Encoding.DER) for one in chain))
     return Maker(chain[1].subject.rfc4514_string()[:200], digest.hexdigest())
+
+
+def _read(der: bytes) -> x509.Certificate:
+    with warnings.catch_warnings():
+        # Makers have made odd ones, and they are burnt in; what counts is checked.
+        warnings.simplefilter("ignore", CryptographyDeprecationWarning)
+        return x509.load_der_x509_certificate(_without_padding(der))
 
 
 def _without_padding(der: bytes) -> bytes:

@@ -14,20 +14,27 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding
 from PIL import Image
 
-from pairing import errors, events, facts, peertoken
+from pairing import ekcertificate, errors, events, facts, peertoken, tpmkeys
 from pairing.config import load, validate
 from pairing.protocol import frames, messages
 from pairing.protocol.wire import read_message
 from pairing.qr import render
 from pairing.qr.read import PhotoReader, token_from
+from pairing.terminalfilter import TerminalFilter
 from pairing.testing.measured import TOP
+from pairing.testing.papertpm import PaperTpm
 from pairing.testing.photos import photograph
 from pairing.testing.tokens import random_token
 from pairing.transport import dns, relay_protocol
@@ -76,6 +83,28 @@ def read_config(data: bytes) -> None:
     validate(load(data))
 
 
+def certificate() -> bytes:
+    """A certificate by itself, as a TPM's memory may hold it."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "maker")])
+    began = datetime.now(UTC)
+    made = x509.CertificateBuilder(name, name, key.public_key(), 1, began, began + timedelta(1))
+    made = made.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+    return made.sign(key, SHA256()).public_bytes(Encoding.DER)
+
+
+def endorsement_certificate(tpm: PaperTpm) -> Callable[[bytes], object]:
+    key = tpmkeys.read_endorsement(tpm.endorsement)
+    makers = [x509.load_der_x509_certificate(certificate())]
+    return lambda data: ekcertificate.check_certificate(data, key, makers, time.time())
+
+
+def show(data: bytes) -> None:
+    shown = TerminalFilter().feed(data)
+    assert "\x1b]" not in shown
+    assert "\x1bP" not in shown
+
+
 def dns_message() -> bytes:
     name = dns.name("abcdef._kairos-pair._tcp.local")
     records = [
@@ -107,6 +136,7 @@ def readers(photos: PhotoReader) -> list[Reader]:
     hello = relay_protocol.Wait(b"k" * 32, b"l" * 32, "abcdefghij0123456789").line().encode()
     call = relay_protocol.Call(b"a" * 32).line().encode()
     relays = [b"relay.example:8443#sha256=" + b"ab" * 32, b"[2001:db8::1]:443"]
+    tpm = PaperTpm()
     event = b'{"node":"n","boot":"b","seq":1,"up_ms":5,"type":"state","state":"claimed"}'
     return [
         Reader("tokens", lambda data: peertoken.parse(text(data), loopback=True), tokens),
@@ -122,6 +152,9 @@ def readers(photos: PhotoReader) -> list[Reader]:
         ),
         Reader("relay addresses", lambda data: RelayAddress.parse(text(data)), relays),
         Reader("configs", read_config, configs),
+        Reader("TPM keys", tpmkeys.read_key, [tpm.endorsement, tpm.attestation], (ValueError,)),
+        Reader("EK certificates", endorsement_certificate(tpm), [certificate()], (ValueError,)),
+        Reader("terminals", show, [b"\x1b[1mhi\x1b]0;t\x07\x1b[?25l\x1bPq\x1b\\ \xe2\x94\x8c\r\n"]),
         Reader("photos", lambda data: token_from(photos.read(data)), pictures()),
     ]
 
