@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from node.execute import Handler
     from node.installer import Installer
     from node.steps import Step
+    from node.system.install.handover import Handover
 
 LOG = logging.getLogger("kairos.node")
 FACTS_LIMIT = 48 * 1024
@@ -156,14 +157,19 @@ class Agent:
         from node.installer import Installer
 
         if self._installer is None:
-            self._installer = Installer(self.facts, self.state, self.dry_run, self._handlers())
+            self._installer = Installer(self.facts, self.state, self.dry_run, self._handlers)
         return self._installer.make_plan(manifest, config).text
 
-    def _handlers(self) -> Mapping[type[Step], Handler]:
+    def _handlers(self, handover: Handover) -> Mapping[type[Step], Handler]:
         from node.steps import CheckDisk
         from node.system.check import check_disk
+        from node.system.install.doors import Doors
+        from node.system.install.table import handlers
 
-        return {CheckDisk: check_disk(self.look)}
+        if self.facts.image is None:
+            # A rehearsal away from our medium: nothing but the disk can be looked at.
+            return {CheckDisk: check_disk(self.look)}
+        return handlers(Doors(), handover)
 
     @contextlib.contextmanager
     def _remembering_errors(self) -> Iterator[None]:

@@ -90,8 +90,9 @@ async def execute(
 
     `dry_run` reports the same steps and escrows a real key, but calls handlers of steps that are
     `rehearsed` only. `key` is one that an earlier attempt escrowed; without it a new one is made
-    and wiped at the end. Raises errors.StepFailed (`element` is the step; the detail ends with the
-    tail of its log), errors.EscrowNotAcknowledged, errors.StepUnsupported, or the journal's errors.
+    and wiped at the end. Raises errors.StepFailed, or another errors.NodeError where a step knows
+    one (`element` is the step; the detail ends with the tail of its log),
+    errors.EscrowNotAcknowledged, errors.StepUnsupported, or the journal's errors.
     """
     if not dry_run:
         _refuse_unsupported(plan, handlers)
@@ -184,6 +185,10 @@ class _Run:
                 await handler(step, work)
         except trio.TooSlowError:
             reason = f"It did not end within {step.seconds / 60:g} minutes."
+        except errors.NodeError as wrong:
+            where = f"{wrong.element}: " if wrong.element else ""
+            told = f"{where}{wrong.detail} (step {step.name})".strip()
+            raise type(wrong)("\n".join((told, *self._log)), element=step.name) from None
         except errors.KnownError as wrong:
             reason = str(wrong)
         except OSError as wrong:

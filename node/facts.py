@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from node.system import board
+from node.system import board, medium
 from node.system.disks import disks
 from node.system.nics import nics
 from node.system.reading import Run
@@ -34,6 +34,7 @@ class Probe:
         """Look at the machine. Blocks for as long as its tools take (some seconds with a TPM)."""
         arch, who = board.arch(self.run), board.identity(self.root)
         name, cores = board.cpu(self.root)
+        mode = board.mode(self.root)
         return Facts(
             serial=who.serial,
             vendor=who.vendor,
@@ -49,7 +50,8 @@ class Probe:
             disks=disks(self.root, self.run),
             nics=nics(self.root, self.run),
             medium=board.medium(self.root),
-            mode=board.mode(self.root),
+            image=None if mode == "installed" else medium.image(self.root, self.run),
+            mode=mode,
             clock=max(0, int(self.clock())),
         )
 

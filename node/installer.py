@@ -4,8 +4,10 @@ the code has to be on the screen first.
 
 from __future__ import annotations
 
+import contextlib
+import json
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from node.execute import Emit, Handler, Outcome, execute
@@ -13,69 +15,99 @@ from node.journal import Journal
 from node.plan.install import InstallOptions, plan_install
 from node.recoverykey import RecoveryKey
 from node.steps import EscrowKey, Plan, Step
-from pairing import keys
+from node.system.install.doors import Doors, write_durably
+from node.system.install.handover import Handover
+from node.system.keyfile import drop, held
+from pairing import errors, keys
 from pairing.config.load import load
 from pairing.config.validate import require_valid
 from pairing.facts import Facts
 from pairing.protocol import handshake
+from pairing.protocol.frames import canonical
 from pairing.protocol.messages import EscrowRecord, Manifest, SealedKey, Volume, VolumeProof
 from pairing.serving import Reporter
+
+NO_CONFIG = Handover(config=b"")
 
 
 @dataclass(slots=True)
 class Installer:
     """What a boot knows of its installation: the plan, and the recovery key over all attempts.
 
-    `state` is the journal's folder. The key is in memory only.
+    `state` is the journal's folder. `handlers` makes the table of steps for what is handed over;
+    `handover` is what the conversation adds to it (`config` is filled in here).
     """
 
     facts: Facts
     state: Path
     dry_run: bool
-    handlers: Mapping[type[Step], Handler]
+    handlers: Callable[[Handover], Mapping[type[Step], Handler]]
+    handover: Handover = NO_CONFIG
+    doors: Doors = field(default_factory=Doors)
     plan: Plan | None = None
+    _config: bytes = field(default=b"", repr=False)
     _recovery: RecoveryKey = field(default_factory=RecoveryKey.new)
 
     def make_plan(self, manifest: Manifest, config: bytes) -> Plan:
         """The plan for this config on this machine, by the same rules as the operator's.
 
-        Raises errors.ConfigError, errors.ConfigNotForThisMachine, errors.DiskNotChosen.
+        Raises errors.ConfigError, errors.ConfigNotForThisMachine, errors.DiskNotChosen,
+        errors.ImageMissing.
         """
         document = load(config, "config")
         require_valid(document, rendered=True)
+        if self.facts.image is None and not self.dry_run:
+            raise errors.ImageMissing
         recipients = tuple(keys.fingerprint(key) for key in manifest.escrow)
         options = InstallOptions(
             device=manifest.device,
             recipients=recipients,
             release=(manifest.lease + manifest.digest).hex(),
         )
-        self.plan = plan_install(self.facts, document, options)
-        return self.plan
+        made = plan_install(self.facts, document, options)
+        self._take_key(made)
+        self.plan, self._config = made, config
+        return made
+
+    def _take_key(self, plan: Plan) -> None:
+        """One key for each release: what one operator holds is never used for another's lease."""
+        if self.plan is not None and self.plan.release == plan.release:
+            return
+        self._recovery = RecoveryKey.new()
+        if not self.dry_run:
+            self._recovery = held(self.doors.own, plan.release) or self._recovery
 
     async def carry_out(self, manifest: Manifest, emit: Emit, reporter: Reporter) -> None:
         """Run the plan from where the journal says it stands. Raises errors.KnownError."""
         assert self.plan is not None
-        sent: list[EscrowRecord] = []
+        encrypted = self.plan.encryption != "none"
+        if encrypted and not self.dry_run:
+            self.doors.hold_key(self.plan.release, self._recovery)
+        handover = replace(self.handover, config=self._config, escrow=self._kept_record)
         with Journal(self.state / "journal.jsonl") as journal:
             outcome = await execute(
                 self.plan,
                 journal=journal,
                 emit=emit,
-                escrow=self._escrow(manifest, reporter, sent),
+                escrow=self._escrow(manifest, reporter),
                 dry_run=self.dry_run,
-                handlers=self.handlers,
+                handlers=self.handlers(handover),
                 key=self._recovery,
             )
-        for record in sent:
-            reporter.proved(self._proof(record, outcome))
+        if encrypted:
+            reporter.proved(self._proof(outcome))
+        if not self.dry_run:
+            drop(self.doors.own, self.plan.release)
+
+    # --- the operator's copy of the key -------------------------------------------------------
 
     def _escrow(
-        self, manifest: Manifest, reporter: Reporter, sent: list[EscrowRecord]
+        self, manifest: Manifest, reporter: Reporter
     ) -> Callable[[EscrowKey, RecoveryKey], Awaitable[str]]:
         async def escrow(step: EscrowKey, key: RecoveryKey) -> str:
             record = self._sealed(manifest, key)
             await reporter.escrow(record)
-            sent[:] = [record]
+            write_durably(self._record_file, canonical(record.to_json()))
             return handshake.record_digest(record).hex()
 
         return escrow
@@ -90,11 +122,22 @@ class Installer:
             node=manifest.node, lease=manifest.lease, serial=self.facts.serial, keys=sealed
         )
 
-    def _proof(self, record: EscrowRecord, outcome: Outcome) -> VolumeProof:
+    @property
+    def _record_file(self) -> Path:
+        """The record that the operator acknowledged, sealed: for the ESP, and after a restart."""
+        return self.state / "escrow.json"
+
+    def _kept_record(self) -> bytes:
+        with contextlib.suppress(FileNotFoundError):
+            return self._record_file.read_bytes()
+        return b""
+
+    def _proof(self, outcome: Outcome) -> VolumeProof:
         volumes = tuple(
             Volume(name=volume.name, uuid=volume.uuid, slot=bytes.fromhex(volume.slot))
             for volume in outcome.volumes
         )
+        record = EscrowRecord.from_json(json.loads(self._kept_record()))
         return VolumeProof(
             digest=handshake.record_digest(record),
             volumes=volumes,

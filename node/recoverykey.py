@@ -38,6 +38,19 @@ class RecoveryKey:
         """A fresh key from the system's random numbers."""
         return cls(random(SIZE))
 
+    @classmethod
+    def from_passphrase(cls, text: bytes) -> RecoveryKey:
+        """The key with this text. Raises ValueError if it is none."""
+        letters = text.replace(b"-", b"")
+        if len(letters) != 2 * SIZE or any(letter not in MODHEX for letter in letters):
+            raise ValueError("not a recovery key")
+        digits = [MODHEX.index(letter) for letter in letters]
+        pairs = zip(digits[::2], digits[1::2], strict=True)
+        key = cls(bytes(high << 4 | low for high, low in pairs))
+        if key.passphrase != text:
+            raise ValueError("not a recovery key")
+        return key
+
     @property
     def passphrase(self) -> bytes:
         """The text as ASCII. Raises ValueError once wiped, so that no empty key is ever used."""

@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from pairing.facts import Disk, binary_size
 
@@ -49,11 +49,16 @@ class Step:
         return {"step": self.name, **asdict(self)}
 
 
+Source = Literal["", "boot", "root", "hashes"]
+"""What a partition is filled with: nothing, the boot files, or the booted image's two parts."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Partition:
     """A partition to be made. Sizes in bytes; `size` 0 takes what is left.
 
-    `kind` is a partition type of systemd-repart (repart.d(5)). `content` says what is put there.
+    `kind` is a partition type of systemd-repart (repart.d(5)). `content` says what is put there,
+    for people; `source` for the one who puts it there.
     """
 
     label: str
@@ -62,6 +67,7 @@ class Partition:
     filesystem: str = ""
     encrypted: bool = False
     content: Sequence[str] = ()
+    source: Source = ""
 
     @property
     def text(self) -> str:
@@ -103,6 +109,34 @@ class CheckDisk(Step):
     @property
     def text(self) -> str:
         return f"Check that {self.disk} is still the chosen disk and not in use"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckMachine(Step):
+    """Try what the rest of the plan needs of this machine, so that nothing fails half-way.
+
+    The TPM seals and unseals, the Tang servers answer, boot entries can be set, all programs are
+    there.
+    """
+
+    name: ClassVar[str] = "check-machine"
+    rehearsed: ClassVar[bool] = True
+    seconds: ClassVar[float] = 300.0
+    tpm: bool
+    tang: Sequence[str] = ()
+    boot_entries: bool
+
+    @property
+    def text(self) -> str:
+        what = ["all programs are there"]
+        what += ["the TPM works"] if self.tpm else []
+        what += [f"{server} answers" for server in self.tang]
+        what += ["boot entries can be set"] if self.boot_entries else []
+        return f"Check that {', '.join(what)}"
+
+    @property
+    def weight(self) -> int:
+        return 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,11 +220,38 @@ class BindTang(Step):
     volumes: Sequence[str]
     servers: Sequence[str]
     with_tpm: bool
+    pcrs: Sequence[int] = ()
+    """Registers that must be as now, where the TPM is asked too."""
 
     @property
     def text(self) -> str:
         tpm = " and this machine's TPM" if self.with_tpm else ""
         return f"Bind {_and(self.volumes)} to {_and(self.servers)}{tpm}"
+
+    @property
+    def weight(self) -> int:
+        return 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BindApproval(Step):
+    """Bind the volumes to the TPM together with a number that only the operator can send.
+
+    The number is made from the recovery key: the operator holds that, the machine no longer does.
+    """
+
+    name: ClassVar[str] = "bind-approval"
+    seconds: ClassVar[float] = 300.0
+    destructive: ClassVar[bool] = True
+    needs_key: ClassVar[bool] = True
+    disk: str
+    volumes: Sequence[str]
+    pcrs: Sequence[int]
+    signed_pcrs: Sequence[int]
+
+    @property
+    def text(self) -> str:
+        return f"Bind {_and(self.volumes)} to this machine's TPM and an operator's approval"
 
     @property
     def weight(self) -> int:
@@ -217,6 +278,30 @@ class ProveKey(Step):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KeepConfig(Step):
+    """Put on the first volume what the installed system needs: config, node key, lease.
+
+    The volume stays open until the restart: what happens until then is kept there too.
+    """
+
+    name: ClassVar[str] = "keep-config"
+    seconds: ClassVar[float] = 300.0
+    destructive: ClassVar[bool] = True
+    needs_key: ClassVar[bool] = True
+    disk: str
+    volume: str
+    encrypted: bool
+
+    @property
+    def text(self) -> str:
+        return f"Put the config and this node's lease on {self.volume}"
+
+    @property
+    def weight(self) -> int:
+        return 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SetBootEntries(Step):
     """Tell the firmware what to start, in this order, in one write of its boot order.
 
@@ -228,6 +313,8 @@ class SetBootEntries(Step):
     destructive: ClassVar[bool] = True
     disk: str
     entries: Sequence[str]
+    arch: str
+    """As `uname -m`: loaders are named by it."""
 
     @property
     def text(self) -> str:
@@ -236,11 +323,12 @@ class SetBootEntries(Step):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MarkComplete(Step):
-    """Write the completion marker and flush; a disk without it is not an installed system."""
+    """Put the loader on the disk and flush: without it the firmware starts nothing of this disk."""
 
     name: ClassVar[str] = "mark-complete"
     destructive: ClassVar[bool] = True
     disk: str
+    arch: str
 
     @property
     def text(self) -> str:
@@ -253,11 +341,14 @@ STEP_TYPES: Mapping[str, type[Step]] = MappingProxyType(
         for step in (
             CheckImage,
             CheckDisk,
+            CheckMachine,
             EscrowKey,
             WipeTables,
             WriteDisk,
             BindTang,
+            BindApproval,
             ProveKey,
+            KeepConfig,
             SetBootEntries,
             MarkComplete,
         )

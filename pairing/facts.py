@@ -67,6 +67,24 @@ class Tpm:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Image:
+    """The image on the booted medium, which an installation copies. Sizes in bytes.
+
+    `root` is its file system, `verity` the hash tree, `kernel` one unified kernel image with its
+    initrd. `roothash` is hex; `secure_boot` is what its recipe asks: `off`, `signed` or `enroll`.
+    """
+
+    version: str
+    arch: str = ""
+    """As `uname -m`."""
+    root: int = 0
+    verity: int = 0
+    kernel: int = 0
+    roothash: str = ""
+    secure_boot: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
     """A machine at one moment. Memory in bytes, clock in Unix seconds."""
 
@@ -88,6 +106,8 @@ class Facts:
     nics: Sequence[Nic] = ()
     medium: str = ""
     """Version of the booted medium."""
+    image: Image | None = None
+    """What can be installed from it; None where nothing can."""
     mode: str = "live"
     """`live`, `installed` or `recovery`."""
     clock: int = 0
@@ -126,6 +146,7 @@ def from_json(body: object) -> Facts:
         disks=_each(body, "disks", "", _disk),
         nics=_each(body, "nics", "", _nic),
         medium=_text(body, "medium"),
+        image=_image(body["image"], "image") if body.get("image") is not None else None,
         mode=_text(body, "mode", default="live"),
         clock=_number(body, "clock"),
         schema=_number(body, "schema", default=SCHEMA),
@@ -168,6 +189,19 @@ def _tpm(body: object, where: str) -> Tpm:
         version=_text(tpm, "version", where, required=True),
         vendor=_text(tpm, "vendor", where),
         ek_hash=_text(tpm, "ek_hash", where),
+    )
+
+
+def _image(body: object, where: str) -> Image:
+    image = _map(body, where)
+    return Image(
+        version=_text(image, "version", where, required=True),
+        arch=_text(image, "arch", where),
+        root=_number(image, "root", where),
+        verity=_number(image, "verity", where),
+        kernel=_number(image, "kernel", where),
+        roothash=_text(image, "roothash", where),
+        secure_boot=_text(image, "secure_boot", where),
     )
 
 

@@ -6,15 +6,19 @@ at the operator who approves it and at the node that runs it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from node.plan.encrypt import LITERAL_PCRS, SIGNED_PCRS, describe
 from node.steps import (
+    BindApproval,
     BindTang,
     CheckDisk,
     CheckImage,
+    CheckMachine,
     EscrowKey,
+    KeepConfig,
     MarkComplete,
     Partition,
     Plan,
@@ -28,7 +32,7 @@ from pairing import errors
 from pairing.config.document import Document
 from pairing.config.machine import choose_disk, require_fit
 from pairing.config.rules import Encryption, encryption
-from pairing.facts import Disk, Facts, binary_size, disk_text, machine_name
+from pairing.facts import Disk, Facts, Image, binary_size, disk_text, machine_name
 
 MIB = 2**20
 GRAIN = 4 * MIB
@@ -39,20 +43,10 @@ SMALLEST_ESP, SMALLEST_SLOT, SMALLEST_VERITY = 512 * MIB, 384 * MIB, 16 * MIB
 LUKS_HEADER = 16 * MIB
 OEM_SIZE = 64 * MIB + LUKS_HEADER
 SMALLEST_PERSISTENT = 1024 * MIB
+VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+~^_-]{0,25}")
+"""Of an image: with `kr_verity_` before it, it fits into a partition label (36 characters)."""
 VOLUMES = ("KR_OEM", "KR_PERSISTENT")
 """The encrypted ones: the config with this node's key and lease, and the data."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Image:
-    """The image that is installed. Sizes in bytes; 0 where they are not known yet."""
-
-    version: str = ""
-    arch: str = ""
-    root: int = 0
-    verity: int = 0
-    kernel: int = 0
-    """One unified kernel image with its initrd."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,13 +58,17 @@ class InstallOptions:
     config: a journal of another release, with other secrets in its config, never counts for this.
     """
 
-    image: Image = field(default_factory=Image)
     device: str = ""
     recipients: Sequence[str] = ()
     release: str = ""
 
 
 DEFAULT = InstallOptions()
+UNKNOWN_IMAGE = Image(version="")
+"""Planned with where a machine has no image to install: a rehearsal, with the smallest sizes."""
+
+
+_SECURE_BOOT = {"off": "switched off", "setup": "in setup mode"}
 
 
 def plan_install(facts: Facts, config: Document, options: InstallOptions = DEFAULT) -> Plan:
@@ -79,7 +77,8 @@ def plan_install(facts: Facts, config: Document, options: InstallOptions = DEFAU
     `config` is valid and rendered (`pairing.config`). Raises errors.ConfigNotForThisMachine, or
     errors.DiskNotChosen if more than one disk would do.
     """
-    _check_machine(facts, options.image)
+    image = facts.image or UNKNOWN_IMAGE
+    _check_machine(facts, image)
     require_fit(config, facts)
     disk = choose_disk(config, facts)
     if options.device and options.device not in (disk.path, *disk.by_id):
@@ -87,13 +86,13 @@ def plan_install(facts: Facts, config: Document, options: InstallOptions = DEFAU
             f"It was released for {options.device}, but the config chooses {disk.path}."
         )
     asked = encryption(config)
-    partitions = layout(options.image, encrypted=asked.mode != "none")
+    partitions = layout(image, encrypted=asked.mode != "none")
     _check_size(disk, partitions)
     return Plan(
         kind="install",
         disk=disk,
         encryption=asked.mode,
-        steps=tuple(_steps(facts, disk, asked, partitions, options)),
+        steps=tuple(_steps(facts, image, disk, asked, partitions, options)),
         summary=tuple(_summary(facts, disk, asked, config)),
         warnings=tuple(_warnings(facts, disk, asked, options)),
         release=options.release,
@@ -115,6 +114,7 @@ def layout(image: Image, *, encrypted: bool) -> tuple[Partition, ...]:
             size=esp,
             filesystem="vfat",
             content=("boot files", *records),
+            source="boot",
         ),
         Partition(
             label=oem,
@@ -124,21 +124,36 @@ def layout(image: Image, *, encrypted: bool) -> tuple[Partition, ...]:
             encrypted=encrypted,
             content=("config", "node key and lease"),
         ),
-        Partition(label=f"kr_root_{version}", kind="root", size=root, content=("image",)),
         Partition(
-            label=f"kr_verity_{version}", kind="root-verity", size=verity, content=("image hashes",)
+            label=f"kr_root_{version}",
+            kind="root",
+            size=root,
+            content=("image",),
+            source="root",
+        ),
+        Partition(
+            label=f"kr_verity_{version}",
+            kind="root-verity",
+            size=verity,
+            content=("image hashes",),
+            source="hashes",
         ),
         Partition(label="_empty", kind="root", size=root, content=("empty, for the upgrade",)),
         Partition(label="_empty", kind="root-verity", size=verity),
         # Of another kind than the slots, so that an upgrade never takes it for one.
         Partition(
-            label="kr_recovery", kind="linux-generic", size=root, content=("recovery image",)
+            label="kr_recovery",
+            kind="linux-generic",
+            size=root,
+            content=("recovery image",),
+            source="root",
         ),
         Partition(
             label="kr_recovery_v",
             kind="linux-generic",
             size=verity,
             content=("recovery image hashes",),
+            source="hashes",
         ),
         Partition(
             label=persistent, kind="linux-generic", size=0, filesystem="ext4", encrypted=encrypted
@@ -153,34 +168,48 @@ def smallest_disk(partitions: Sequence[Partition]) -> int:
 
 def _steps(
     facts: Facts,
+    image: Image,
     disk: Disk,
     asked: Encryption,
     partitions: tuple[Partition, ...],
     options: InstallOptions,
 ) -> Iterator[Step]:
     path, encrypted = disk.path, asked.mode != "none"
-    # With Tang as second condition a TPM slot of its own would be a way around it.
-    tpm_alone = asked.mode == "tpm2"
-    yield CheckImage(version=options.image.version)
+    # A slot that the TPM opens alone would be a way around Tang, and around the approval.
+    tpm_alone = asked.mode == "tpm2" and not asked.by_approval
+    tang = (asked.tang,) if asked.wants_tang else ()
+    uefi, arch = facts.firmware == "uefi", image.arch or facts.arch
+    yield CheckImage(version=image.version)
     yield CheckDisk(disk=path, serial=disk.serial, size=disk.size, content=tuple(disk.content))
+    yield CheckMachine(tpm=asked.wants_tpm, tang=tang, boot_entries=uefi)
     if encrypted:
         yield EscrowKey(recipients=tuple(options.recipients), volumes=VOLUMES)
     yield WipeTables(disk=path)
     yield WriteDisk(
         disk=path,
         partitions=partitions,
-        copied=2 * (options.image.root + options.image.verity),
+        copied=2 * (image.root + image.verity),
         tpm=tpm_alone,
         pcrs=LITERAL_PCRS if tpm_alone else (),
         signed_pcrs=SIGNED_PCRS if tpm_alone else (),
     )
-    if asked.wants_tang:
-        yield BindTang(disk=path, volumes=VOLUMES, servers=(asked.tang,), with_tpm=asked.wants_tpm)
+    if tang:
+        yield BindTang(
+            disk=path,
+            volumes=VOLUMES,
+            servers=tang,
+            with_tpm=asked.wants_tpm,
+            pcrs=LITERAL_PCRS if asked.wants_tpm else (),
+        )
+    if asked.mode == "tpm2" and asked.by_approval:
+        yield BindApproval(disk=path, volumes=VOLUMES, pcrs=LITERAL_PCRS, signed_pcrs=SIGNED_PCRS)
     if encrypted:
         yield ProveKey(disk=path, volumes=VOLUMES)
-    if facts.firmware == "uefi":
-        yield SetBootEntries(disk=path, entries=("installed system", "recovery system"))
-    yield MarkComplete(disk=path)
+    yield KeepConfig(disk=path, volume=VOLUMES[0], encrypted=encrypted)
+    if uefi:
+        entries = ("installed system", "recovery system")
+        yield SetBootEntries(disk=path, entries=entries, arch=arch)
+    yield MarkComplete(disk=path, arch=arch)
 
 
 def _check_machine(facts: Facts, image: Image) -> None:
@@ -192,6 +221,8 @@ def _check_machine(facts: Facts, image: Image) -> None:
         raise errors.ConfigNotForThisMachine(
             "It was started by BIOS: switch its firmware to UEFI and start the stick again."
         )
+    if image.version and not VERSION.fullmatch(image.version):
+        raise errors.ConfigNotForThisMachine("Its image's version cannot be a partition label.")
     if image.arch and facts.arch and image.arch != facts.arch:
         raise errors.ConfigNotForThisMachine(
             f"The image is for {image.arch}, the machine is {facts.arch}."
@@ -228,6 +259,13 @@ def _warnings(
             "Secure Boot is not on: the TPM ties the disk to this machine,"
             " but does not prove what software it starts"
         )
+    if facts.image and facts.image.secure_boot not in ("", "off") and facts.secure_boot != "on":
+        yield (
+            "the image is signed for Secure Boot, but this machine's firmware has it"
+            f" {_SECURE_BOOT.get(facts.secure_boot, 'not at all')}"
+        )
+    if asked.wants_tang and asked.wants_tpm:
+        yield "with a Tang server the TPM cannot check who signed the kernel (register 11)"
     if asked.mode != "none" and len(options.recipients) == 1:
         yield "one escrow key only: if it is lost, so are all recovery keys"
     if facts.firmware == "devicetree":

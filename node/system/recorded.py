@@ -15,9 +15,12 @@ import trio
 
 from node.execute import Handler, ProvedVolume, Work
 from node.steps import (
+    BindApproval,
     BindTang,
     CheckDisk,
     CheckImage,
+    CheckMachine,
+    KeepConfig,
     MarkComplete,
     ProveKey,
     SetBootEntries,
@@ -38,6 +41,8 @@ class DiskModel:
     partitions: tuple[str, ...] = ()
     volumes: dict[str, str] = field(default_factory=dict)
     tang: tuple[str, ...] = ()
+    by_approval: bool = False
+    config: bool = False
     boot_order: tuple[str, ...] = ()
     complete: bool = False
 
@@ -62,10 +67,13 @@ class RecordedMachine:
         return {
             CheckImage: self._check_image,
             CheckDisk: self._check_disk,
+            CheckMachine: self._check_machine,
             WipeTables: self._wipe_tables,
             WriteDisk: self._write_disk,
             BindTang: self._bind_tang,
+            BindApproval: self._bind_approval,
             ProveKey: self._prove_key,
+            KeepConfig: self._keep_config,
             SetBootEntries: self._set_boot_entries,
             MarkComplete: self._mark_complete,
         }
@@ -81,6 +89,11 @@ class RecordedMachine:
     async def _check_disk(self, step: CheckDisk, work: Work) -> None:
         await trio.lowlevel.checkpoint()
         require_same(step, self.facts)
+
+    async def _check_machine(self, step: CheckMachine, work: Work) -> None:
+        await trio.lowlevel.checkpoint()
+        if step.tpm and self.facts.tpm is None:
+            raise errors.CommandFailed("No TPM.", element="systemd-cryptenroll")
 
     async def _wipe_tables(self, step: WipeTables, work: Work) -> None:
         for copy in ("primary table", "backup table"):
@@ -105,6 +118,18 @@ class RecordedMachine:
             self._open(volume, work)
             await self._write(f"bind {volume}")
         self.disk.tang = tuple(step.servers)
+
+    async def _bind_approval(self, step: BindApproval, work: Work) -> None:
+        for volume in step.volumes:
+            self._open(volume, work)
+            await self._write(f"approval {volume}")
+        self.disk.by_approval = True
+
+    async def _keep_config(self, step: KeepConfig, work: Work) -> None:
+        if step.encrypted:
+            self._open(step.volume, work)
+        await self._write("config")
+        self.disk.config = True
 
     async def _prove_key(self, step: ProveKey, work: Work) -> None:
         for volume in step.volumes:

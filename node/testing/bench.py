@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import trio
 
 from node.execute import Outcome, execute
 from node.journal import Journal
-from node.plan.install import Image, InstallOptions, plan_install
+from node.plan.install import plan_install
 from node.recoverykey import RecoveryKey
 from node.steps import EscrowKey, Plan
 from node.system.recorded import RecordedMachine
 from pairing.config.document import Document, from_plain
 from pairing.config.problem import Mark
-from pairing.facts import Facts
+from pairing.facts import Facts, Image
 
 MIB = 2**20
 IMAGE = Image(version="1.0.0", root=300 * MIB, verity=3 * MIB)
@@ -29,7 +29,7 @@ def wiping_plan(facts: Facts, encrypt: object) -> Plan:
     """The plan that installs `facts`' only fixed disk anew. `encrypt`: as in `install.encrypt`."""
     value = {"hostname": "shop-17", "install": {"wipe": True, "encrypt": encrypt}}
     document = Document(from_plain(value, Mark("config.yaml", 1, 1)))
-    return plan_install(facts, document, InstallOptions(image=IMAGE))
+    return plan_install(replace(facts, image=IMAGE), document)
 
 
 @dataclass
@@ -93,7 +93,8 @@ class Bench:
     def assert_installed(self) -> None:
         """The disk is complete, the marker was last, its volumes have the last acknowledged key."""
         disk = self.machine.disk
-        assert (disk.complete, disk.table, bool(disk.boot_order)) == (True, True, True)
+        assert (disk.complete, disk.table, disk.config) == (True, True, True)
+        assert disk.boot_order
         encrypted = self.plan.encryption != "none"
         assert set(disk.volumes) == ({"KR_OEM", "KR_PERSISTENT"} if encrypted else set())
         assert set(disk.volumes.values()) == ({self.kept[-1]} if encrypted else set())

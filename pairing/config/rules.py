@@ -150,6 +150,10 @@ def _install(document: Document) -> Iterator[Problem]:
     if asked.mode == "none":
         message = "The config, with its secrets, will be readable on the disk."
         yield _warning(document, path, message)
+    if asked.wants_tang and asked.by_approval:
+        message = "A tang server opens the disk without asking anybody."
+        hint = "Approval needs mode tpm2 or recovery-only."
+        yield _error(document, (*path, "unlock"), message, hint, at_key=True)
     device = document.get("install", "device")
     if isinstance(device, str) and ".." in device.split("/"):
         yield _error(document, ("install", "device"), "`..` is not allowed in a device path.")

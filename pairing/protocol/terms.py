@@ -9,7 +9,7 @@ from pairing import keys
 from pairing.protocol.certificate import StationCertificate
 from pairing.protocol.messages import Manifest, ReportKey
 
-BEFORE_FIRST_WRITE = frozenset({"check-image", "check-disk", "escrow-key"})
+BEFORE_FIRST_WRITE = frozenset({"check-image", "check-disk", "check-machine", "escrow-key"})
 """The steps in which a node may still need its operator: it keeps the recovery key in the last."""
 
 

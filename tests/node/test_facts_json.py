@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from node.facts import recorded
 from pairing import errors
-from pairing.facts import Disk, Facts, Nic, Tpm, facts_text, from_json
+from pairing.facts import Disk, Facts, Image, Nic, Tpm, facts_text, from_json
 
 TEXT = st.text(max_size=200)
 NUMBER = st.integers(0, 2**53 - 1)
@@ -25,11 +25,15 @@ DISK = st.builds(
 )  # fmt: skip
 NIC = st.builds(Nic, name=TEXT, mac=TEXT, link=FLAG, speed=NUMBER, addresses=TEXTS)
 TPM = st.builds(Tpm, version=TEXT, vendor=TEXT, ek_hash=TEXT)
+IMAGE = st.builds(
+    Image, version=TEXT, arch=TEXT, root=NUMBER, verity=NUMBER, kernel=NUMBER, roothash=TEXT,
+    secure_boot=TEXT,
+)  # fmt: skip
 FACTS = st.builds(
     Facts, serial=TEXT, vendor=TEXT, product=TEXT, uuid=TEXT, arch=TEXT, cpu=TEXT, cores=NUMBER,
     memory=NUMBER, firmware=TEXT, secure_boot=TEXT, tpm=st.none() | TPM,
     disks=st.lists(DISK, max_size=3).map(tuple), nics=st.lists(NIC, max_size=3).map(tuple),
-    medium=TEXT, mode=TEXT, clock=NUMBER, schema=NUMBER,
+    medium=TEXT, image=st.none() | IMAGE, mode=TEXT, clock=NUMBER, schema=NUMBER,
 )  # fmt: skip
 JSON = st.recursive(
     st.none() | FLAG | st.integers() | st.floats() | st.text(max_size=10),
@@ -37,8 +41,8 @@ JSON = st.recursive(
     max_leaves=8,
 )
 FIELDS = [
-    "serial", "cores", "memory", "tpm", "disks", "nics", "clock", "schema", "mode", "firmware",
-    "secure_boot",
+    "serial", "cores", "memory", "tpm", "image", "disks", "nics", "clock", "schema", "mode",
+    "firmware", "secure_boot",
 ]  # fmt: skip
 
 

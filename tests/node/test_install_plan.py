@@ -18,9 +18,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from node.facts import recorded
-from node.plan.install import Image, InstallOptions, layout, plan_install, smallest_disk
+from node.plan.install import InstallOptions, layout, plan_install, smallest_disk
 from node.steps import (
     STEP_TYPES,
+    BindApproval,
     BindTang,
     CheckDisk,
     EscrowKey,
@@ -36,21 +37,22 @@ from pairing.config.document import Document, from_plain
 from pairing.config.load import load_file
 from pairing.config.problem import Mark
 from pairing.config.template import node_values, render
-from pairing.facts import Disk, Facts, Nic, Tpm
+from pairing.facts import Disk, Facts, Image, Nic, Tpm
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "tests/data/plans"
+IMAGE = Image(version="1.4.0", root=700 * 2**20, verity=6 * 2**20, kernel=90 * 2**20)
 MACHINES = {
-    path.stem: recorded(path) for path in sorted((ROOT / "examples/machines").glob("*.json"))
+    path.stem: replace(recorded(path), image=IMAGE)
+    for path in sorted((ROOT / "examples/machines").glob("*.json"))
 }
 EXAMPLES = ROOT / "examples/configs"
 MORE: dict[str, dict[str, Any]] = {"wipe": {"wipe": True}, "by-hand": {"encrypt": "recovery-only"}}
 NAMES = [*(path.stem for path in sorted(EXAMPLES.glob("*.yaml"))), *MORE]
 VALUES = {"shop": "porto-3", "city": "Porto", "k3s_token": "K10example"}
-TANG = {"mode": "tpm2+tang", "tang": "http://tang.example", "unlock": "approval"}
+TANG = {"mode": "tpm2+tang", "tang": "http://tang.example"}
 MIB = 2**20
-IMAGE = Image(version="1.4.0", root=700 * MIB, verity=6 * MIB, kernel=90 * MIB)
-OPTIONS = InstallOptions(image=IMAGE, recipients=("amber-otter", "blue-heron"))
+OPTIONS = InstallOptions(recipients=("amber-otter", "blue-heron"))
 
 
 def document(value: dict[str, Any]) -> Document:
@@ -111,7 +113,8 @@ MODES: dict[str, Any] = {
     "recovery-only": "recovery-only",
     "none": "none",
     "tang": {"mode": "tang", "tang": "http://t"},
-    "tpm2+tang": {"mode": "tpm2+tang", "tang": "http://t", "unlock": "approval"},
+    "approval": {"mode": "tpm2", "unlock": "approval"},
+    "tpm2+tang": {"mode": "tpm2+tang", "tang": "http://t"},
 }
 GOOD = Disk(
     path="/dev/sda",
@@ -153,6 +156,7 @@ def machines(draw: st.DrawFn) -> Facts:
     facts = Facts(
         serial="1",
         firmware="uefi",
+        image=IMAGE,
         secure_boot="on",
         tpm=Tpm(version="2.0"),
         disks=tuple(draw(st.permutations(disks))),
@@ -199,7 +203,7 @@ def test_laws_of_every_plan() -> None:
         assert (again, again.digest) == (plan, plan.digest)
 
     laws()
-    assert set(made) == {*MODES} - {"silent"}, "the laws were tried on every mode"
+    assert set(made) == {*MODES} - {"silent", "approval"}, "the laws were tried on every mode"
     assert made.total() >= 30, "and on many plans"
 
 
@@ -232,6 +236,7 @@ def check_order_laws(plan: Plan) -> None:
 def check_encryption_laws(plan: Plan, facts: Facts, config: dict[str, Any]) -> None:
     asked = config["install"].get("encrypt")
     mode = asked["mode"] if isinstance(asked, dict) else asked
+    approval = isinstance(asked, dict) and "unlock" in asked
     assert plan.encryption == (mode or "tpm2"), "never weaker than asked"
     assert facts.tpm or "tpm2" not in plan.encryption
     kinds = {type(step): step for step in plan.steps}
@@ -241,7 +246,9 @@ def check_encryption_laws(plan: Plan, facts: Facts, config: dict[str, Any]) -> N
     assert encrypted == (set() if mode == "none" else {"KR_OEM", "KR_PERSISTENT"})
     assert (ProveKey in kinds) == (EscrowKey in kinds) == (mode != "none")
     assert (BindTang in kinds) == ("tang" in plan.encryption)
-    assert write.tpm == (plan.encryption == "tpm2"), "with Tang the TPM alone must not open it"
+    alone = plan.encryption == "tpm2" and not approval
+    assert write.tpm == alone, "with Tang or approval the TPM alone must not open it"
+    assert (BindApproval in kinds) == approval
     assert (write.pcrs == (7, 12)) == write.tpm
     assert (SetBootEntries in kinds) == (facts.firmware == "uefi")
 
@@ -287,20 +294,21 @@ def test_the_manifest_names_the_disk() -> None:
 )
 def test_machines_that_cannot_be_installed(change: dict[str, str], said: str) -> None:
     facts = replace(MACHINES["virtio-vm"], **change)  # type: ignore[arg-type]
-    options = replace(OPTIONS, image=replace(IMAGE, arch="x86_64"))
+    facts = replace(facts, image=replace(IMAGE, arch="x86_64"))
     with pytest.raises(errors.ConfigNotForThisMachine, match=said):
-        plan_install(facts, silent(), options)
+        plan_install(facts, silent(), OPTIONS)
 
 
 def test_a_disk_too_small_for_this_image_is_refused() -> None:
-    facts = MACHINES["virtio-vm"]
-    image = replace(IMAGE, root=3 * 2**30)
+    facts = replace(MACHINES["virtio-vm"], image=replace(IMAGE, root=3 * 2**30))
     with pytest.raises(errors.ConfigNotForThisMachine, match="are needed"):
-        plan_install(facts, silent(), replace(OPTIONS, image=image))
+        plan_install(facts, silent(), OPTIONS)
 
 
 def test_a_plan_is_json_and_holds_every_step() -> None:
     plan = plan_install(MACHINES["pc-with-windows"], silent(wipe=True, encrypt=TANG), OPTIONS)
     body = json.loads(json.dumps(plan.to_json()))
-    assert [step["step"] for step in body["steps"]] == list(STEP_TYPES)
+    assert [step["step"] for step in body["steps"]] == [
+        name for name in STEP_TYPES if name != BindApproval.name
+    ], "a Tang server opens without approval"
     assert all(step.text and step.weight > 0 and step.seconds > 0 for step in plan.steps)

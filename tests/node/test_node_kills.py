@@ -116,5 +116,5 @@ def test_an_interrupted_write_starts_again_with_the_wipe() -> None:
         records = [done, {"index": index, "what": what}]
         assert names[resume_at(PLAN, records, "k")] == "wipe-tables"
         assert names[resume_at(PLAN, records, "lost")] == "escrow-key"
-    after = [done, {"index": names.index("prove-key"), "what": "done"}]
+    after = [done, {"index": names.index("keep-config"), "what": "done"}]
     assert names[resume_at(PLAN, after, "lost")] == "boot-entries", "the key is needed no more"

@@ -1,0 +1,92 @@
+"""bind-tang and bind-approval: further ways to open the volumes, beside the recovery key."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from node.execute import Handler, Work
+from node.plan.repart import tpm_options
+from node.steps import BindApproval, BindTang
+from node.system.install.doors import PUBLIC_KEY, Doors
+from pairing import approval
+
+SECONDS = 120.0
+PIN_CREDENTIAL = "cryptenroll.new-tpm2-pin"
+"""systemd-cryptenroll(1), CREDENTIALS."""
+
+
+def bind_tang(doors: Doors) -> Handler:
+    """The handler of `BindTang`. A binding of an interrupted run is replaced, not doubled."""
+
+    async def handler(step: BindTang, work: Work) -> None:
+        pin, config = clevis_pin(step)
+        for number, volume in enumerate(step.volumes):
+            device = doors.partition(step.disk, volume).device
+            for slot in await _bound(doors, work, device):
+                unbind = ("clevis", "luks", "unbind", "-f", "-d", device, "-s", slot)
+                await doors.tool(unbind, work, seconds=SECONDS)
+            bind = ("clevis", "luks", "bind", "-y", "-d", device, "-k", doors.key_file(work))
+            await doors.tool((*bind, pin, config), work, seconds=SECONDS)
+            work.progress(number + 1, len(step.volumes))
+
+    return handler
+
+
+def clevis_pin(step: BindTang) -> tuple[str, str]:
+    """The pin and its config (clevis-encrypt-sss(1)): all of TPM and servers together."""
+    servers = [{"url": server} for server in step.servers]
+    if not step.with_tpm and len(servers) == 1:
+        return "tang", json.dumps(servers[0])
+    pins: dict[str, object] = {"tang": servers}
+    if step.with_tpm:
+        pins["tpm2"] = {"pcr_bank": "sha256", "pcr_ids": ",".join(map(str, step.pcrs))}
+    parts = len(servers) + step.with_tpm
+    return "sss", json.dumps({"t": parts, "pins": pins})
+
+
+async def _bound(doors: Doors, work: Work, device: Path) -> list[str]:
+    """Slots that clevis already has on this volume: `SLOT: PIN 'CONFIG'` each."""
+    listing = ("clevis", "luks", "list", "-d", device)
+    said = await doors.tool(listing, work, seconds=SECONDS, check=False)
+    slots = [line.partition(":")[0].strip() for line in said.text().splitlines()]
+    return [slot for slot in slots if slot.isdigit()]
+
+
+def bind_approval(doors: Doors) -> Handler:
+    """The handler of `BindApproval`. A slot of an interrupted run is replaced, not doubled."""
+
+    async def handler(step: BindApproval, work: Work) -> None:
+        options = tpm_options(step.pcrs, step.signed_pcrs, PUBLIC_KEY)
+        pin = approval.pin(work.key.passphrase)
+        for number, volume in enumerate(step.volumes):
+            device = doors.partition(step.disk, volume).device
+            enroll = (
+                *("systemd-cryptenroll", f"--unlock-key-file={doors.key_file(work)}"),
+                *("--wipe-slot=tpm2", *options, "--tpm2-with-pin=yes", device),
+            )
+            with credential(doors.own, PIN_CREDENTIAL, pin) as folder:
+                where = {"CREDENTIALS_DIRECTORY": str(folder)}
+                await doors.tool(enroll, work, seconds=SECONDS, environment=where)
+            work.progress(number + 1, len(step.volumes))
+
+    return handler
+
+
+@contextmanager
+def credential(own: Path, name: str, secret: bytes) -> Iterator[Path]:
+    """A folder in memory that holds one credential (systemd.exec(5)); gone at the end."""
+    folder = own / "credentials"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o700)
+    path = folder / name
+    path.touch(mode=0o600)
+    path.write_bytes(secret)
+    try:
+        yield folder
+    finally:
+        path.write_bytes(bytes(len(secret)))
+        shutil.rmtree(folder)

@@ -1,0 +1,162 @@
+"""check-image: hold everything that will be installed against the signed kernel line.
+
+The line names the checksum of `kairos/SHA256SUMS`, and the root hash. Boot files are copied into
+memory while they are hashed, so what was checked is what is installed: a stick that answers
+differently the second time changes nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO
+
+import trio
+
+from node.execute import Handler, Work
+from node.steps import CheckImage
+from node.system import medium
+from node.system.board import kernel_words, mode
+from node.system.booted import Booted, booted
+from node.system.install.doors import Doors
+from node.system.reading import read
+from pairing import errors
+from pairing.facts import Image
+
+SUMS = "kairos/SHA256SUMS"
+BLOCK = 16 * 2**20
+FILE_LIMIT = 512 * 2**20
+"""Bytes of one boot file; it is held in memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One line of SHA256SUMS: hex checksum, and path from the ESP's root."""
+
+    sha256: str
+    path: str
+
+
+def check_image(doors: Doors) -> Handler:
+    """The handler of `CheckImage`."""
+
+    async def handler(step: CheckImage, work: Work) -> None:
+        came_from = booted(doors.root)
+        folder = await trio.to_thread.run_sync(medium.mounted, doors.root, doors.run)
+        if came_from is None or folder is None:
+            raise errors.ImageMissing
+        listed = checked_sums(doors.root, folder)
+        image = await _stage(doors, folder, listed, work)
+        _require_expected(doors.root, image, step)
+        await _read_root(doors, came_from, work)
+
+    return handler
+
+
+def checked_sums(root: Path, folder: Path) -> tuple[Listed, ...]:
+    """The files of the medium, from a list that the kernel line vouches for.
+
+    The recovery system has no such word: its files can only be checked for damage.
+    Raises errors.ImageTampered.
+    """
+    data = read(folder / SUMS)
+    wanted = medium.sums_word(root)
+    if mode(root) == "live" and hashlib.sha256(data).hexdigest() != wanted:
+        raise errors.ImageTampered(element=SUMS)
+    return tuple(_lines(data))
+
+
+def _lines(data: bytes) -> Iterator[Listed]:
+    for line in data.decode("utf-8", "replace").splitlines():
+        digest, _, name = line.partition("  ")
+        path = PurePosixPath("kairos") / name.removeprefix("./")
+        if len(digest) != 64 or not name or ".." in path.parts or name.startswith("/"):
+            raise errors.ImageTampered("A line of it is not as sha256sum writes it.", element=SUMS)
+        yield Listed(digest.lower(), str(path))
+
+
+async def _stage(doors: Doors, folder: Path, listed: tuple[Listed, ...], work: Work) -> Image:
+    """Copy all listed files into memory, then put those that boot where the ESP has them."""
+    shutil.rmtree(doors.staging, ignore_errors=True)
+    for one in listed:
+        to = doors.staging / "medium" / one.path
+        to.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found = await trio.to_thread.run_sync(copied, folder / one.path, to)
+        if found != one.sha256:
+            raise errors.ImageTampered(element=one.path)
+        work.log(f"checked {one.path}")
+    checked = doors.staging / "medium/kairos"
+    image = medium.image_in(read(checked / "image.json"))
+    if image is None:
+        raise errors.ImageTampered("It cannot be understood.", element=medium.IMAGE_FILE)
+    places = {
+        f"kr_{image.version}.efi": f"EFI/Linux/kr_{image.version}.efi",
+        "recovery.efi": "EFI/Linux/recovery.efi",
+        "image.json": medium.IMAGE_FILE,
+    }
+    for name, place in places.items():
+        target = doors.boot_files / place
+        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _move(checked / name, target)
+    _move(checked / "loader.efi", doors.staging / "loader.efi")
+    shutil.rmtree(doors.staging / "medium")
+    return image
+
+
+def _move(source: Path, target: Path) -> None:
+    try:
+        source.rename(target)
+    except FileNotFoundError:
+        raise errors.ImageTampered("It is not there.", element=f"kairos/{source.name}") from None
+
+
+def copied(source: Path, target: Path) -> str:
+    """Copy a file; returns the hex SHA-256 of what was copied, empty if it cannot be read."""
+    digest, size = hashlib.sha256(), 0
+    try:
+        with source.open("rb") as file, target.open("wb") as copy:
+            while data := file.read(BLOCK):
+                size += len(data)
+                if size > FILE_LIMIT:
+                    return ""
+                digest.update(data)
+                copy.write(data)
+    except OSError:
+        return ""
+    return digest.hexdigest()
+
+
+def _require_expected(root: Path, image: Image, step: CheckImage) -> None:
+    """What was checked is what the plan, and the running kernel, mean."""
+    if image.version != step.version:
+        found = f"It holds version {image.version}, the plan is for {step.version}."
+        raise errors.ImageTampered(found, element=medium.IMAGE_FILE)
+    if image.roothash != kernel_words(root).get("roothash", "").lower() or not image.roothash:
+        raise errors.ImageTampered("Its root hash is another.", element=medium.IMAGE_FILE)
+
+
+async def _read_root(doors: Doors, came_from: Booted, work: Work) -> None:
+    """Read every block of the root through dm-verity, which fails for any that is wrong."""
+    with doors.at(came_from.root).open("rb", buffering=0) as device:
+        total = device.seek(0, 2)
+        device.seek(0)
+        done = 0
+        while done < total:
+            count = await trio.to_thread.run_sync(partial(_read_block, device, done))
+            done += count
+            work.progress(done, total)
+
+
+def _read_block(device: BinaryIO, offset: int) -> int:
+    try:
+        count = len(device.read(BLOCK))
+    except OSError as wrong:
+        where = f"At byte {offset}: {wrong.strerror}."
+        raise errors.ImageTampered(where, element="root file system") from None
+    if not count:
+        raise errors.ImageTampered(f"It ends at byte {offset}.", element="root file system")
+    return count

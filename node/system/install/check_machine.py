@@ -1,0 +1,101 @@
+"""check-machine: try what the plan needs of this machine before anything is written."""
+
+from __future__ import annotations
+
+import json
+import secrets
+
+from node.execute import Handler, Work
+from node.steps import BindApproval, CheckMachine, WriteDisk
+from node.system.install.boot_entries import listed
+from node.system.install.doors import PUBLIC_KEY, Doors
+from node.system.reading import read
+from pairing import errors
+
+PROGRAMS = ("systemd-repart", "mkfs.ext4", "mkfs.vfat", "udevadm", "mount", "umount")
+FOR_VOLUMES = ("cryptsetup",)
+FOR_TPM = ("systemd-cryptenroll", "systemd-creds")
+FOR_TANG = ("clevis",)
+SECONDS = 60.0
+EFIVARS = "/sys/firmware/efi/efivars"
+
+
+def check_machine(doors: Doors) -> Handler:
+    """The handler of `CheckMachine`."""
+
+    async def handler(step: CheckMachine, work: Work) -> None:
+        await _programs(doors, step, work)
+        if step.tpm:
+            await _tpm(doors, work)
+        for server in step.tang:
+            await _tang(doors, server, work)
+        if step.boot_entries:
+            await _boot_entries(doors, work)
+
+    return handler
+
+
+async def _programs(doors: Doors, step: CheckMachine, work: Work) -> None:
+    """Raises errors.CommandMissing naming the first that is not there."""
+    wanted = [*PROGRAMS]
+    wanted += FOR_VOLUMES if work.plan.encryption != "none" else ()
+    wanted += FOR_TPM if step.tpm else ()
+    wanted += FOR_TANG if step.tang else ()
+    for program in wanted:
+        await doors.tool((program, "--version"), work, seconds=SECONDS, check=False)
+
+
+async def _tpm(doors: Doors, work: Work) -> None:
+    """Seal something to the TPM and read it back: by the same library that seals the key.
+
+    Nothing stays in the TPM but its storage key, which systemd makes at every boot anyway.
+    Raises errors.TpmUnusable.
+    """
+    secret = secrets.token_bytes(32)
+    pcrs = next((step.pcrs for step in work.plan.steps if isinstance(step, WriteDisk)), ())
+    options = ("--with-key=tpm2", f"--tpm2-pcrs={'+'.join(map(str, pcrs))}", "--name=check")
+    seal = ("systemd-creds", *options, "encrypt", "-", "-")
+    unseal = ("systemd-creds", "--name=check", "decrypt", "-", "-")
+    try:
+        sealed = await doors.tool(seal, work, seconds=SECONDS, stdin=secret)
+        opened = await doors.tool(unseal, work, seconds=SECONDS, stdin=sealed.stdout)
+    except errors.MissingError as wrong:
+        raise errors.TpmUnusable(str(wrong)) from None
+    if opened.stdout != secret:
+        raise errors.TpmUnusable("What it unsealed is not what was sealed.")
+    signed = [step for step in work.plan.steps if isinstance(step, (WriteDisk, BindApproval))]
+    if any(step.signed_pcrs for step in signed) and not read(doors.at(PUBLIC_KEY)):
+        raise errors.ImageMissing("It has no key for signed policies.", element=str(PUBLIC_KEY))
+    if any(isinstance(step, BindApproval) for step in signed):
+        await _not_locked_out(doors, work)
+
+
+async def _not_locked_out(doors: Doors, work: Work) -> None:
+    """A TPM that counts wrong numbers may refuse right ones too (TPM2_PT_PERMANENT, inLockout)."""
+    said = await doors.tool(("tpm2_getcap", "properties-variable"), work, seconds=SECONDS)
+    for line in said.text().splitlines():
+        name, _, value = line.strip().partition(":")
+        if name == "inLockout" and value.strip() == "1":
+            raise errors.TpmUnusable("It is locked out after too many wrong tries.")
+
+
+async def _tang(doors: Doors, server: str, work: Work) -> None:
+    """Encrypt something to the server and have it decrypted. Raises errors.TangUnusable."""
+    secret = secrets.token_hex(16).encode()
+    seal = ("clevis", "encrypt", "tang", json.dumps({"url": server}), "-y")
+    try:
+        sealed = await doors.tool(seal, work, seconds=SECONDS, stdin=secret)
+        opened = await doors.tool(("clevis", "decrypt"), work, seconds=SECONDS, stdin=sealed.stdout)
+    except errors.MissingError as wrong:
+        raise errors.TangUnusable(str(wrong), element=server) from None
+    if opened.stdout != secret:
+        raise errors.TangUnusable("It answers, but not with its key.", element=server)
+
+
+async def _boot_entries(doors: Doors, work: Work) -> None:
+    """Raises errors.BootEntriesRefused."""
+    await listed(doors, work)
+    for line in read(doors.at("/proc/self/mountinfo")).decode("utf-8", "replace").splitlines():
+        fields = line.split()
+        if len(fields) > 5 and fields[4] == EFIVARS and "ro" in fields[5].split(","):
+            raise errors.BootEntriesRefused("They are read-only.", element=EFIVARS)

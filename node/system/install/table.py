@@ -1,0 +1,56 @@
+"""Which handler carries out which step of an installation on a real machine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from node.execute import Handler
+from node.steps import (
+    BindApproval,
+    BindTang,
+    CheckDisk,
+    CheckImage,
+    CheckMachine,
+    KeepConfig,
+    MarkComplete,
+    ProveKey,
+    SetBootEntries,
+    Step,
+    WipeTables,
+    WriteDisk,
+)
+from node.system.check import check_disk
+from node.system.disks import disks
+from node.system.install.bind import bind_approval, bind_tang
+from node.system.install.boot_entries import set_boot_entries
+from node.system.install.check_image import check_image
+from node.system.install.check_machine import check_machine
+from node.system.install.doors import Doors
+from node.system.install.handover import Handover
+from node.system.install.keep_config import keep_config
+from node.system.install.mark_complete import mark_complete
+from node.system.install.prove_key import prove_key
+from node.system.install.wipe_tables import wipe_tables
+from node.system.install.write_disk import write_disk
+from pairing.facts import Facts
+
+
+def handlers(doors: Doors, handover: Handover) -> Mapping[type[Step], Handler]:
+    """For `node.execute.execute`, on the machine that we run on."""
+
+    def look() -> Facts:
+        return Facts(disks=disks(doors.root, doors.run))
+
+    return {
+        CheckImage: check_image(doors),
+        CheckDisk: check_disk(look),
+        CheckMachine: check_machine(doors),
+        WipeTables: wipe_tables(doors),
+        WriteDisk: write_disk(doors, handover),
+        BindTang: bind_tang(doors),
+        BindApproval: bind_approval(doors),
+        ProveKey: prove_key(doors),
+        KeepConfig: keep_config(doors, handover),
+        SetBootEntries: set_boot_entries(doors),
+        MarkComplete: mark_complete(doors),
+    }
