@@ -33,6 +33,17 @@ from pairing.errors.config import (
     ConfigNotForThisMachine,
     ConfigTooLarge,
 )
+from pairing.errors.install import (
+    BootEntriesRefused,
+    DiskBusy,
+    DiskIncomplete,
+    ImageMissing,
+    ImageTampered,
+    KeyNotInMemory,
+    KeyNotProved,
+    TangUnusable,
+    TpmUnusable,
+)
 from pairing.errors.joining import (
     JoinAnswerUnknown,
     JoinCaMismatch,
@@ -60,17 +71,10 @@ from pairing.errors.machine import (
     TransportMissing,
 )
 from pairing.errors.node import (
-    BootEntriesRefused,
     ConfigRefusedByNode,
-    DiskBusy,
-    DiskIncomplete,
     EscrowNotAcknowledged,
-    ImageMissing,
-    ImageTampered,
     JournalDamaged,
     JournalUnwritable,
-    KeyNotInMemory,
-    KeyNotProved,
     NodeError,
     RescueCut,
     RescueFailed,
@@ -78,10 +82,8 @@ from pairing.errors.node import (
     RescueTimeUp,
     StepFailed,
     StepUnsupported,
-    TangUnusable,
     TenancyDamaged,
     TenancyUnwritable,
-    TpmUnusable,
 )
 from pairing.errors.photo import (
     CodeUnreadable,
@@ -145,8 +147,8 @@ from pairing.errors.verdict import (
     Interrupted,
     LockedError,
     MustBeAsked,
-    NoVerdictError,
     NotApprovedError,
+    NoVerdictError,
     PersonRefused,
     PolicyUnmet,
 )
