@@ -48,6 +48,8 @@ FACTS_LIMIT = 48 * 1024
 """Bytes of facts in canonical JSON; the lease's frame holds 64 KiB."""
 FAREWELL_SECONDS = 20.0
 """How long a node that restarts waits until its operator knows."""
+TENANCY = ".kairos/tenancy.json"
+"""Where the lease is kept, in the OEM volume."""
 LOOK_AGAIN = 2.0
 """Seconds between two looks at our addresses and relays."""
 
@@ -157,7 +159,9 @@ class Agent:
         from node.installer import Installer
 
         if self._installer is None:
-            self._installer = Installer(self.facts, self.state, self.dry_run, self._handlers)
+            self._installer = Installer(
+                self.facts, self.state, self.dry_run, self._handlers, self._handover()
+            )
         return self._installer.make_plan(manifest, config).text
 
     def _handlers(self, handover: Handover) -> Mapping[type[Step], Handler]:
@@ -170,6 +174,15 @@ class Agent:
             # A rehearsal away from our medium: nothing but the disk can be looked at.
             return {CheckDisk: check_disk(self.look)}
         return handlers(Doors(), handover)
+
+    def _handover(self) -> Handover:
+        from node.system.install.handover import Handover
+
+        return Handover(
+            config=b"",
+            report=self.report_file,
+            keep=lambda folder: self.keep(folder / TENANCY),
+        )
 
     @contextlib.contextmanager
     def _remembering_errors(self) -> Iterator[None]:

@@ -10,9 +10,10 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from types import MappingProxyType
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
-from pairing.facts import Disk, binary_size
+from node.partition import Partition
+from pairing.facts import Disk
 
 ESCROW_SECONDS = 600.0
 """How long the acknowledgement of the recovery key is waited for (DESIGN 5.5)."""
@@ -47,34 +48,6 @@ class Step:
     def to_json(self) -> dict[str, Any]:
         """The name and all fields, ready for `json.dumps`."""
         return {"step": self.name, **asdict(self)}
-
-
-Source = Literal["", "boot", "root", "hashes"]
-"""What a partition is filled with: nothing, the boot files, or the booted image's two parts."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Partition:
-    """A partition to be made. Sizes in bytes; `size` 0 takes what is left.
-
-    `kind` is a partition type of systemd-repart (repart.d(5)). `content` says what is put there,
-    for people; `source` for the one who puts it there.
-    """
-
-    label: str
-    kind: str
-    size: int
-    filesystem: str = ""
-    encrypted: bool = False
-    content: Sequence[str] = ()
-    source: Source = ""
-
-    @property
-    def text(self) -> str:
-        """One line for people."""
-        size = binary_size(self.size) if self.size else "the rest"
-        what = "LUKS2, " + self.filesystem if self.encrypted else self.filesystem
-        return ", ".join(filter(None, (f"{self.label}: {size}", what, *self.content)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

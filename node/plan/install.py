@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from node.partition import Partition
 from node.plan.encrypt import LITERAL_PCRS, SIGNED_PCRS, describe
 from node.steps import (
     BindApproval,
@@ -20,7 +21,6 @@ from node.steps import (
     EscrowKey,
     KeepConfig,
     MarkComplete,
-    Partition,
     Plan,
     ProveKey,
     SetBootEntries,

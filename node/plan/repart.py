@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from node.steps import Partition, WriteDisk
+from node.partition import Partition
+from node.steps import WriteDisk
 
 SMALLEST_REST = 1024 * 2**20
 """Bytes that the last partition has at least (`node.plan.install.SMALLEST_PERSISTENT`)."""

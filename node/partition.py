@@ -1,0 +1,36 @@
+"""A partition that a plan makes: frozen data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from pairing.facts import binary_size
+
+Source = Literal["", "boot", "root", "hashes"]
+"""What a partition is filled with: nothing, the boot files, or the booted image's two parts."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Partition:
+    """A partition to be made. Sizes in bytes; `size` 0 takes what is left.
+
+    `kind` is a partition type of systemd-repart (repart.d(5)). `content` says what is put there,
+    for people; `source` for the one who puts it there.
+    """
+
+    label: str
+    kind: str
+    size: int
+    filesystem: str = ""
+    encrypted: bool = False
+    content: Sequence[str] = ()
+    source: Source = ""
+
+    @property
+    def text(self) -> str:
+        """One line for people."""
+        size = binary_size(self.size) if self.size else "the rest"
+        what = "LUKS2, " + self.filesystem if self.encrypted else self.filesystem
+        return ", ".join(filter(None, (f"{self.label}: {size}", what, *self.content)))
