@@ -23,7 +23,7 @@ from pairing import errors
 from pairing.asciicast import Asciicast
 from pairing.protocol.repair import Opened
 from pairing.protocol.terms import KnownLease
-from pairing.terminalfilter import AFTERWARDS, TerminalFilter
+from pairing.terminalfilter import TerminalFilter
 
 KEYS_AT_ONCE = 4096
 END_OF_INPUT = b"\x04"
@@ -162,7 +162,7 @@ class TerminalFront:
                 self.record.close()
             if self._saved is not None:
                 if sys.stdout.isatty():
-                    _write(AFTERWARDS.encode())
+                    _write(self._filter.afterwards.encode())
                 # Keys and answers that are still on their way belong to the node, not to a shell.
                 termios.tcsetattr(sys.stdin.fileno(), termios.TCSAFLUSH, self._saved)
 

@@ -43,10 +43,11 @@ _HIDDEN = frozenset(
     + [*map(chr, range(0x202A, 0x202F)), *map(chr, range(0x2066, 0x206A))]
 )
 """Controls beyond ASCII, and what turns the direction of writing."""
-AFTERWARDS = (
-    "\x1b[?1049l\x1b[!p\x0f\x1b(B\x1b[0m\x1b[?1l\x1b[?6l\x1b[?2004l\x1b[?25h\x1b[?7h\x1b[4l\x1b>"
-)
+_ALTERNATE = re.compile(r"\?(?:[0-9]*;)*(47|1047|1049)(?:;[0-9]*)*([hl])")
+AFTERWARDS = "\x1b[!p\x0f\x1b(B\x1b[0m\x1b[?1l\x1b[?6l\x1b[?2004l\x1b[?25h\x1b[?7h\x1b[4l\x1b>\r\n"
 """Puts a terminal right after a session, whatever of the allowed the node has left on."""
+_BACK = "\x1b[?1049l"
+"""To the usual screen; on the usual screen it would make the cursor jump."""
 
 
 class _In(enum.Enum):
@@ -67,6 +68,12 @@ class TerminalFilter:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._state = _In.TEXT
         self._sequence = ""
+        self._alternate = False
+
+    @property
+    def afterwards(self) -> str:
+        """What puts the terminal right after all this."""
+        return (_BACK if self._alternate else "") + AFTERWARDS
 
     def feed(self, data: bytes) -> str:
         """What may be shown of `data`."""
@@ -135,7 +142,11 @@ class TerminalFilter:
         if not "@" <= character <= "~":
             return ""
         self._state = _In.TEXT
-        return f"\x1b[{self._sequence}" if allowed(self._sequence) else ""
+        if not allowed(self._sequence):
+            return ""
+        if alternate := _ALTERNATE.fullmatch(self._sequence):
+            self._alternate = alternate[2] == "h"
+        return f"\x1b[{self._sequence}"
 
     def _in_string(self, character: str) -> str:
         if character in "\a\x9c":

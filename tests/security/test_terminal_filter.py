@@ -136,5 +136,20 @@ def test_filtering_twice_changes_nothing_more(parts: list[bytes]) -> None:
     assert filtered(once.encode()) == once
 
 
-def test_our_own_last_words_are_harmless() -> None:
-    assert_harmless(AFTERWARDS)
+@pytest.mark.parametrize(
+    ("shown", "back"),
+    [
+        (b"text", False),
+        (b"\x1b[?1049h", True),
+        (b"\x1b[?1;47h", True),
+        (b"\x1b[?1049h\x1b[?1049l", False),
+        (b"\x1b[?25h", False),
+    ],
+)
+def test_our_own_last_words_are_harmless(shown: bytes, back: bool) -> None:
+    """And leave the alternate screen, if it was left on only: else the cursor would jump."""
+    one = TerminalFilter()
+    one.feed(shown)
+    assert_harmless(one.afterwards)
+    assert ("1049l" in one.afterwards) is back
+    assert one.afterwards.endswith(AFTERWARDS)
