@@ -48,14 +48,19 @@ class Preparation:
 
     actions: Sequence[Action] = ()
     units: Sequence[str] = ()
+    join_seconds: float = JOIN_SECONDS
+    """How long joining may take once `check` has found nothing against it."""
+    ready_seconds: float = READY_SECONDS
+    """How long it may take from there to being ready."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scene:
     """What a provider may use while it checks and watches.
 
-    `root` is where the system's files are (`/`, or a test's folder); `command` runs a program;
-    `log` keeps a line for people (no secrets). Waits are trio's, so that tests turn the clock.
+    `root` is where the system's files are (`/`, or a test's folder); `command` runs a program.
+    `log` keeps a line for people; `say_tail` keeps the end of a service's log in place of what it
+    kept before. Both take secrets out. Waits are trio's, so that tests turn the clock.
     """
 
     config: Document = field(repr=False)
@@ -63,6 +68,7 @@ class Scene:
     root: Path
     command: Command
     log: Callable[[str], None]
+    say_tail: Callable[[Sequence[str]], None]
 
     def path(self, name: str) -> Path:
         """The absolute path `name` below `root`."""
@@ -96,6 +102,7 @@ class Provider(Protocol):
     async def watch(self, scene: Scene, entered: Entered) -> None:
         """From the start of its units until it is ready.
 
-        Calls `entered` once for each state, JOINED within `JOIN_SECONDS`, READY within
-        `READY_SECONDS` after it; or raises what keeps it from there.
+        Calls `entered` once for each state, JOINED within the preparation's `join_seconds`, READY
+        within its `ready_seconds` after it; or raises what keeps it from there. One that cannot
+        tell whether it is ready returns after JOINED.
         """

@@ -1,25 +1,29 @@
-"""Every provider of this system: our own, and those that came as Python packages."""
+"""Every provider of this system: our own, Python packages, and programs of the image."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from importlib import metadata
 from pathlib import Path
 
 from node.providers.base import Provider
+from node.providers.k3s.provider import K3s, agent
 from node.providers.kubernetes.provider import Kubernetes
-from node.stages.doing import Door
+from node.providers.program import programs
 from pairing import errors
 
 GROUP = "kairos_register.providers"
+"""Entry points of other packages: classes, or functions, that make a provider without arguments."""
+OURS: Sequence[Callable[[], Provider]] = (K3s, agent, Kubernetes)
+"""By name: a node's image holds our packages, but no record of an installation of them."""
 
 
-def found(root: Path, run: Door) -> list[Provider]:
+def found(root: Path) -> list[Provider]:
     """All providers. Raises errors.ProviderBroken for one that cannot be loaded."""
-    # Ours by name: a node's image holds our packages, but no record of an installation of them.
-    providers: list[Provider] = [Kubernetes()]
+    providers = [make() for make in OURS]
     for point in sorted(metadata.entry_points(group=GROUP), key=lambda point: point.name):
         try:
             providers.append(point.load()())
         except Exception as wrong:  # somebody else's code
             raise errors.ProviderBroken(type(wrong).__name__, element=point.name) from None
-    return providers
+    return [*providers, *programs(root)]

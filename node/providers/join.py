@@ -12,7 +12,7 @@ from typing import Protocol
 
 import trio
 
-from node.providers.base import JOIN_SECONDS, READY_SECONDS, Provider, Scene
+from node.providers.base import JOIN_SECONDS, Preparation, Provider, Scene
 from node.stages.doing import Door, carry_out
 from pairing import errors, process
 from pairing.config.document import Document
@@ -47,21 +47,37 @@ async def join(
 ) -> State | None:
     """Join everything that `config` asks for, one after the other.
 
-    Reports JOINED when the last one joined and READY when all are ready, and returns the state that
-    was reached; None if the config asks for nothing. Ends within the providers' deadlines.
+    Reports JOINED when the last one joined and READY when all are ready. Returns the state that
+    was reached, None if the config asks for nothing. Ends within the providers' deadlines.
     Raises errors.JoinFailed or a class below it, whose detail ends with the tail of the log;
     the caller reports it.
     """
     if providers is None:
         from node.providers.found import found  # reads entry points: only where one may be wanted
 
-        providers = found(root, run)
-    wanted = sorted((p for p in providers if p.wanted(config)), key=lambda one: one.order)
+        providers = found(root)
+    wanted = chosen(config, providers)
+    reached: State | None = None
     for number, provider in enumerate(wanted, start=1):
         last = number == len(wanted)
         one = _Joining(provider, config, facts, reporter, root, run, f"{number}/{len(wanted)}")
-        await one.all(last=last)
-    return State.READY if wanted else None
+        reached = await one.all(last=last)
+    return reached
+
+
+def chosen(config: Document, providers: Sequence[Provider]) -> list[Provider]:
+    """Those that the config names in `providers`; if it names none, those that want it.
+
+    Raises errors.JoinProgramMissing for a name that nobody has.
+    """
+    named = config.get("providers")
+    if not named:
+        return sorted((one for one in providers if one.wanted(config)), key=lambda one: one.order)
+    found = {provider.name: provider for provider in providers}
+    for name in named:
+        if name not in found:
+            raise errors.JoinProgramMissing(element=name)
+    return [found[name] for name in named]
 
 
 @dataclass(slots=True)
@@ -76,25 +92,35 @@ class _Joining:
     run: Door
     of: str
     lines: deque[str] = field(default_factory=lambda: deque(maxlen=TAIL_LINES))
+    tail: list[str] = field(default_factory=list)
+    reached: State | None = None
 
-    async def all(self, *, last: bool) -> None:
+    async def all(self, *, last: bool) -> State | None:
         scrub = Scrub.of(self.config)
         scene = Scene(
             config=self.config,
             facts=self.facts,
             root=self.root,
             command=self._command,
-            log=lambda line: self.lines.append(scrub(line)),
+            log=lambda line: self._log(scrub(line)),
+            say_tail=lambda lines: self._keep_tail(scrub("\n".join(lines[-TAIL_LINES:]))),
         )
         try:
-            await self._prepare(scene)
-            await self._watch(scene, last)
+            await self._watch(scene, await self._prepare(scene), last)
         except errors.JoinFailed as wrong:
             raise self._told(wrong, scrub) from None
         except errors.KnownError as wrong:
             raise self._told(errors.JoinFailed(wrong.sentence), scrub) from None
+        return self.reached
 
-    async def _prepare(self, scene: Scene) -> None:
+    def _log(self, line: str) -> None:
+        if line not in self.lines:
+            self.lines.append(line)
+
+    def _keep_tail(self, text: str) -> None:
+        self.tail = text.splitlines()
+
+    async def _prepare(self, scene: Scene) -> Preparation:
         provider = self.provider
         preparation = provider.prepare(self.config, self.facts)
         self._progress(0, 3, "Check the cluster's server")
@@ -107,30 +133,29 @@ class _Joining:
             self._progress(2, 3, f"Start {unit}")
             argv = ("systemctl", "start", "--no-block", unit)
             await self._command(argv, seconds=START_SECONDS)
+        return preparation
 
-    async def _watch(self, scene: Scene, last: bool) -> None:
-        joined = trio.Event()
-
+    async def _watch(self, scene: Scene, preparation: Preparation, last: bool) -> None:
         def entered(state: State, text: str) -> None:
+            self.reached = state
             if state is State.JOINED:
-                joined.set()
-                deadline.deadline = trio.current_time() + READY_SECONDS
+                deadline.deadline = trio.current_time() + preparation.ready_seconds
             if state is State.READY:
                 self._progress(3, 3, text)
             if last:
                 self.reporter.entered(state, text=text)
 
-        with trio.move_on_after(JOIN_SECONDS) as deadline:
+        with trio.move_on_after(preparation.join_seconds) as deadline:
             await self.provider.watch(scene, entered)
         if deadline.cancelled_caught:
-            raise errors.JoinNotReady if joined.is_set() else errors.JoinTimeout
+            raise errors.JoinNotReady if self.reached else errors.JoinTimeout
 
     def _progress(self, done: int, total: int, text: str) -> None:
         self.reporter.progressed(f"join-{self.provider.name}"[:64], self.of, done, total, text)
 
     def _told(self, wrong: errors.JoinFailed, scrub: Callable[[str], str]) -> errors.JoinFailed:
         """The same failure, saying which provider it was and how its log ends."""
-        detail = "\n".join(filter(None, (scrub(wrong.detail), *self.lines)))
+        detail = "\n".join(filter(None, (scrub(wrong.detail), *self.lines, *self.tail)))
         return type(wrong)(detail, element=wrong.element or self.provider.name)
 
     def _command(

@@ -16,6 +16,7 @@ from pairing.config.redact import HIDDEN, clean, redact
 
 SHORTEST = 4
 """Shorter secrets are not taken out: they would be found in every other word."""
+PIECE = 8
 _WORD = re.compile(r"[^\s\"'`=:;,|&<>(){}\[\]@]+")
 _LIKE_A_KEY = re.compile(r"(?=.*[0-9])(?=.*[A-Za-z]).{8,}|[A-Za-z+/]{24,}={0,2}|[0-9]{6,}")
 _ASSIGNED = re.compile(r"[\w-]=[\"']?([^\s\"'=]{4,})")
@@ -62,6 +63,9 @@ def _parts(value: str, shown: str) -> Iterator[str]:
     plain = set(_WORD.findall(shown))
     lines = [line.strip() for line in value.splitlines()]
     words = [word for word in _WORD.findall(value) if _LIKE_A_KEY.fullmatch(word)]
-    for part in (value.strip(), *lines, *words, *_ASSIGNED.findall(value)):
+    # Of a single word, such as a token, every part may be shown alone.
+    single = not re.search(r"\s", value.strip())
+    pieces = [word for word in _WORD.findall(value) if single and len(word) >= PIECE]
+    for part in (value.strip(), *lines, *words, *pieces, *_ASSIGNED.findall(value)):
         if len(part) >= SHORTEST and part not in plain:
             yield part
