@@ -239,3 +239,18 @@ async def test_a_config_that_joins_nothing(systemd: Systemd) -> None:
 def test_what_the_log_of_k3s_means(line: str, reason: type[errors.JoinFailed]) -> None:
     assert reason_in(f"first\nlevel=error msg={line!r}\nlevel=info msg=retry\n") is reason
     assert reason_in("all is well\n") is None
+
+
+async def test_a_machine_that_has_joined_starts_without_its_cluster(
+    supervisor: Supervisor, systemd: Systemd
+) -> None:
+    """At the next boot the token may have expired, and the server may be away."""
+    systemd.then = lambda: ready(supervisor)
+    asked = config(supervisor.url, supervisor.token)
+    await joined(asked, systemd, Heard())
+    supervisor.password, supervisor.asked = "changed since", []
+    systemd.start = lambda _: None
+    systemd.calls.clear()
+    assert await joined(asked, systemd, Heard()) is State.READY
+    assert started(systemd)
+    assert {path for path, _ in supervisor.asked} == {f"/api/v1/nodes/{NODE}"}

@@ -78,6 +78,8 @@ class K3s:
         found = settings(scene.config, self.role)
         if not (found.server and found.token):
             return
+        if has_joined(scene, found):
+            return
         token, server = parse(found.token), Supervisor.at(found.server, self.connect)
         ask = partial(server.require_joinable, token, scene.log)
         last: errors.KnownError = errors.JoinUnreachable(element=server.host)
@@ -101,6 +103,13 @@ class K3s:
             await watch.server()
             entered(State.JOINED, "k3s serves its cluster")
             entered(State.READY, "k3s serves its cluster; this machine is no node of it")
+
+
+def has_joined(scene: Scene, found: Settings) -> bool:
+    """Whether k3s has this machine's certificate already: then it is started whatever the server
+    says, also while the cluster is away or the token has expired since.
+    """
+    return scene.path(f"{found.data}/agent/client-kubelet.crt").is_file()
 
 
 def agent() -> K3s:
