@@ -68,7 +68,7 @@ class Scene:
     root: Path
     command: Command
     log: Callable[[str], None]
-    say_tail: Callable[[Sequence[str]], None]
+    say_tail: Callable[[Sequence[str]], None] = lambda lines: None
 
     def path(self, name: str) -> Path:
         """The absolute path `name` below `root`."""
