@@ -106,6 +106,16 @@ class Cluster:
         """Remove a Node."""
         self.must("DELETE", f"/api/v1/nodes/{name}")
 
+    def run_pod(self, name: str, node: str, image: str) -> Json:
+        """Run a pod on this Node, past any scheduler, until it runs."""
+        pods = "/api/v1/namespaces/default/pods"
+        account = "/api/v1/namespaces/default/serviceaccounts/default"
+        _until(lambda: self.api.ask("GET", account).status == 200, "default service account")
+        self.must("POST", pods, cluster_objects.pod(name, node, image))
+        path = f"{pods}/{name}"
+        _until(lambda: self.must("GET", path)["status"].get("phase") == "Running", "running pod")
+        return self.must("GET", path)
+
     def must(self, method: str, path: str, body: Json | None = None) -> Json:
         """Ask, and insist on a good answer."""
         answer: Answer = self.api.ask(method, path, body)

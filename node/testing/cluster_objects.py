@@ -76,6 +76,19 @@ def bootstrap_token(token: str, ends: datetime) -> Json:
     }
 
 
+def pod(name: str, node: str, image: str) -> Json:
+    """A pod that runs `image`, which is there already, on `node`."""
+    return {
+        "metadata": {"name": name},
+        "spec": {
+            "nodeName": node,
+            "automountServiceAccountToken": False,
+            "containers": [{"name": name, "image": image, "imagePullPolicy": "Never"}],
+            "tolerations": [{"operator": "Exists"}],
+        },
+    }
+
+
 def kubeconfig(server: str, authority: str, token: str = "") -> str:
     """How to reach a cluster (JSON, which is YAML): as nobody, or with `token`."""
     data = base64.b64encode(authority.encode()).decode()

@@ -2,10 +2,11 @@
 
     control    kube-apiserver and kube-controller-manager, by the name that it is called
     kubelet    for a guest that is to become Ready
+    pause      what a pod runs there: ours, some lines
 
-Both are static and kept in the user's cache folder by the hash of what they are made from. A cold
+All are static and kept in the user's cache folder by the hash of what they are made from. A cold
 build needs Go and its module proxy and takes minutes: `python -m node.testing.kube_build` makes
-both ahead of the tests.
+them ahead of the tests.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ from typing import Literal
 from pairing import process
 
 SOURCE = Path(__file__).resolve().parents[2] / "tests/kube"
-Name = Literal["control", "kubelet"]
-NAMES: tuple[Name, ...] = ("control", "kubelet")
+Name = Literal["control", "kubelet", "pause"]
+NAMES: tuple[Name, ...] = ("control", "kubelet", "pause")
 BUILD_SECONDS = 3000.0
 """A cold build of one, on a busy machine."""
 KEPT = 2
@@ -98,7 +99,7 @@ def _drop_old(newest: Path) -> None:
 
 
 def main() -> int:
-    """Build both, or those that are named, and print where they are.
+    """Build all, or those that are named, and print where they are.
 
     Without Go the tests that need them are skipped and say so; in CI that is a failure.
     """

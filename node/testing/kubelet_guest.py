@@ -15,8 +15,9 @@ import tarfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-from node.testing import kube_build
+from node.testing import kube_build, oci_image
 from pairing import process
 
 SUITE = "trixie"
@@ -31,6 +32,7 @@ PACKAGES = (
     "dbus",
     "iptables",
     "procps",
+    "systemd-resolved",
     "python3-cryptography",
     "python3-trio",
     "python3-yaml",
@@ -56,13 +58,29 @@ NETWORK = {
     ],
 }
 """Pods would get addresses; what a cluster's network plug-in installs on a real node."""
+IMAGE = "test.invalid/pause:1"
+"""The container image that is in the system; no other can be had there."""
+RUNTIME = f"""version = 2
+[plugins."io.containerd.grpc.v1.cri"]
+  sandbox_image = "{IMAGE}"
+  [plugins."io.containerd.grpc.v1.cri".cni]
+    bin_dir = "/usr/lib/cni"
+    conf_dir = "/etc/cni/net.d"
+  [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
+    runtime_type = "io.containerd.runc.v2"
+    [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
+      SystemdCgroup = true
+"""
+"""The kubelet and the container runtime must leave control groups to the same one: systemd."""
 DHCP = "[Match]\nType=ether\n[Network]\nDHCP=yes\n"
 CONFIGS = "var/lib/join"
+ARCHIVE = f"{CONFIGS}/pause.tar"
 JOIN = f"""[Unit]
-Wants=network-online.target
-After=network-online.target
+Wants=network-online.target containerd.service
+After=network-online.target containerd.service
 [Service]
 Type=oneshot
+ExecStartPre=ctr --namespace k8s.io images import /{ARCHIVE}
 ExecStart=/usr/bin/python3 -m node.testing.join_once /{CONFIGS}
 StandardOutput=journal+console
 StandardError=journal+console
@@ -110,13 +128,22 @@ def guest(folder: Path, configs: Mapping[str, str]) -> Guest:
         shutil.copytree(TOP / package, tree / SITE / package, ignore=IGNORED)
     for name, text in configs.items():
         _write(tree / CONFIGS / f"{name}.yaml", text)
+    oci_image.write(tree / ARCHIVE, _named(folder, "pause"), (IMAGE,))
+    _write(tree / "etc/containerd/config.toml", RUNTIME)
     _write(tree / "etc/cni/net.d/10-test.conflist", json.dumps(NETWORK))
     _write(tree / "etc/systemd/network/lan.network", DHCP)
     _write(tree / "etc/fstab", "/dev/vda / ext4 rw 0 1\n")
     _write(tree / "etc/systemd/system/join.service", JOIN)
-    units = ("systemd-networkd", "systemd-networkd-wait-online", "join")
+    units = ("systemd-networkd", "systemd-networkd-wait-online", "systemd-resolved", "join")
     process.run(["systemctl", "--root", str(tree), "enable", *units], seconds=60)
     return Guest(tree)
+
+
+def _named(folder: Path, name: Literal["pause"]) -> Path:
+    """The program under its plain name: so it is called in the image."""
+    link = folder / name
+    link.symlink_to(kube_build.build(name))
+    return link
 
 
 def _archive() -> Path:

@@ -1,4 +1,4 @@
-"""A real kubelet with containerd, in a virtual machine, becomes Ready with the provider's files."""
+"""A real kubelet with containerd, in a virtual machine: refused, joined, Ready, and it runs a pod."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import pytest
 from node.testing import cluster as clusters
 from node.testing.certificates import Authority
 from node.testing.cluster import Cluster, control_plane
+from node.testing.kubelet_guest import IMAGE
 from node.testing.kubernetes_node import config, made
 from pairing.events import State
 from pairing.testing import guest as images
@@ -61,6 +62,7 @@ def test_a_real_kubelet_becomes_ready_and_each_failure_has_its_name(
     )
     with machine.running(network) as node:
         said = node.until_done()
+        pod = cluster.run_pod("till", "till-7", IMAGE)
     assert [(one.config, one.state, one.code) for one in said] == [
         ("1-wrong", State.FAILED, "join-token"),
         ("2-expired", State.FAILED, "join-token"),
@@ -77,5 +79,6 @@ def test_a_real_kubelet_becomes_ready_and_each_failure_has_its_name(
     assert info["systemUUID"] == machine.hardware.uuid
     assert info["containerRuntimeVersion"].startswith("containerd://")
     assert found["metadata"]["labels"]["shop"] == "7"
+    assert pod["status"]["podIP"].startswith("10.88.")
     log = (FOLDER / "ttyS0.log").read_bytes()
     assert not [secret for secret in (token, wrong, expired) if secret.encode() in log]

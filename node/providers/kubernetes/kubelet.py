@@ -14,6 +14,8 @@ from node.providers.kubernetes.settings import Settings
 
 PROGRAM = "/usr/bin/kubelet"
 RUNTIME = "/run/containerd/containerd.sock"
+RESOLVER = "/run/systemd/resolve/resolv.conf"
+"""The name servers behind systemd-resolved: its own address would mean nothing in a pod."""
 UNIT = "kubelet.service"
 AUTHORITY = f"/{PKI}/ca.crt"
 CONFIG = f"/{FOLDER}/config.json"
@@ -23,7 +25,8 @@ KUBECONFIG = f"/{FOLDER}/kubeconfig"
 def config() -> str:
     """KubeletConfiguration (kubelet.config.k8s.io/v1beta1): what kubeadm sets, and no more.
 
-    Nobody may ask this kubelet anything without a certificate or token of the cluster.
+    Nobody may ask this kubelet anything without a certificate or token of the cluster. /usr is
+    read-only, so volume plug-ins have their place beside the kubelet's other files.
     """
     return _json(
         {
@@ -39,7 +42,9 @@ def config() -> str:
             "containerRuntimeEndpoint": f"unix://{RUNTIME}",
             "readOnlyPort": 0,
             "registerNode": True,
+            "resolvConf": RESOLVER,
             "rotateCertificates": True,
+            "volumePluginDir": f"/{FOLDER}/volume-plugins",
         }
     )
 
