@@ -1,4 +1,4 @@
-"""A real kubelet with containerd, in a virtual machine: refused, joined, Ready, and it runs a pod."""
+"""A real kubelet with containerd in a virtual machine: refused, joined, Ready, runs a pod."""
 
 from __future__ import annotations
 
