@@ -206,7 +206,7 @@ class Agent:
 
         with self._remembering_errors():
             await self._installer.carry_out(manifest, emit, reporter)
-        reporter.entered(State.WRITTEN)
+        reporter.entered(State.WRITTEN, protection=self._installer.protection)
         await self._leave(manifest, reporter)
 
     async def _leave(self, manifest: Manifest, reporter: Reporter) -> None:

@@ -10,18 +10,23 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import trio
+
 from node.execute import Emit, Handler, Outcome, execute
 from node.journal import Journal
 from node.plan.install import InstallOptions, plan_install
+from node.plan.protection import protection
 from node.recoverykey import RecoveryKey
-from node.steps import EscrowKey, Plan, Step
+from node.steps import EscrowKey, Plan, Step, WriteDisk
 from node.system.install.doors import Doors, write_durably
 from node.system.install.handover import Handover
 from node.system.keyfile import drop, held
+from node.system.protected import VOLUMES, locks
 from pairing import errors, keys
 from pairing.config.load import load
 from pairing.config.validate import require_valid
 from pairing.facts import Facts
+from pairing.protection import Protection
 from pairing.protocol import handshake
 from pairing.protocol.frames import canonical
 from pairing.protocol.messages import EscrowRecord, Manifest, SealedKey, Volume, VolumeProof
@@ -45,6 +50,8 @@ class Installer:
     handover: Handover = NO_CONFIG
     doors: Doors = field(default_factory=Doors)
     plan: Plan | None = None
+    protection: Protection | None = None
+    """What was found on the disk at the end."""
     _config: bytes = field(default=b"", repr=False)
     _recovery: RecoveryKey = field(default_factory=RecoveryKey.new)
 
@@ -98,6 +105,22 @@ class Installer:
             reporter.proved(self._proof(outcome))
         if not self.dry_run:
             drop(self.doors.own, self.plan.release)
+            self.protection = await trio.to_thread.run_sync(self._protected, manifest, outcome)
+
+    def _protected(self, manifest: Manifest, outcome: Outcome) -> Protection:
+        """What is on the disk now, whatever was asked for. Raises errors.ProtectionMissing."""
+        assert self.plan is not None
+        disk = next(step.disk for step in self.plan.steps if isinstance(step, WriteDisk))
+        found = protection(
+            locks(disk, self.doors.root, self.doors.run),
+            mode=self.plan.encryption,
+            recovery={volume.name for volume in outcome.volumes} >= set(VOLUMES),
+            recipients=len(manifest.escrow),
+            secure_boot=self.facts.secure_boot,
+        )
+        if found.lacks:
+            raise errors.ProtectionMissing(f"It lacks {', '.join(found.lacks)}.")
+        return found
 
     # --- the operator's copy of the key -------------------------------------------------------
 

@@ -98,3 +98,10 @@ class RescueOpenAlready(NodeError):
 
     number, slug, retryable = 673, "rescue-open", True
     hint = "It ends by itself: wait, or ask who holds it. The node's screen shows it."
+
+
+class ProtectionMissing(NodeError):
+    """The disk is written, but not protected as the config asks."""
+
+    number, slug = 674, "protection-missing"
+    hint = "Do not use this machine as it is; please report it with the machine's facts."
