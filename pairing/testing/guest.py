@@ -166,9 +166,10 @@ def _project(base: Path, folder: Path) -> Path:
     _compile(base, stage)
     for source in sorted((TOP / "node/units").iterdir()):
         kind = "network" if source.suffix == ".network" else "system"
-        target = stage / "etc/systemd" / kind
-        target.mkdir(parents=True, exist_ok=True)
-        shutil.copy(source, target)
+        target = stage / "etc/systemd" / kind / source.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        # Additions to other units (ssh.service.d) are folders.
+        (shutil.copytree if source.is_dir() else shutil.copy)(source, target)
     guest_system.write(stage)
     _commands(stage)
     _pack(stage, folder / "project.cpio")
