@@ -71,7 +71,7 @@ RUNTIME = f"""version = 2
     [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
       SystemdCgroup = true
 """
-"""The kubelet and the container runtime must leave control groups to the same one: systemd."""
+"""The kubelet and the container runtime leave control groups to the same one: systemd."""
 DHCP = "[Match]\nType=ether\n[Network]\nDHCP=yes\n"
 CONFIGS = "var/lib/join"
 ARCHIVE = f"{CONFIGS}/pause.tar"

@@ -130,6 +130,7 @@ class Machine:
             root=self.root,
             command=_nothing_said,
             log=self.lines.append,
+            say_tail=self.lines.extend,
         )
 
     @property

@@ -101,5 +101,4 @@ async def _tail(scene: Scene) -> None:
         printed = await scene.command(argv, seconds=LOG_SECONDS, check=False)
     except errors.KnownError:
         return
-    for line in printed.text().splitlines():
-        scene.log(line)
+    scene.say_tail(printed.text().splitlines())
