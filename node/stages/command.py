@@ -10,7 +10,10 @@ from pairing import errors
 from pairing.report import safe
 
 CONFIG = Path("/oem/90_custom.yaml")
-OUTCOMES = Path("/run/kairos-register/stages")
+OUTCOMES = Path("run/kairos-register/stages")
+"""Of each stage in this boot; the agent reports them."""
+KEPT = Path("oem/.kairos")
+ONCE = "after-install"
 
 
 @click.command()
@@ -51,10 +54,21 @@ def stage(name: str, dry_run: bool, root: Path, config: Path) -> None:
         for line in text_of(plan_stage(document, name)):
             click.echo(safe(line))
         return
-    outcome = apply(name, document, root=root, report=_say)
-    if root == Path("/"):
-        outcome.keep(OUTCOMES)
-    outcome.require()
+    outcomes = []
+    for one in due(name, root):
+        outcomes.append(apply(one, document, root=root, report=_say))
+        outcomes[-1].keep(root / (KEPT if one == ONCE else OUTCOMES))
+    for outcome in outcomes:
+        outcome.require()
+
+
+def due(name: str, root: Path) -> tuple[str, ...]:
+    """What is applied when `name` is asked for: with the first `boot` what is done only once.
+
+    It is done once it was tried, as in Kairos: what failed is told, not done again.
+    """
+    done = (root / KEPT / f"{ONCE}.json").exists()
+    return (ONCE, name) if name == "boot" and not done else (name,)
 
 
 def _say(step: str, of: str, done: int, total: int, text: str, /) -> None:

@@ -36,6 +36,7 @@ OURS = (
     "/run/kairos-register",
     "/sys",
     "/usr/lib/kairos-register",
+    "/usr/local/.kairos",
 )
 """No config writes there: the kernel's files, and what this system starts, keeps and trusts."""
 _FOLDER = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC

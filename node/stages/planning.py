@@ -34,7 +34,7 @@ from node.stages.actions import (
     WriteFile,
 )
 from pairing.config.document import Document
-from pairing.config.rules import ADMIN_GROUPS
+from pairing.config.rules import shared_keys_go_to
 
 STAGES = ("initramfs", "fs", "boot", "network", "reconcile", "after-install")
 """The moments at which something of a config is applied, in the order of a machine's life."""
@@ -119,16 +119,12 @@ def _top_actions(value: Values) -> Iterator[Action]:
 
 
 def _with_shared_keys(users: Sequence[Values], shared: Sequence[str]) -> Iterator[EnsureUser]:
-    """The users; the keys at the top belong to those who may become root, else to everybody.
-
-    Kairos gives them to everybody, service accounts included.
-    """
-    made = [_user(user["name"], user) for user in users]
-    admins = [user for user in made if ADMIN_GROUPS & set(user.groups) or user.name == "root"]
-    for user, said in zip(made, users, strict=True):
-        extra = shared if user in (admins or made) else ()
-        keys = tuple(dict.fromkeys((*user.keys, *extra)))
-        yield _user(user.name, {**said, "ssh_authorized_keys": keys})
+    """The users, each with the keys at the top that are for it."""
+    having = shared_keys_go_to([dict(user) for user in users])
+    for user in users:
+        own = user.get("ssh_authorized_keys") or ()
+        keys = (*own, *shared) if user in having else own
+        yield _user(user["name"], {**user, "ssh_authorized_keys": tuple(dict.fromkeys(keys))})
 
 
 def _runcmd(commands: Sequence[Any]) -> Step:

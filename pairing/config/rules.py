@@ -89,8 +89,9 @@ def _login(document: Document) -> Iterator[Problem]:
     if document.get("install", "nousers") is True:
         return
     people = users(document)
-    extra = bool(document.get("ssh_authorized_keys"))
-    can = [user for i, (_, user) in enumerate(people) if _has_way_in(user) or (extra and i == 0)]
+    shared = shared_keys_go_to([user for _, user in people])
+    extra = shared if document.get("ssh_authorized_keys") else []
+    can = [user for _, user in people if _has_way_in(user) or user in extra]
     where: Path = ("users",)
     if not can:
         message = "Nobody could log in to this machine."
@@ -100,6 +101,13 @@ def _login(document: Document) -> Iterator[Problem]:
         message = "None of these users may become root."
         hint = "Add the group `admin` to one."
         yield _warning(document, where, message, hint)
+
+
+def shared_keys_go_to(people: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Those of `users` whom `ssh_authorized_keys` at the top lets in: who may become root, else
+    everybody. Kairos lets everybody in, service accounts included.
+    """
+    return [user for user in people if _may_become_root(user)] or people
 
 
 def _has_way_in(user: dict[str, Any]) -> bool:
@@ -126,7 +134,7 @@ def _names_once(document: Document) -> Iterator[Problem]:
             yield _error(document, (*path, "name"), message)
         seen.setdefault(name, document.position(path).line)
     if document.get("ssh_authorized_keys") and not users(document):
-        message = "These keys belong to the first of `users`, and there is none."
+        message = "These keys belong to `users`, and there is none."
         yield _error(document, ("ssh_authorized_keys",), message, "Add a user.", at_key=True)
 
 

@@ -197,7 +197,7 @@ USERS = {
         f"users: [{{name: a, ssh_authorized_keys: {KEY}}}]",
         "users.0.ssh_authorized_keys: This must be a list, not text.",
     ),
-    "keys of nobody": (f"ssh_authorized_keys: [{KEY}]", "belong to the first of `users`"),
+    "keys of nobody": (f"ssh_authorized_keys: [{KEY}]", "belong to `users`"),
 }
 
 
