@@ -16,7 +16,7 @@ class PathRefused(NodeError):
     """The config may not write there."""
 
     number, slug = 641, "path-refused"
-    hint = "Write below /etc, /var, /home, /root, /usr/local or /run."
+    hint = "Write below /etc, /srv, /var, /home, /usr/local or /run."
 
 
 class AccountInvalid(NodeError):
