@@ -9,6 +9,7 @@ from typing import Any
 from pairing import errors
 from pairing.events import Event, State
 from pairing.protocol.messages import EscrowRecord, Manifest, VolumeProof
+from pairing.protocol.requests import UnlockKind
 from pairing.protocol.terms import KnownLease
 from pairing.protocol.tpmproof import EkProof
 from pairing.protocol.wire import AsideMessage, Message
@@ -77,6 +78,19 @@ class Aside:
 
     message: AsideMessage
     conn: int
+
+
+@dataclass(frozen=True, slots=True)
+class TryUnlock:
+    """Open the volumes with this; answer with `unlocked` or `unlock_failed`."""
+
+    kind: UnlockKind
+    secret: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The volumes are open: leave this session, go on as an installed node."""
 
 
 @dataclass(frozen=True, slots=True)

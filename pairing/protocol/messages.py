@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from pairing import events
-from pairing.protocol import terminal, tpmproof, wire
+from pairing.protocol import requests, terminal, tpmproof, wire
 from pairing.protocol.certificate import StationCertificate
 from pairing.protocol.wire import Message, Record
 
@@ -320,12 +320,13 @@ _OPERATOR: tuple[type[Message], ...] = (
     Ping,
     Pong,
     Bye,
+    *requests.FROM_OPERATOR,
     *tpmproof.FROM_OPERATOR,
     *terminal.FROM_OPERATOR,
 )
 _NODE: tuple[type[Message], ...] = (
     Challenge, Lease, Refused, Want, ShownReportKey, Report, Escrow, EscrowProof, Ping, Pong,
-    *tpmproof.FROM_NODE, *terminal.FROM_NODE,
+    *requests.FROM_NODE, *tpmproof.FROM_NODE, *terminal.FROM_NODE,
 )  # fmt: skip
 FROM_OPERATOR: Mapping[str, type[Message]] = {kind.TYPE: kind for kind in _OPERATOR}
 FROM_NODE: Mapping[str, type[Message]] = {kind.TYPE: kind for kind in _NODE}

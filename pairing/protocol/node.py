@@ -58,7 +58,7 @@ class NodeMachine(NodeVoice):
     def __post_init__(self) -> None:
         NodeVoice.__post_init__(self)
         self.window = ClaimWindow(self.policy.window, self.random, self.now)
-        if self.tenancy:
+        if self.tenancy and self.tenancy.claimed_secret:
             self.window.remember(self.tenancy.claimed_secret)
 
     # --- what the screen and the network need -------------------------------------------------

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pairing import keys
 from pairing.events import Event, EventType, Mode, State
 from pairing.peertoken import Token
-from pairing.protocol import admission, handshake, messages, terminal, tpmproof
+from pairing.protocol import admission, handshake, messages, requests, terminal, tpmproof
 from pairing.protocol.certificate import StationCertificate
 from pairing.protocol.handshake import Transcript
 from pairing.protocol.reportkey import PrivateReportKey
@@ -200,6 +200,7 @@ def _examples() -> tuple[tuple[str, Message], ...]:
         messages.Ping(),
         messages.Pong(),
         messages.Bye(reason=messages.Reason.DONE, text=""),
+        requests.Unlock(kind=requests.UnlockKind.APPROVAL.value, sealed=b"\x55" * 80),
         *_asides_to_node(),
     )
     to_operator: tuple[Message, ...] = (
@@ -222,6 +223,7 @@ def _examples() -> tuple[tuple[str, Message], ...]:
         _report(),
         _escrow(),
         _proof(),
+        requests.Answer(code="", text=""),
         messages.Ping(),
         messages.Pong(),
         *_asides_to_operator(),
