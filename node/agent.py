@@ -24,18 +24,19 @@ from node.settings import Settings
 from node.system import clock
 from node.tenancy_store import TenancyStore
 from node.tpmanswers import TpmAnswers
-from pairing import errors, facts, keys, peertoken, serving
+from pairing import errors, facts, keys, peertoken
 from pairing.events import Mode, State
 from pairing.peertoken import Token
 from pairing.protocol.frames import canonical
 from pairing.protocol.kept import ReportFile, report_file
 from pairing.protocol.messages import Manifest
 from pairing.protocol.node import NodeMachine
+from pairing.protocol.requests import UnlockKind
 from pairing.protocol.rescue import RescueRules
 from pairing.protocol.terminal import OpenTerminal
 from pairing.protocol.tpmproof import TpmAnswer, TpmQuestion
-from pairing.serving import Reporter, TerminalTalk
-from pairing.transport.base import Address, Listener, Presence, Reachable, Transport
+from pairing.serving import Reporter, Serving, TerminalTalk
+from pairing.transport.base import Address, Presence, Reachable, Transport
 
 if TYPE_CHECKING:
     from node.execute import Handler
@@ -103,6 +104,10 @@ class Agent:
     repairable: bool = False
     """It runs from an image of ours, so there may be repair sessions."""
     rescue: Rescue = field(default_factory=Rescue)
+    opener: Callable[[UnlockKind, bytes], Awaitable[None]] | None = None
+    """Opens the volumes of a locked node with what an operator sent."""
+    is_open: trio.Event = field(default_factory=trio.Event)
+    """They are open, and the operator that sent it knows."""
     machine: NodeMachine = field(init=False)
     facts: facts.Facts = field(default_factory=facts.Facts)
     reachable: Reachable = field(default_factory=Reachable)
@@ -279,6 +284,16 @@ class Agent:
             seconds=self.settings.rescue_minutes * 60,
         )
 
+    async def unlock(self, kind: UnlockKind, secret: bytes) -> None:
+        """See `serving.Hands`."""
+        if self.opener is None:
+            raise errors.UnlockFailed("This machine cannot open its volumes now.")
+        await self.opener(kind, secret)
+
+    def opened(self) -> None:
+        """See `serving.Hands`."""
+        self.is_open.set()
+
     def settled(self) -> None:
         """See `serving.Hands`."""
         self._settled.set()
@@ -290,6 +305,22 @@ class Agent:
 
         Raises errors.KnownError if this machine cannot pair at all.
         """
+        await self.prepare(warm_up)
+        serving = Serving(self.machine, self, self.presence())
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.listen, transport, serving)
+            if self.once:
+                await self._settled.wait()
+                await trio.sleep(0.5)  # the farewell is still on its way
+                nursery.cancel_scope.cancel()
+
+    def presence(self, relays: Sequence[str] = ()) -> Presence:
+        """How to be found: at our relays and at these, on the LAN unless told otherwise."""
+        both = tuple(dict.fromkeys((*self.settings.relays, *relays)))
+        return Presence(relays=both, mdns=self.settings.mdns)
+
+    async def prepare(self, warm_up: Callable[[], None]) -> None:
+        """Look at the machine and load what listening needs, with the screen up to date."""
         async with trio.open_nursery() as nursery:
             early = await nursery.start(self._watch, self._before_listening)
             async with trio.open_nursery() as preparing:
@@ -297,20 +328,15 @@ class Agent:
                 preparing.start_soon(trio.to_thread.run_sync, warm_up)
             early.cancel()
         self.display.show(self)
+
+    async def listen(self, transport: Transport, serving: Serving) -> None:
+        """Be reachable until cancelled."""
         async with (
             transport.listener(self.machine.key.seed, self.settings.port) as listener,
             trio.open_nursery() as nursery,
         ):
             nursery.start_soon(self._watch, listener.reachable)
-            nursery.start_soon(self._serve, listener)
-            if self.once:
-                await self._settled.wait()
-                await trio.sleep(0.5)  # the farewell is still on its way
-                nursery.cancel_scope.cancel()
-
-    async def _serve(self, listener: Listener) -> None:
-        presence = Presence(relays=self.settings.relays, mdns=self.settings.mdns)
-        await serving.serve(self.machine, listener, self, presence)
+            await serving.run(listener)
 
     async def _look(self) -> None:
         self.facts = await trio.to_thread.run_sync(self.look)

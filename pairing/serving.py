@@ -21,8 +21,10 @@ from pairing.protection import Protection
 from pairing.protocol import effects, frames
 from pairing.protocol.callers import Phase
 from pairing.protocol.effects import NodeEffect
+from pairing.protocol.locked import LockedMachine
 from pairing.protocol.messages import EscrowRecord, Lease, Manifest, VolumeProof
 from pairing.protocol.node import NodeMachine
+from pairing.protocol.requests import UnlockKind
 from pairing.protocol.terminal import OpenTerminal, TerminalMessage
 from pairing.protocol.tpmproof import TpmAnswer, TpmQuestion
 from pairing.transport.base import Channel, Listener, Presence
@@ -127,6 +129,12 @@ class Hands(Protocol):
 
     async def terminal(self, order: OpenTerminal, talk: TerminalTalk, reporter: Reporter) -> None:
         """Let the operator repair this machine, until either has enough. Never raises."""
+
+    async def unlock(self, kind: UnlockKind, secret: bytes) -> None:
+        """Open the volumes with what an operator has sent. Raises errors.KnownError."""
+
+    def opened(self) -> None:
+        """The volumes are open and the operator knows: leave this session."""
 
     def settled(self) -> None:
         """The operator has the verdict."""
@@ -236,6 +244,10 @@ class Serving:
                 self.nursery.start_soon(self._terminal, order, conn)
             case effects.Aside(TerminalMessage() as message, conn):
                 self._to_terminal(message, conn)
+            case effects.TryUnlock(kind, secret):
+                self.nursery.start_soon(self._unlock, kind, secret)
+            case effects.Opened():
+                self.hands.opened()
             case effects.Settled():
                 self.hands.settled()
 
@@ -270,6 +282,16 @@ class Serving:
             except trio.WouldBlock:
                 flood = errors.ProtocolBroken("It sends more of a terminal than was asked for.")
                 self.apply(self.machine.broken(conn, flood, self.now()))
+
+    async def _unlock(self, kind: UnlockKind, secret: bytes) -> None:
+        machine = self.machine
+        assert isinstance(machine, LockedMachine)
+        try:
+            await self.hands.unlock(kind, secret)
+        except errors.KnownError as error:
+            self.apply(machine.unlock_failed(error, self.now()))
+        else:
+            self.apply(machine.unlocked(self.now()))
 
     async def _install(self, manifest: Manifest, delay: float) -> None:
         try:

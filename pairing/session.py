@@ -7,7 +7,8 @@ while a person thinks.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
@@ -21,10 +22,12 @@ from pairing.protocol import effects, frames
 from pairing.protocol.effects import Done, NodeView, OperatorEffect
 from pairing.protocol.messages import EscrowRecord, VolumeProof
 from pairing.protocol.operator import OperatorMachine
-from pairing.protocol.terms import KnownLease, Release
+from pairing.protocol.terms import KnownLease, Release, Way
 from pairing.transport.base import Channel, Dialer, Target
 
 REDIAL_PAUSE = 0.5
+LOCKED_SECONDS = 5.0
+"""Time for a locked node to be found beside a stranger in its place."""
 FAREWELL_SECONDS = 3.0
 KEEPING = (effects.Leased, effects.KeepReportKey, effects.KeepEscrow, effects.KeepProof)
 """Effects that end on disk."""
@@ -88,7 +91,8 @@ class _Session:
     async def run(self) -> Done:
         async with trio.open_nursery() as nursery:
             self.nursery = nursery
-            nursery.start_soon(self._dial, self.target, self.find)
+            more = self._targets(self.machine.ways()[1:])
+            nursery.start_soon(self._dial, [self.target, *more], self.find)
             nursery.start_soon(self._clock)
             async for take in self._queue:
                 for effect in take():
@@ -114,20 +118,43 @@ class _Session:
 
     # --- reaching the node --------------------------------------------------------------------
 
-    async def _dial(self, target: Target, within: float) -> None:
+    async def _dial(self, targets: Sequence[Target], within: float) -> None:
         # Who was ours once, now or in an earlier run, and has another key has restarted.
-        first = not (self.machine.view or self.machine.known)
         try:
-            channel = await self._reach(target, within, first)
+            channel = await self._reach(targets, within)
         except errors.KnownError as error:
-            failed = self._unreachable(error, first)
+            failed = self._unreachable(error)
             await self.inputs.send(partial(self.machine.fail, failed))
             return
         self.desk.notice(f"connected: {channel.path}")
         await self._hold(channel)
 
-    async def _reach(self, target: Target, within: float, first: bool) -> Channel:
+    async def _reach(self, targets: Sequence[Target], within: float) -> Channel:
+        """The first of the node's keys that answers; the node's own is the first target."""
+        found: list[Channel] = []
+        failed: list[errors.KnownError] = []
+
+        async def look(target: Target, ours: bool) -> None:
+            try:
+                found.append(await self._reach_one(target, within))
+            except errors.KnownError as error:
+                failed.append(error)
+                if not ours:
+                    return
+            looking.cancel_scope.cancel()
+
+        async with trio.open_nursery() as looking:
+            for target in targets:
+                looking.start_soon(look, target, target is targets[0])
+        for extra in found[1:]:
+            await extra.aclose()
+        if found:
+            return found[0]
+        raise failed[0]
+
+    async def _reach_one(self, target: Target, within: float) -> Channel:
         last: errors.KnownError = errors.UnreachableError(f"It was given {within:g} seconds.")
+        grace = self._grace(target)
         with trio.move_on_after(within):
             while True:
                 try:
@@ -135,21 +162,40 @@ class _Session:
                 except errors.UnreachableError as error:
                     last = error
                 except errors.WrongKey as error:
-                    if not first:
+                    if trio.current_time() >= grace:
                         raise
                     last = error
                 await trio.sleep(REDIAL_PAUSE)
         raise last
 
-    def _unreachable(self, error: errors.KnownError, first: bool) -> errors.KnownError:
-        restarted = isinstance(error, errors.WrongKey) and not first
-        return errors.NodeRestarted() if restarted else error
+    def _grace(self, target: Target) -> float:
+        """Until when another machine in the node's place is only that: it may still be elsewhere.
+
+        Who was ours, now or in an earlier run, has not written its disk and has another key has
+        restarted; unless it has restarted from that disk and is locked: that is found out soon.
+        """
+        machine = self.machine
+        if target.key != machine.token.key or not machine.may_have_restarted():
+            return math.inf
+        locked = machine.known is not None and machine.known.report is not None
+        return trio.current_time() + (LOCKED_SECONDS if locked else 0.0)
+
+    def _unreachable(self, error: errors.KnownError) -> errors.KnownError:
+        if not isinstance(error, errors.WrongKey):
+            return error
+        if self.machine.may_have_restarted():
+            return errors.NodeRestarted()
+        if self.machine.view is None:
+            return error
+        return errors.UnreachableError(
+            "Another machine answers at its address, or it started from its stick again."
+        )
 
     async def _hold(self, channel: Channel) -> None:
         link = Link(channel, lambda: frames.FRAME_LIMIT)
         self.link, self._gone = link, trio.Event()
         now = trio.current_time
-        await self.inputs.send(lambda: self.machine.opened(channel.local_key, channel.path, now()))
+        await self.inputs.send(lambda: self._opened(channel))
         try:
             await link.run(
                 lambda body: self.inputs.send(lambda: self.machine.received(body, now())),
@@ -159,6 +205,10 @@ class _Session:
             self._gone.set()
             self.link = None
         await self.inputs.send(lambda: self.machine.lost(now()))
+
+    def _opened(self, channel: Channel) -> list[OperatorEffect]:
+        now = trio.current_time()
+        return self.machine.opened(channel.local_key, channel.path, now, channel.remote_key)
 
     # --- effects ------------------------------------------------------------------------------
 
@@ -176,17 +226,19 @@ class _Session:
                 self.outcome = done
             case effects.Fail(error):
                 self.outcome = error
-            case effects.Redial(label):
-                self._redial(label)
+            case effects.Redial(ways):
+                self._redial(ways)
             case _:
                 self.nursery.start_soon(self._consult, effect)
 
-    def _redial(self, label: bytes) -> None:
+    def _redial(self, ways: Sequence[Way]) -> None:
         self.desk.notice("connection lost; dialling again")
-        target = replace(self.target, label=label) if label else self.target
         patience = self.machine.patience
         within = max(patience.silence, patience.reboot)  # the machine's own deadline comes first
-        self.nursery.start_soon(self._dial, target, within)
+        self.nursery.start_soon(self._dial, self._targets(ways), within)
+
+    def _targets(self, ways: Sequence[Way]) -> list[Target]:
+        return [replace(self.target, key=way.key, label=way.label) for way in ways]
 
     async def _consult(self, effect: OperatorEffect) -> None:
         try:

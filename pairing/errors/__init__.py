@@ -282,6 +282,7 @@ __all__ = [
     "WrongKey",
     "all_errors",
     "from_slug",
+    "locked",
 ]
 
 
@@ -302,3 +303,9 @@ def from_slug(slug: str, detail: str = "") -> KnownError:
         if error.slug == slug:
             return error(detail)
     return PeerSaidUnknown(detail or slug)
+
+
+def locked(code: str, text: str) -> KnownError:
+    """Why a node is locked, by the slug that it gave; the plain `LockedError` for any other."""
+    named = from_slug(code, text)
+    return named if isinstance(named, LockedError) else LockedError(text)

@@ -10,7 +10,7 @@ from pairing import errors
 from pairing.events import Event, State
 from pairing.protocol.messages import EscrowRecord, Manifest, VolumeProof
 from pairing.protocol.requests import UnlockKind
-from pairing.protocol.terms import KnownLease
+from pairing.protocol.terms import KnownLease, Way
 from pairing.protocol.tpmproof import EkProof
 from pairing.protocol.wire import AsideMessage, Message
 
@@ -162,9 +162,9 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Redial:
-    """The connection is gone: dial again, under this label (empty: that of the token)."""
+    """The connection is gone: dial again, whichever of these answers first."""
 
-    label: bytes
+    ways: tuple[Way, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +193,8 @@ NodeEffect = (
     | EscrowKept
     | Remember
     | Aside
+    | TryUnlock
+    | Opened
     | Settled
 )
 OperatorEffect = (

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from pairing import errors
+from pairing.peertoken import Token
 from pairing.protocol import admission, handshake, messages
-from pairing.protocol.terms import Identity
+from pairing.protocol.terms import Identity, KnownLease
 
 
 @dataclass(slots=True)
@@ -67,3 +68,21 @@ class Entry:
 
     def _derived(self, purpose: str) -> bytes:
         return handshake.derive(self.secret, self.key, purpose)
+
+
+def enter(
+    identity: Identity,
+    token: Token,
+    known: KnownLease | None,
+    node_key: bytes,
+    channel_key: bytes,
+    nonce: bytes,
+) -> Entry:
+    """Into the lease that is known, also of a locked node (by `node_key`), or by the token."""
+    key, subject, secret = token.key, token.id, token.secret
+    if known is not None:
+        subject, secret = known.lease, known.secret
+        if known.report is not None and known.report.key == node_key:
+            key, secret = node_key, known.locked_secret()
+    lease = known.lease if known else b""
+    return Entry(identity, key, channel_key, subject, secret, nonce, lease)

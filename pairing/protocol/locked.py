@@ -31,6 +31,10 @@ class LockedMachine(NodeMachine):
     _asking: int | None = None
     """The connection that asked to unlock; one attempt at a time."""
 
+    def kept(self) -> None:
+        """Nothing: what this lease was is in the volume that is not open."""
+        return
+
     def announcement(self) -> Announce:
         """See `NodeMachine`: under the lease, and under the code on the screen."""
         assert self.tenancy is not None

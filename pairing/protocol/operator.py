@@ -11,17 +11,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from pairing import errors, keys
+from pairing import errors
 from pairing.events import INSTALLS, Event, EventType, State, reached
 from pairing.peertoken import Token
-from pairing.protocol import handshake, messages
+from pairing.protocol import handshake, messages, receipts
 from pairing.protocol.effects import (
     Close,
     Decide,
     Done,
     Fail,
-    KeepEscrow,
-    KeepProof,
     KeepReportKey,
     Leased,
     NodeView,
@@ -30,8 +28,17 @@ from pairing.protocol.effects import (
     Seen,
     Send,
 )
-from pairing.protocol.entry import Entry
-from pairing.protocol.terms import BEFORE_FIRST_WRITE, Identity, KnownLease, Patience, Release
+from pairing.protocol.entry import Entry, enter
+from pairing.protocol.safekeeping import Safekeeping
+from pairing.protocol.terms import (
+    BEFORE_FIRST_WRITE,
+    Identity,
+    KnownLease,
+    Patience,
+    Release,
+    Way,
+    chunks,
+)
 from pairing.protocol.tpmproof import ASK_SECONDS, TpmAnswer, TpmExam
 from pairing.protocol.wire import Message, read_message
 
@@ -68,29 +75,41 @@ class OperatorMachine:
     _signature: bytes = b""
     _config: bytes = field(default=b"", repr=False)
     _deciding: bool = False
-    _report_keys: int = 0
-    """Report keys that are not on this machine's disk yet."""
     _exam: TpmExam | None = None
-    _escrow: messages.EscrowRecord | None = None
-    _escrow_stored: bool = False
-    _escrow_done: bool = False
+    _locked: bool = False
+    """This connection is to the node's report key: its volumes are not open."""
+    _safe: Safekeeping = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._safe = Safekeeping(self.token.key, self.identity.key)
+
+    # --- where to look ------------------------------------------------------------------------
+
+    def ways(self) -> tuple[Way, ...]:
+        """Whom to dial: the node's key and, where it is known, the key of a locked node."""
+        known, key = self.known, self.token.key
+        secret = known.secret if known else self.token.secret
+        ways = [Way(key, handshake.label(secret, key))]
+        if known and known.report:
+            ways.append(known.locked_way())
+        return tuple(ways)
+
+    def may_have_restarted(self) -> bool:
+        """Whether a machine with another key in the node's place means that the node is lost."""
+        return self.known is not None and not reached(self.state, State.WRITTEN)
 
     # --- connections --------------------------------------------------------------------------
 
-    def opened(self, channel_key: bytes, path: str, now: float) -> list[OperatorEffect]:
-        """A channel to the node is open: `channel_key` is this end's key on it."""
+    def opened(
+        self, channel_key: bytes, path: str, now: float, node_key: bytes = b""
+    ) -> list[OperatorEffect]:
+        """A channel to the node is open: `channel_key` is this end's key on it, `node_key` the
+        other's, one of those in `ways`."""
         self._connected, self._path = True, path
         self._phase_until = now + self.patience.handshake
-        known = self.known
-        self._entry = Entry(
-            identity=self.identity,
-            key=self.token.key,
-            channel_key=channel_key,
-            subject=known.lease if known else self.token.id,
-            secret=known.secret if known else self.token.secret,
-            nonce=self.random(32),
-            lease=known.lease if known else b"",
-        )
+        nonce = self.random(32)
+        self._entry = enter(self.identity, self.token, self.known, node_key, channel_key, nonce)
+        self._locked = self._entry.key != self.token.key
         return [Send(self._entry.claim())]
 
     def lost(self, now: float) -> list[OperatorEffect]:
@@ -100,8 +119,7 @@ class OperatorMachine:
         self._connected = self._leased = False
         if self._phase_until is None or self._deciding:
             self._phase_until = now + self._silence()
-        secret = self.known.secret if self.known else b""
-        return [Redial(handshake.label(secret, self.token.key) if secret else b"")]
+        return [Redial(self.ways())]
 
     def received(self, body: Mapping[str, Any], now: float) -> list[OperatorEffect]:
         """An object came in from the node."""
@@ -150,13 +168,13 @@ class OperatorMachine:
             return self._refused(message)
         assert self._entry is not None
         if isinstance(message, messages.Challenge) and not self._leased:
-            return [Send(self._entry.prove(message, self._seen))]
+            return [Send(self._entry.prove(message, 0 if self._locked else self._seen))]
         if isinstance(message, messages.Lease) and not self._leased:
             return self._leased_now(message, now)
         if not self._leased:
             raise errors.ProtocolBroken(f"Frame {message.TYPE!r} has no place here.")
         self._phase_until = now + self._silence()
-        return self._in_lease(message, now)
+        return self._from_locked(message) if self._locked else self._in_lease(message, now)
 
     def _refused(self, message: messages.Refused) -> list[OperatorEffect]:
         detail = message.text
@@ -169,6 +187,9 @@ class OperatorMachine:
     def _leased_now(self, lease: messages.Lease, now: float) -> list[OperatorEffect]:
         assert self._entry is not None
         words = self._entry.accept(lease)
+        if self._locked:
+            self._leased, self._phase_until = True, now + self._silence()
+            return []
         again = self.known is not None or lease.last > 0
         same = self.known is not None and self.known.lease == lease.lease
         report = self.known.report if self.known and same else None
@@ -232,9 +253,9 @@ class OperatorMachine:
             case messages.ShownReportKey():
                 return self._keep_report_key(message)
             case messages.Escrow():
-                return self._keep(message)
+                return [self._safe.escrow(message, self._lease())]
             case messages.EscrowProof():
-                return self._keep_proof(message)
+                return [self._safe.proof(message)]
             case TpmAnswer():
                 return self._answered(message)
             case messages.Ping():
@@ -246,19 +267,14 @@ class OperatorMachine:
     def _send_config(self, want: messages.Want) -> list[OperatorEffect]:
         if self._manifest is None or want.sequence != self._manifest.sequence:
             raise errors.ProtocolBroken("The node asks for a config that was not released.")
-        effects: list[OperatorEffect] = []
-        for offset in range(want.offset, len(self._config), messages.CHUNK):
-            data = self._config[offset : offset + messages.CHUNK]
-            chunk = messages.Chunk(sequence=want.sequence, offset=offset, data=data)
-            effects.append(Send(chunk))
-        return effects
+        return [Send(chunk) for chunk in chunks(want, self._config)]
 
     def _reported(self, report: messages.Report) -> list[OperatorEffect]:
         event = messages.event_of(report)
         if event.seq <= self._seen:
             return []
         if event.type is EventType.STATE:
-            self._check_receipt(report)
+            receipts.check(report, self.token.key, self._lease())
             self.state = event.state
         self._seen = event.seq
         effects: list[OperatorEffect] = [
@@ -267,11 +283,23 @@ class OperatorMachine:
         ]
         return effects + self._judge(event)
 
-    def _check_receipt(self, report: messages.Report) -> None:
+    def _from_locked(self, message: Message) -> list[OperatorEffect]:
+        """The report key says `locked`, and nothing else counts."""
+        match message:
+            case messages.Ping():
+                return [Send(messages.Pong())]
+            case messages.Report():
+                known = self.known
+                assert known is not None
+                event = receipts.check_locked(message, known)
+                seen: list[OperatorEffect] = [Seen(event, message.signature)]
+                acknowledged = Send(messages.Ack(seq=event.seq))
+                return [*seen, acknowledged, *self._bad_end(event)]
+        raise errors.BadProof("A report key can only say that its node is locked.")
+
+    def _lease(self) -> bytes:
         assert self.known is not None
-        body = handshake.receipt_body(self.known.lease, dict(report.event))
-        if not keys.verified(self.token.key, handshake.RECEIPT_DOMAIN, body, report.signature):
-            raise errors.BadProof("A receipt is not signed by the node.")
+        return self.known.lease
 
     def _judge(self, event: Event) -> list[OperatorEffect]:
         if event.type is not EventType.STATE and event.state is not State.INSTALLING:
@@ -285,7 +313,7 @@ class OperatorMachine:
 
     def _bad_end(self, event: Event) -> list[OperatorEffect]:
         if event.state is State.LOCKED:
-            return self.fail(errors.LockedError(event.text))
+            return self.fail(errors.locked(event.code, event.text))
         if event.state is State.REFUSED:
             return self.fail(errors.NotApprovedError(event.text))
         return self.fail(errors.from_slug(event.code, event.text))
@@ -299,7 +327,7 @@ class OperatorMachine:
             return False
         if event.state is State.INSTALLING:
             past = event.type is EventType.STEP and event.step not in BEFORE_FIRST_WRITE
-            return past or self._escrow_done
+            return past or self._safe.done
         return event.type is EventType.STATE
 
     def _finish(self, already: bool) -> list[OperatorEffect]:
@@ -307,61 +335,29 @@ class OperatorMachine:
         bye = messages.Bye(reason=messages.Reason.DONE, text="")
         return [Send(bye), Close(), Done(self.state, already)]
 
-    # --- escrow -------------------------------------------------------------------------------
-
-    def _keep(self, message: messages.Escrow) -> list[OperatorEffect]:
-        record = message.record
-        ours = self.known is not None and record.lease == self.known.lease
-        body = handshake.signed_body(record)
-        if (
-            not ours
-            or record.node != self.token.key
-            or not keys.verified(self.token.key, handshake.ESCROW_DOMAIN, body, message.signature)
-        ):
-            raise errors.BadProof("The escrow record is not signed by this node for this lease.")
-        self._escrow, self._escrow_stored = record, False
-        return [KeepEscrow(record, message.signature)]
+    # --- what must be kept --------------------------------------------------------------------
 
     def escrow_kept(self, now: float) -> list[OperatorEffect]:
         """The last record is on this machine's disk, fsynced and read back."""
-        self._escrow_stored = True
+        self._safe.stored = True
         return self._acknowledge_escrow()
 
     def report_key_kept(self, now: float) -> list[OperatorEffect]:
         """The node's report key is on this machine's disk."""
-        self._report_keys -= 1
+        self._safe.report_keys -= 1
         return self._acknowledge_escrow()
 
     def _acknowledge_escrow(self) -> list[OperatorEffect]:
-        """A disk is written only once we would know its node again when it is locked."""
-        if self._escrow is None or not self._escrow_stored or self._report_keys:
-            return []
-        digest = handshake.record_digest(self._escrow)
-        signature = self.identity.key.sign(handshake.ESCROWED_DOMAIN, digest)
-        self._escrow_done, self._escrow_stored = True, False
-        answer = messages.Escrowed(digest=digest, signature=signature)
-        return [Send(answer)] if self._leased else []
+        answer = self._safe.acknowledgement()
+        return [Send(answer)] if answer and self._leased else []
 
     def _keep_report_key(self, message: messages.ShownReportKey) -> list[OperatorEffect]:
-        record, known = message.record, self.known
-        assert known is not None
-        body = handshake.signed_body(record)
-        ours = record.lease == known.lease and record.node == self.token.key
-        if not ours or not keys.verified(
-            self.token.key, handshake.REPORT_KEY_DOMAIN, body, message.signature
-        ):
-            raise errors.BadProof("The report key is not vouched for by this node.")
-        if known.report == record:
+        assert self.known is not None
+        more = self._safe.report_key(message, self.known)
+        if more is None:
             return []
-        self.known = replace(known, report=record)
-        self._report_keys += 1
-        return [KeepReportKey(self.known)]
-
-    def _keep_proof(self, message: messages.EscrowProof) -> list[OperatorEffect]:
-        body = handshake.signed_body(message.proof)
-        if not keys.verified(self.token.key, handshake.PROOF_DOMAIN, body, message.signature):
-            raise errors.BadProof("The proof of the recovery key is not signed by this node.")
-        return [KeepProof(message.proof, message.signature)]
+        self.known = more
+        return [KeepReportKey(more)]
 
     # --- decisions ----------------------------------------------------------------------------
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from pairing import keys
+from pairing.protocol import handshake
 from pairing.protocol.certificate import StationCertificate
-from pairing.protocol.messages import Manifest, ReportKey
+from pairing.protocol.messages import CHUNK, Chunk, Manifest, ReportKey, Want
 
 BEFORE_FIRST_WRITE = frozenset({"check-image", "check-disk", "check-machine", "escrow-key"})
 """The steps in which a node may still need its operator: it keeps the recovery key in the last."""
@@ -34,12 +36,30 @@ class Identity:
 
 
 @dataclass(frozen=True, slots=True)
+class Way:
+    """Under which key a node may answer, and the label that it is found by then."""
+
+    key: bytes
+    label: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class KnownLease:
     """A lease from an earlier run, and what its node is known by while locked (if it said so)."""
 
     lease: bytes
     secret: bytes = field(repr=False)
     report: ReportKey | None = None
+
+    def locked_secret(self) -> bytes:
+        """The rendezvous secret of the node while it is locked."""
+        assert self.report is not None, "no report key is known"
+        return handshake.report_secret(self.secret, self.report.node)
+
+    def locked_way(self) -> Way:
+        """Where the node is found while it is locked."""
+        assert self.report is not None, "no report key is known"
+        return Way(self.report.key, handshake.label(self.locked_secret(), self.report.key))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,3 +107,10 @@ class Patience:
     silence: float = 120.0
     reboot: float = 900.0
     verdict: float = 3600.0
+
+
+def chunks(want: Want, config: bytes) -> Iterator[Chunk]:
+    """What a node still lacks of a config."""
+    for offset in range(want.offset, len(config), CHUNK):
+        data = config[offset : offset + CHUNK]
+        yield Chunk(sequence=want.sequence, offset=offset, data=data)

@@ -88,9 +88,24 @@ class NodeVoice:
         return self._emit(EventType.LOG, text=text)
 
     def heard(self) -> bool:
-        """Whether the operator has acknowledged every event."""
+        """Whether the operator, if there is one, has acknowledged every event."""
         held = self.tenancy
-        return held is not None and held.acknowledged >= held.log.last
+        return held is None or held.acknowledged >= held.log.last
+
+    def all_told(self, *, more: bool) -> bool:
+        """Whether an installed node may be quiet: its operator has the verdict and nothing `more`
+        is coming, or it has waited for as long as it was told to."""
+        held = self.tenancy
+        if held is None or held.told:
+            return True
+        patience = held.manifest.report_for if held.manifest else 0
+        return (held.settled and not more) or self.listened() >= patience
+
+    def quiet(self) -> list[NodeEffect]:
+        """There is nothing more to say, in this boot and in later ones."""
+        if self.tenancy:
+            self.tenancy.told = True
+        return [Remember(), Changed()]
 
     def escrow(self, record: messages.EscrowRecord, now: float) -> list[NodeEffect]:
         """Send the sealed recovery key; `EscrowKept` answers."""
@@ -119,7 +134,10 @@ class NodeVoice:
         effects += [*self._emit(EventType.STATE, **said), Changed()]
 
     def _emit(self, kind: EventType, **said: Any) -> list[NodeEffect]:
-        held = self._held()
+        """Nobody is told of a node that was installed by hand: nobody holds it."""
+        held = self.tenancy
+        if held is None:
+            return []
         event = held.log.add(
             node=keys.fingerprint(self.public),
             boot=self.boot,

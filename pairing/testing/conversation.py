@@ -19,10 +19,11 @@ from pairing.peertoken import Token
 from pairing.protocol import effects, frames, messages
 from pairing.protocol.callers import NodePolicy
 from pairing.protocol.effects import NodeEffect, OperatorEffect
-from pairing.protocol.kept import KeptTenancy
+from pairing.protocol.kept import KeptTenancy, ReportFile
+from pairing.protocol.locked import locked_machine
 from pairing.protocol.node import NodeMachine
 from pairing.protocol.operator import OperatorMachine
-from pairing.protocol.terms import Identity, KnownLease, Patience, Release
+from pairing.protocol.terms import Identity, KnownLease, Patience, Release, Way
 from pairing.protocol.tpmproof import TpmAnswer, TpmQuestion
 from pairing.protocol.wire import Message, write_message
 
@@ -49,7 +50,7 @@ class OperatorEnd:
     leases: list[KnownLease] = field(default_factory=list)
     done: effects.Done | None = None
     error: errors.KnownError | None = None
-    redials: list[bytes] = field(default_factory=list)
+    redials: list[tuple[Way, ...]] = field(default_factory=list)
     heard: list[Mapping[str, Any]] = field(default_factory=list)
     """Every frame that arrived: what this operator could have learned."""
     decide: Callable[[OperatorEnd], list[OperatorEffect]] | None = None
@@ -142,7 +143,8 @@ class Conversation:
         self._operators[end.conn] = end
         machine = self.node.machine
         self._apply_node(machine.opened(end.conn, source, end.channel_key, self.now))
-        self._apply_operator(end, end.machine.opened(end.channel_key, "memory", self.now))
+        key = self.node.machine.public
+        self._apply_operator(end, end.machine.opened(end.channel_key, "memory", self.now, key))
         self.settle()
 
     def cut(self, end: OperatorEnd) -> None:
@@ -187,6 +189,24 @@ class Conversation:
             now=self.now,
             mode=Mode.INSTALLED,
             tenancy=held,
+        )
+        self.node_says([self.node.machine.announcement()])
+
+    def lock(self, file: ReportFile, code: str, text: str) -> None:
+        """The node restarts and its volumes do not open."""
+        for end in list(self._operators.values()):
+            self.cut(end)
+        old = self.node.machine
+        self.boots += 1
+        self.node.machine = locked_machine(
+            file,
+            boot=f"boot-{self.boots}",
+            facts=old.facts,
+            policy=old.policy,
+            random=self.random.randbytes,
+            now=self.now,
+            code=code,
+            text=text,
         )
         self.node_says([self.node.machine.announcement()])
 
@@ -292,8 +312,8 @@ class Conversation:
                     end.proofs.append(proof)
                 case effects.Seen(event):
                     end.events.append(event)
-                case effects.Redial(label):
-                    end.redials.append(label)
+                case effects.Redial(ways):
+                    end.redials.append(ways)
                 case effects.Done() as done:
                     end.done = done
                 case effects.Fail(error):

@@ -17,6 +17,7 @@ from pairing.protocol.effects import NodeView
 from pairing.protocol.messages import Manifest
 from pairing.protocol.node import NodeMachine
 from pairing.protocol.operator import OperatorMachine
+from pairing.protocol.requests import UnlockKind
 from pairing.protocol.terminal import OpenTerminal, TerminalClosed
 from pairing.protocol.terms import Identity, Patience
 from pairing.protocol.tpmproof import TpmAnswer, TpmQuestion, TpmUnproved
@@ -50,6 +51,12 @@ class IdleHands:
 
     async def terminal(self, order: OpenTerminal, talk: TerminalTalk, reporter: Reporter) -> None:
         talk.send(TerminalClosed(code=errors.RescueRefused.slug, text="", status=0))
+
+    async def unlock(self, kind: UnlockKind, secret: bytes) -> None:
+        """It is never locked."""
+
+    def opened(self) -> None:
+        """It is never locked."""
 
     def settled(self) -> None:
         """Nothing to do."""

@@ -157,7 +157,7 @@ def test_the_report_key_is_kept_before_the_escrow_is_acknowledged() -> None:
     talk.release(end, Release(config=CONFIG))
     assert end.leases[-1].report is not None
     assert end.machine.known is not None
-    end.machine._report_keys = 1  # its disk is slow
+    end.machine._safe.report_keys = 1  # its disk is slow
     machine = talk.node.machine
     assert machine.tenancy is not None
     record = messages.EscrowRecord(

@@ -1,0 +1,152 @@
+"""The node after its installation: it tells its operator how it went, until the verdict is known.
+
+An installed node goes on with the lease and the key of before the reboot. One whose volumes are not
+open has neither: it is known by its report key, says that it is locked, waits for what opens it.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import trio
+
+from node.agent import FACTS_LIMIT, LOG, Agent, facts_within
+from node.tenancy_store import TenancyStore
+from pairing import errors
+from pairing.events import Mode, State
+from pairing.protocol.kept import ReportFile
+from pairing.protocol.locked import locked_machine
+from pairing.protocol.node import NodeMachine
+from pairing.serving import Reporter, Serving
+from pairing.transport.base import Transport
+
+Life = Callable[[Reporter], Awaitable[None]]
+"""What an installed node does and tells: installed, joined, ready. A known error it raises is told
+as failed."""
+LOOK_SECONDS = 1.0
+"""How often it is looked whether there is anything left to tell."""
+FAREWELL_SECONDS = 2.0
+"""For the last word to arrive before the port is closed."""
+
+
+def restore(agent: Agent, path: Path) -> bool:
+    """Go on with the lease in this file. False where there is none: nobody holds the node.
+
+    Raises errors.TenancyDamaged.
+    """
+    store = TenancyStore(path)
+    kept = store.load()
+    if kept is None:
+        agent.machine = _machine(agent, Mode.INSTALLED)
+        return False
+    now = agent.uptime()
+    try:
+        key, held = kept.restored(now)
+    except ValueError as wrong:
+        raise errors.TenancyDamaged(f"({wrong})", element=str(path)) from None
+    agent.machine = NodeMachine(
+        key=key,
+        boot=secrets.token_hex(8),
+        facts=facts_within(agent.facts, FACTS_LIMIT),
+        policy=agent.settings.policy(),
+        random=secrets.token_bytes,
+        mode=Mode.INSTALLED,
+        now=now,
+        tenancy=held,
+    )
+    agent.store = store
+    return True
+
+
+def _machine(agent: Agent, mode: Mode) -> NodeMachine:
+    """One that nobody holds, under the agent's own key of this boot."""
+    return NodeMachine(
+        key=agent.machine.key,
+        boot=agent.machine.boot,
+        facts=agent.machine.facts,
+        policy=agent.settings.policy(),
+        random=secrets.token_bytes,
+        mode=mode,
+        now=agent.uptime(),
+    )
+
+
+def lock(agent: Agent, file: ReportFile, code: str, text: str) -> None:
+    """The volumes are not open, for the reason `code` (an error's slug)."""
+    agent.store = None
+    agent.machine = locked_machine(
+        file,
+        boot=secrets.token_hex(8),
+        facts=facts_within(agent.facts, FACTS_LIMIT),
+        policy=agent.settings.policy(),
+        random=secrets.token_bytes,
+        now=agent.uptime(),
+        code=code,
+        text=text,
+    )
+    agent.error = errors.from_slug(code, text)
+
+
+async def run_installed(
+    agent: Agent, transport: Transport, warm_up: Callable[[], None], life: Life
+) -> None:
+    """Live, and listen until the operator knows the verdict or `report_for` has passed.
+
+    Returns when both are over. A port that cannot be opened keeps no system from working.
+    """
+    held = agent.machine.tenancy
+    relays = held.manifest.relays if held and held.manifest else ()
+    serving = Serving(agent.machine, agent, agent.presence(relays))
+    alive = trio.Event()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_live, agent, life, serving.reporter, alive)
+        if not agent.machine.all_told(more=True):
+            async with trio.open_nursery() as listening:
+                listening.start_soon(_listen, agent, transport, warm_up, serving)
+                await _until_told(serving, alive)
+                listening.cancel_scope.cancel()
+
+
+async def _live(agent: Agent, life: Life, reporter: Reporter, over: trio.Event) -> None:
+    try:
+        await life(reporter)
+    except errors.KnownError as error:
+        agent.error = error
+        reporter.entered(State.FAILED, code=error.slug, text=error.detail)
+    finally:
+        over.set()
+
+
+async def _listen(
+    agent: Agent, transport: Transport, warm_up: Callable[[], None], serving: Serving
+) -> None:
+    try:
+        await agent.prepare(warm_up)
+        await agent.listen(transport, serving)
+    except* errors.KnownError as group:
+        LOG.warning("not reachable: %s", group.exceptions[0])
+
+
+async def _until_told(serving: Serving, alive: trio.Event) -> None:
+    machine = serving.machine
+    while True:
+        machine.now = serving.now()
+        if machine.all_told(more=not alive.is_set()):
+            break
+        await trio.sleep(LOOK_SECONDS)
+    await trio.sleep(FAREWELL_SECONDS)
+    serving.apply(machine.quiet())
+
+
+async def run_locked(
+    agent: Agent, transport: Transport, warm_up: Callable[[], None], relays: tuple[str, ...] = ()
+) -> None:
+    """Say that it is locked, under the report key, until `agent.opener` has opened the volumes."""
+    serving = Serving(agent.machine, agent, agent.presence(relays))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_listen, agent, transport, warm_up, serving)
+        await agent.is_open.wait()
+        await trio.sleep(FAREWELL_SECONDS)
+        nursery.cancel_scope.cancel()
