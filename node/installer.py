@@ -16,6 +16,7 @@ from node.execute import Emit, Handler, Outcome, execute
 from node.journal import Journal
 from node.plan.install import InstallOptions, plan_install
 from node.plan.protection import protection
+from node.providers.found import require_programs
 from node.recoverykey import RecoveryKey
 from node.steps import EscrowKey, Plan, Step, WriteDisk
 from node.system.install.doors import Doors, write_durably
@@ -59,12 +60,14 @@ class Installer:
         """The plan for this config on this machine, by the same rules as the operator's.
 
         Raises errors.ConfigError, errors.ConfigNotForThisMachine, errors.DiskNotChosen,
-        errors.ImageMissing.
+        errors.ImageMissing, errors.JoinProgramMissing.
         """
         document = load(config, "config")
         require_valid(document, rendered=True)
         if self.facts.image is None and not self.dry_run:
             raise errors.ImageMissing
+        if not self.dry_run:
+            require_programs(document, self.doors.root)
         recipients = tuple(keys.fingerprint(key) for key in manifest.escrow)
         options = InstallOptions(
             device=manifest.device,

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from importlib import metadata
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 from node.providers.base import Provider
+from node.providers.join import chosen
 from node.providers.k3s.provider import K3s, agent
 from node.providers.kubernetes.provider import Kubernetes
 from node.providers.program import programs
 from pairing import errors
+from pairing.config.document import Document
 
 GROUP = "kairos_register.providers"
 """Entry points of other packages: classes, or functions, that make a provider without arguments."""
@@ -27,3 +30,21 @@ def found(root: Path) -> list[Provider]:
         except Exception as wrong:  # somebody else's code
             raise errors.ProviderBroken(type(wrong).__name__, element=point.name) from None
     return [*providers, *programs(root)]
+
+
+@runtime_checkable
+class NeedsProgram(Protocol):
+    """A provider that cannot do without a program of the image."""
+
+    def missing(self, root: Path) -> str:
+        """What the image at `root` lacks; empty if nothing."""
+
+
+def require_programs(config: Document, root: Path) -> None:
+    """That the image at `root` can do what `config` asks for: known before anything is written.
+
+    Raises errors.JoinProgramMissing.
+    """
+    for provider in chosen(config, found(root)):
+        if isinstance(provider, NeedsProgram) and (name := provider.missing(root)):
+            raise errors.JoinProgramMissing(element=name)

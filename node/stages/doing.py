@@ -127,7 +127,8 @@ def _set_hostname(system: System, action: do.SetHostname) -> None:
     kept = [line for line in old.splitlines() if line.split()[:1] != ["127.0.1.1"]]
     names = " ".join(dict.fromkeys((name, name.partition(".")[0])))
     system.put("/etc/hosts", "\n".join((*kept, f"127.0.1.1 {names}", "")).encode())
-    _kernel_setting(system, "kernel.hostname", name)
+    if not _kernel_setting(system, "kernel.hostname", name):
+        raise errors.KeyNotExecuted("The kernel does not take this name.", element="hostname")
 
 
 def _set_nameservers(system: System, action: do.SetNameservers) -> None:

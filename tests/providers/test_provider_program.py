@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from node.providers.base import Provider
-from node.providers.found import found
+from node.providers.found import found, require_programs
 from node.providers.join import chosen, join
 from node.providers.program import programs
 from pairing import errors
@@ -126,3 +126,14 @@ def test_a_package_brings_a_provider(tmp_path: Path, monkeypatch: pytest.MonkeyP
     points.write_text(line.format("no.such.module"))
     with pytest.raises(errors.ProviderBroken, match="shopnet"):
         found(tmp_path)
+
+
+def test_what_an_image_lacks_is_known_before_anything_is_written(tmp_path: Path) -> None:
+    config = document({"k3s": {"enabled": True}})
+    with pytest.raises(errors.JoinProgramMissing, match="k3s"):
+        require_programs(config, tmp_path)
+    install(tmp_path, "k3s", "", "usr/bin")
+    require_programs(config, tmp_path)
+    require_programs(document({"hostname": "a"}), tmp_path / "nothing")
+    with pytest.raises(errors.JoinProgramMissing, match="mine"):
+        require_programs(document(CONFIG), tmp_path)

@@ -71,10 +71,15 @@ class K3s:
         seconds = JOIN_SECONDS[self.role]
         return Preparation(actions=found.files(), units=(found.unit,), join_seconds=seconds)
 
+    def missing(self, root: Path) -> str:
+        """See `node.providers.found.NeedsProgram`."""
+        there = any((root / program.lstrip("/")).is_file() for program in PROGRAMS)
+        return "" if there else "k3s"
+
     async def check(self, scene: Scene) -> None:
         """That k3s is there, and that the server would take this machine."""
-        if not any(scene.path(program).is_file() for program in PROGRAMS):
-            raise errors.JoinProgramMissing(element="k3s")
+        if name := self.missing(scene.root):
+            raise errors.JoinProgramMissing(element=name)
         found = settings(scene.config, self.role)
         if not (found.server and found.token):
             return
