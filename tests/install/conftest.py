@@ -1,0 +1,40 @@
+"""Machines for the steps of an installation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from node.facts import recorded
+from node.plan.install import plan_install
+from node.steps import Plan
+from node.system.medium import image_in
+from node.testing.ground import Ground
+from pairing.config.document import Document, from_plain
+from pairing.config.problem import Mark
+
+FACTS = recorded(Path(__file__).parents[2] / "examples/machines/virtio-vm.json")
+MakePlan = Callable[..., Plan]
+
+
+@pytest.fixture
+def ground(tmp_path: Path) -> Ground:
+    """A machine booted from our medium."""
+    return Ground(tmp_path)
+
+
+@pytest.fixture
+def make_plan(ground: Ground) -> MakePlan:
+    """The plan that installs it; `encrypt` as in `install.encrypt`."""
+
+    def make(encrypt: Any = "tpm2") -> Plan:
+        value = {"hostname": "shop-17", "install": {"encrypt": encrypt}}
+        document = Document(from_plain(value, Mark("config.yaml", 1, 1)))
+        image = image_in((ground.medium / "kairos/image.json").read_bytes())
+        return plan_install(replace(FACTS, image=image), document)
+
+    return make

@@ -1,0 +1,172 @@
+"""check-image: what the signed kernel line vouches for, and nothing else, is staged."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+import pytest
+
+from node.execute import Handler
+from node.steps import CheckImage, Plan
+from node.system import medium
+from node.system.booted import booted
+from node.system.install.check_image import check_image
+from node.testing.ground import FILES, IMAGE, MIB, Ground
+from pairing import errors
+
+from .conftest import MakePlan
+
+
+def step_of(plan: Plan) -> CheckImage:
+    return next(step for step in plan.steps if isinstance(step, CheckImage))
+
+
+async def check(ground: Ground, plan: Plan) -> None:
+    handler: Handler = check_image(ground.doors)
+    await handler(step_of(plan), ground.work(plan))
+
+
+def staged(ground: Ground) -> dict[str, bytes]:
+    folder = ground.doors.staging
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+async def test_checked_files_are_staged_where_the_disk_has_them(
+    ground: Ground, make_plan: MakePlan
+) -> None:
+    await check(ground, make_plan())
+    assert staged(ground) == {
+        "boot/EFI/Linux/kr_1.0.0.efi": FILES["kr_1.0.0.efi"],
+        "boot/EFI/Linux/recovery.efi": FILES["recovery.efi"],
+        "boot/kairos/image.json": json.dumps(IMAGE).encode(),
+        "loader.efi": FILES["loader.efi"],
+    }
+    assert ground.reported[-1] == (3 * MIB, 3 * MIB), "the root was read to its end"
+    assert not list(ground.doors.boot_files.rglob("BOOT*")), "no loader before all is complete"
+    await check(ground, make_plan())
+
+
+@pytest.mark.parametrize("name", [*FILES, "image.json"])
+async def test_a_changed_file_is_named(ground: Ground, make_plan: MakePlan, name: str) -> None:
+    plan = make_plan()
+    path = ground.medium / "kairos" / name
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(errors.ImageTampered, match=name):
+        await check(ground, plan)
+
+
+async def test_changed_together_with_its_checksum_it_is_noticed_too(
+    ground: Ground, make_plan: MakePlan
+) -> None:
+    plan = make_plan()
+    path, sums = ground.medium / "kairos/recovery.efi", ground.medium / "kairos/SHA256SUMS"
+    path.write_bytes(b"MZ evil")
+    old, new = (hashlib.sha256(data).hexdigest() for data in (FILES[path.name], b"MZ evil"))
+    sums.write_text(sums.read_text().replace(old, new))
+    with pytest.raises(errors.ImageTampered, match="SHA256SUMS"):
+        await check(ground, plan)
+    ground.plant_words()
+    await check(ground, plan)  # the control: only the kernel line stood in the way
+
+
+async def test_a_live_kernel_line_without_the_word_vouches_for_nothing(
+    ground: Ground, make_plan: MakePlan
+) -> None:
+    plan = make_plan()
+    words = (ground.root / "proc/cmdline").read_text()
+    ground.write("proc/cmdline", words.replace("kairos.sums", "other"))
+    with pytest.raises(errors.ImageTampered, match="SHA256SUMS"):
+        await check(ground, plan)
+
+
+@pytest.mark.parametrize("line", ["x", f"{'0' * 64}  ../x", f"{'0' * 64}  /etc/shadow"])
+async def test_odd_lines_of_the_list(ground: Ground, make_plan: MakePlan, line: str) -> None:
+    plan = make_plan()
+    sums = ground.medium / "kairos/SHA256SUMS"
+    sums.write_text(sums.read_text() + line + "\n")
+    ground.plant_words()
+    with pytest.raises(errors.ImageTampered, match="SHA256SUMS"):
+        await check(ground, plan)
+
+
+async def test_another_root_hash_than_the_kernels(ground: Ground, make_plan: MakePlan) -> None:
+    plan = make_plan()
+    words = (ground.root / "proc/cmdline").read_text()
+    ground.write("proc/cmdline", words.replace("roothash=6f", "roothash=70"))
+    with pytest.raises(errors.ImageTampered, match="root hash"):
+        await check(ground, plan)
+
+
+async def test_a_root_that_cannot_be_read_is_tampered_with(
+    ground: Ground, make_plan: MakePlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """dm-verity answers a wrong block with EIO."""
+    plan = make_plan()
+    device = ground.root / "dev/mapper/root"
+    device.unlink()
+    device.symlink_to("/proc/self/mem")  # opens well, and its first page cannot be read
+    with pytest.raises((errors.ImageTampered, OSError)):
+        await check(ground, plan)
+
+
+async def test_no_medium_is_no_image(ground: Ground, make_plan: MakePlan) -> None:
+    plan = make_plan()
+    ground.write("sys/block/dm-0/dm/uuid", "LVM-x\n")
+    with pytest.raises(errors.ImageMissing):
+        await check(ground, plan)
+
+
+# --- what was booted ----------------------------------------------------------------------------
+
+
+def test_a_second_stick_with_the_same_labels_is_not_ours(ground: Ground) -> None:
+    ground.plant_parts("sda", ("KR_LIVE", "kr_live", "kr_live_v"))
+    found = booted(ground.root)
+    assert found is not None
+    assert (found.disk, str(found.data), str(found.hashes)) == ("vdb", "/dev/vdb2", "/dev/vdb3")
+
+
+def test_the_medium_is_mounted_read_only_once(ground: Ground) -> None:
+    assert medium.mounted(ground.root, ground.programs) == ground.medium
+    (call,) = ground.programs.called("mount")
+    assert call[1:5] == ("--types", "vfat", "--options", "ro,nodev,nosuid,noexec")
+    assert call[5] == "/dev/vdb1"
+
+
+def test_a_medium_that_is_mounted_is_used_where_it_is(ground: Ground) -> None:
+    number = (ground.root / "sys/block/vdb/vdb1/dev").read_text().strip()
+    line = f"30 1 {number} / /boot rw - vfat /dev/vdb1 rw\n"
+    ground.write("proc/self/mountinfo", line)
+    assert medium.mounted(ground.root, ground.programs) == ground.root / "boot"
+    assert not ground.programs.calls
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"version": "1.0\nLabel=x"},
+        {"version": "a/b"},
+        {"version": "x" * 27},
+        {"version": None},
+        {"version": ""},
+    ],
+)
+def test_an_image_whose_version_is_no_label_is_none(change: dict[str, object]) -> None:
+    assert medium.image_in(json.dumps({**IMAGE, **change}).encode()) is None
+    assert medium.image_in(json.dumps(IMAGE).encode()) is not None
+
+
+@pytest.mark.parametrize("sizes", [None, [], {"root": -1}, {"root": True}, {"root": 2**60}])
+def test_sizes_that_are_none_count_as_unknown(sizes: object) -> None:
+    found = medium.image_in(json.dumps({**IMAGE, "sizes": sizes}).encode())
+    assert found is not None
+    assert found.root == 0
+
+
+@pytest.mark.parametrize("data", [b"", b"[]", b"{", b"[" * 100_000])
+def test_what_is_no_image_file(data: bytes) -> None:
+    assert medium.image_in(data) is None
