@@ -103,6 +103,7 @@ class Ground:
     logged: list[str] = field(default_factory=list)
     reported: list[tuple[int, int]] = field(default_factory=list)
     proved: list[ProvedVolume] = field(default_factory=list)
+    on_progress: Callable[[], None] = lambda: None
     mounts: dict[str, str] = field(default_factory=lambda: {"/": "squashfs", "/run": "tmpfs"})
 
     def __post_init__(self) -> None:
@@ -120,6 +121,7 @@ class Ground:
 
         def progress(done: int, total: int) -> None:
             self.reported.append((done, total))
+            self.on_progress()
 
         return Work(plan, progress, self.logged.append, self.proved.append, self.key)
 

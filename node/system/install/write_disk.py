@@ -13,7 +13,7 @@ from node.steps import WriteDisk
 from node.system.booted import booted, disk_name
 from node.system.install.doors import PUBLIC_KEY, Doors
 from node.system.install.handover import Handover
-from node.system.reading import read
+from node.system.reading import names, read, text
 from pairing import errors
 
 LOADER_CONF = """timeout 3
@@ -23,6 +23,8 @@ editor no
 """loader.conf(5). No `default`: the loader itself prefers the newest slot that has tries left."""
 OVERHEAD = 96 * 2**20
 """Bytes that file systems, headers and boot files add to the copies, roughly."""
+VOLUME = 200 * 2**20
+"""What making an encrypted volume counts for: as long as copying so many bytes takes, roughly."""
 LOOK = 1.0
 """Seconds between two looks at how much was written."""
 SECTOR = 512
@@ -43,7 +45,7 @@ def write_disk(doors: Doors, handover: Handover) -> Handler:
         key = doors.key_file(work) if work.plan.encryption != "none" else None
         argv = command(step, folder=folder, key=key, public_key=PUBLIC_KEY)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_watch, doors, step, work)
+            nursery.start_soon(_watch, doors, step, work, _written(doors, step.disk))
             await doors.tool(argv, work, seconds=step.seconds - 60)
             nursery.cancel_scope.cancel()
         await doors.settle(work)
@@ -71,17 +73,23 @@ def _fill_boot_files(folder: Path, handover: Handover) -> None:
 def _write_definitions(folder: Path, step: WriteDisk, sources: Sources) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(mode=0o700)
-    for name, text in definitions(step, sources).items():
-        (folder / name).write_text(text, encoding="utf-8")
+    for name, lines in definitions(step, sources).items():
+        (folder / name).write_text(lines, encoding="utf-8")
 
 
-async def _watch(doors: Doors, step: WriteDisk, work: Work) -> None:
-    """Report what reached the disk since we began, by the kernel's count."""
-    total = step.copied + OVERHEAD
-    began = _written(doors, step.disk)
+async def _watch(doors: Doors, step: WriteDisk, work: Work, before: int) -> None:
+    """Report how far it is: what reached the disk by the kernel's count, and volumes made.
+
+    Making file systems counts many zeroes, so the copies count up to their size only.
+    """
+    copies = step.copied + OVERHEAD
+    total = copies + VOLUME * sum(part.encrypted for part in step.partitions)
+    volumes: set[str] = set()
     while True:
         await trio.sleep(LOOK)
-        work.progress(min(_written(doors, step.disk) - began, total - 1), total)
+        volumes |= _new_volumes(doors)
+        done = min(_written(doors, step.disk) - before, copies) + VOLUME * len(volumes)
+        work.progress(min(done, total - 1), total)
 
 
 def _written(doors: Doors, disk: str) -> int:
@@ -89,3 +97,10 @@ def _written(doors: Doors, disk: str) -> int:
     path = doors.root / "sys/block" / disk_name(doors.root, disk) / "stat"
     fields = read(path).split()
     return int(fields[6]) * SECTOR if len(fields) > 6 and fields[6].isdigit() else 0
+
+
+def _new_volumes(doors: Doors) -> set[str]:
+    """Encrypted volumes that systemd-repart has open: it puts a file system on them."""
+    folder = doors.root / "sys/block"
+    mapped = [text(folder / name / "dm/name") for name in names(folder)]
+    return {name for name in mapped if name.startswith("luks-repart-")}

@@ -1,0 +1,114 @@
+"""check-machine, and the fault table: what is missing or broken is found before the first write."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from node.steps import CheckMachine, Plan
+from node.system.install.check_machine import check_machine
+from node.testing.ground import Call, Ground
+from pairing import errors
+from pairing.process import Result
+
+from .conftest import MakePlan
+
+TANG = {"mode": "tang", "tang": "http://tang.example"}
+APPROVAL = {"mode": "tpm2", "unlock": "approval"}
+FAILED = Result(1, b"", b"TPM2 device lacks...")
+
+
+def sealing(unsealed: Callable[[bytes], bytes] = bytes) -> Callable[[Call], Result]:
+    """A program that encrypts by adding a mark, and decrypts by taking it away."""
+
+    def answer(call: Call) -> Result:
+        if "decrypt" in call.argv:
+            return Result(0, unsealed(call.stdin.removeprefix(b"sealed ")), b"")
+        return Result(0, b"sealed " + call.stdin, b"")
+
+    return answer
+
+
+@pytest.fixture
+def healthy(ground: Ground) -> Ground:
+    """Everything works."""
+    ground.programs.answers.update({"systemd-creds": sealing(), "clevis": sealing()})
+    ground.programs.answers["tpm2_getcap"] = Result(0, b"TPM2_PT_PERMANENT:\n  inLockout: 0\n", b"")
+    ground.write("usr/lib/kairos-register/pcr.pub", "-----BEGIN PUBLIC KEY-----\n")
+    ground.mounts["/sys/firmware/efi/efivars"] = "efivarfs"
+    ground.plant_mounts()
+    return ground
+
+
+async def check(ground: Ground, plan: Plan) -> None:
+    step = next(step for step in plan.steps if isinstance(step, CheckMachine))
+    await check_machine(ground.doors)(step, ground.work(plan))
+
+
+@pytest.mark.parametrize("encrypt", ["tpm2", TANG, APPROVAL, "recovery-only", "none"], ids=str)
+async def test_a_healthy_machine(healthy: Ground, make_plan: MakePlan, encrypt: object) -> None:
+    await check(healthy, make_plan(encrypt))
+
+
+def read_only_firmware(ground: Ground) -> None:
+    ground.plant_mounts("ro")
+
+
+def no_key(ground: Ground) -> None:
+    ground.write("usr/lib/kairos-register/pcr.pub", b"")
+
+
+def answers(**changed: Any) -> Callable[[Ground], None]:
+    def change(ground: Ground) -> None:
+        named = {name.replace("_", "-", 1): answer for name, answer in changed.items()}
+        ground.programs.answers.update(named)
+
+    return change
+
+
+LOCKED = Result(0, b"TPM2_PT_PERMANENT:\n  inLockout:                 1\n", b"")
+FAULTS: list[tuple[object, Callable[[Ground], None], type[errors.KnownError], str]] = [
+    ("tpm2", answers(systemd_creds=FAILED), errors.TpmUnusable, "Status 1"),
+    ("tpm2", answers(systemd_creds=sealing(lambda _: b"x")), errors.TpmUnusable, "unsealed"),
+    ("tpm2", no_key, errors.ImageMissing, "signed policies"),
+    ("tpm2", answers(efibootmgr=FAILED), errors.BootEntriesRefused, "Status 1"),
+    ("tpm2", read_only_firmware, errors.BootEntriesRefused, "read-only"),
+    ("tpm2", answers(systemd_repart=None), errors.CommandMissing, "systemd-repart"),
+    ("none", answers(systemd_repart=None), errors.CommandMissing, "systemd-repart"),
+    ("recovery-only", answers(cryptsetup=None), errors.CommandMissing, "cryptsetup"),
+    (TANG, answers(clevis=FAILED), errors.TangUnusable, "tang.example"),
+    (TANG, answers(clevis=sealing(lambda _: b"x")), errors.TangUnusable, "not with its key"),
+    (TANG, answers(clevis=None), errors.CommandMissing, "clevis"),
+]
+
+
+@pytest.mark.parametrize(("encrypt", "break_it", "error", "said"), FAULTS)
+async def test_faults_are_found(
+    healthy: Ground,
+    make_plan: MakePlan,
+    encrypt: object,
+    break_it: Callable[[Ground], None],
+    error: type[errors.KnownError],
+    said: str,
+) -> None:
+    plan = make_plan(encrypt)
+    await check(healthy, plan)  # the control: only the fault stands in the way
+    break_it(healthy)
+    with pytest.raises(error, match=said):
+        await check(healthy, plan)
+
+
+async def test_a_locked_out_tpm_matters_where_a_number_is_asked(
+    healthy: Ground, make_plan: MakePlan
+) -> None:
+    healthy.programs.answers["tpm2_getcap"] = LOCKED
+    await check(healthy, make_plan("tpm2"))
+    with pytest.raises(errors.TpmUnusable, match="locked out"):
+        await check(healthy, make_plan(APPROVAL))
+
+
+async def test_without_tpm_none_is_asked(healthy: Ground, make_plan: MakePlan) -> None:
+    healthy.programs.answers["systemd-creds"] = FAILED
+    await check(healthy, make_plan("recovery-only"))

@@ -1,0 +1,396 @@
+"""The steps that write: their order, secrets in files in memory only, run twice they are safe."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio.testing
+
+from node.execute import Handler
+from node.recoverykey import RecoveryKey
+from node.steps import Plan, Step
+from node.system.install.doors import Doors
+from node.system.install.handover import Handover
+from node.system.install.table import handlers
+from node.system.keyfile import drop, held, hold
+from node.testing.ground import DISK, DONE, Call, Ground
+from pairing import approval, errors
+from pairing.process import Result
+
+from .conftest import MakePlan
+
+TANG = {"mode": "tpm2+tang", "tang": "http://tang.example"}
+APPROVAL = {"mode": "tpm2", "unlock": "approval"}
+CONFIG = b"#cloud-config\nhostname: shop-17\n"
+UNLOCKED = Result(0, b"No usable token is available.\nKey slot 0 unlocked.\n", b"")
+METADATA = json.dumps({"keyslots": {"0": {"area": {"offset": "4096", "size": "8192"}}}})
+LUKS: dict[str, Any] = {
+    "cryptsetup open": UNLOCKED,
+    "cryptsetup luksUUID": Result(0, b"0b6f2f7e-5c3d-4d8f-9c3b-3f2f6d7a1e11\n", b""),
+    "cryptsetup luksDump": Result(0, METADATA.encode(), b""),
+}
+
+
+def handover_to(kept: list[Path]) -> Handover:
+    return Handover(
+        config=CONFIG, escrow=lambda: b"sealed", report=lambda: b"report", keep=kept.append
+    )
+
+
+async def run(ground: Ground, plan: Plan, name: str, handover: Handover | None = None) -> None:
+    step = next(step for step in plan.steps if step.name == name)
+    table: dict[type[Step], Handler] = dict(handlers(ground.doors, handover or handover_to([])))
+    await table[type(step)](step, ground.work(plan))
+
+
+def secret_forms(secret: bytes) -> list[bytes]:
+    return [secret, base64.b64encode(secret), secret.hex().encode()]
+
+
+def assert_not_told(ground: Ground, secret: bytes) -> None:
+    """Neither in a command line nor in an environment, a log or the standard input."""
+    for call in ground.programs.calls:
+        text = repr((call.argv, dict(call.environment))).encode()
+        assert not [form for form in secret_forms(secret) if form in text]
+    assert secret.decode() not in "\n".join(ground.logged)
+
+
+# --- wipe-tables ----------------------------------------------------------------------------------
+
+
+async def test_both_ends_are_zeroed_and_flushed(
+    ground: Ground, make_plan: MakePlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = ground.write("dev/vda", b"\xff" * (4 << 20))
+    done: list[str] = []
+    write, flush = os.pwrite, os.fsync
+
+    def noted_write(file: int, data: bytes, offset: int) -> int:
+        done.append(f"write {offset}")
+        return write(file, data, offset)
+
+    def noted_flush(file: int) -> None:
+        done.append("flush")
+        flush(file)
+
+    monkeypatch.setattr(os, "pwrite", noted_write)
+    monkeypatch.setattr(os, "fsync", noted_flush)
+    await run(ground, make_plan(), "wipe-tables")
+    assert done == [f"write {3 << 20}", "flush", "write 0", "flush"]
+    data = disk.read_bytes()
+    assert data == bytes(1 << 20) + b"\xff" * (2 << 20) + bytes(1 << 20)
+
+
+async def test_a_disk_smaller_than_both_ends(ground: Ground, make_plan: MakePlan) -> None:
+    disk = ground.write("dev/vda", b"\xff" * 100)
+    await run(ground, make_plan(), "wipe-tables")
+    assert disk.read_bytes() == bytes(100)
+
+
+async def test_a_disk_in_use_is_refused(
+    ground: Ground, make_plan: MakePlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def busy(path: object, flags: int, *more: object) -> int:
+        assert flags & os.O_EXCL
+        raise OSError(16, "Device or resource busy")
+
+    monkeypatch.setattr(os, "open", busy)
+    with pytest.raises(errors.DiskBusy, match="vda"):
+        await run(ground, make_plan(), "wipe-tables")
+
+
+# --- write-disk -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def staged(ground: Ground) -> Ground:
+    """The image was checked."""
+    ground.write("run/kairos-register/staging/loader.efi", b"MZ")
+    ground.write("run/kairos-register/staging/boot/EFI/Linux/recovery.efi", b"MZ")
+    return ground
+
+
+async def test_repart_gets_definitions_and_the_key_as_a_file(
+    staged: Ground, make_plan: MakePlan
+) -> None:
+    seen: dict[str, Any] = {}
+
+    def repart(call: Call) -> Result:
+        named = dict(word.split("=", 1) for word in call.argv if "=" in word)
+        key = Path(named["--key-file"])
+        seen["key"], seen["mode"] = key.read_bytes(), key.stat().st_mode & 0o777
+        seen["folder"] = Path(named["--definitions"]).stat().st_mode & 0o777
+        seen["files"] = sorted(path.name for path in Path(named["--definitions"]).iterdir())
+        return Result(0, b"", b"Formatting.\n")
+
+    staged.programs.answers["systemd-repart"] = repart
+    await run(staged, make_plan(), "write-disk")
+    assert seen["key"] == staged.key.passphrase
+    assert (seen["mode"], seen["folder"]) == (0o600, 0o700)
+    assert len(seen["files"]) == 9
+    assert_not_told(staged, staged.key.passphrase)
+    assert "systemd-repart: Formatting." in staged.logged
+
+
+async def test_progress_counts_copies_and_volumes(
+    staged: Ground, make_plan: MakePlan, autojump_clock: trio.testing.MockClock
+) -> None:
+    """The program runs in a thread: it is held until both were seen."""
+    seen = threading.Event()
+
+    def repart(call: Call) -> Result:
+        staged.write("sys/block/vda/stat", f"1 0 8 1 1 0 {2048 + 8192} 1 0 1 1\n")
+        staged.write("sys/block/dm-7/dm/name", "luks-repart-0123\n")
+        assert seen.wait(20)
+        return DONE
+
+    staged.programs.answers["systemd-repart"] = repart
+    staged.on_progress = lambda: seen.set() if staged.reported[-1][0] > 200 * 2**20 else None
+    await run(staged, make_plan(), "write-disk")
+    done, total = staged.reported[-1]
+    assert done == 8192 * 512 + 200 * 2**20
+    assert done < total
+
+
+async def test_the_esp_gets_the_records_and_no_loader(staged: Ground, make_plan: MakePlan) -> None:
+    await run(staged, make_plan(), "write-disk")
+    folder = staged.doors.boot_files
+    files = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    assert files == {
+        "EFI/Linux/recovery.efi",
+        "kairos/escrow.json",
+        "kairos/report.json",
+        "loader/loader.conf",
+    }
+    assert "default" not in (folder / "loader/loader.conf").read_text()
+
+
+async def test_without_a_checked_image_nothing_is_written(
+    ground: Ground, make_plan: MakePlan
+) -> None:
+    with pytest.raises(errors.ImageMissing):
+        await run(ground, make_plan(), "write-disk")
+    assert not ground.programs.called("systemd-repart")
+
+
+async def test_a_partition_that_is_not_there_afterwards(
+    staged: Ground, make_plan: MakePlan
+) -> None:
+    for part in (staged.root / "sys/block/vda").glob("vda9/*"):
+        part.unlink()
+    with pytest.raises(errors.DiskIncomplete, match="KR_PERSISTENT"):
+        await run(staged, make_plan(), "write-disk")
+
+
+async def test_a_key_that_would_lie_on_a_disk_is_not_used(
+    staged: Ground, make_plan: MakePlan
+) -> None:
+    staged.mounts = {"/": "ext4"}
+    staged.plant_mounts()
+    with pytest.raises(errors.KeyNotInMemory):
+        await run(staged, make_plan(), "write-disk")
+    assert not list((staged.root / "run").rglob("key-*"))
+    staged.mounts["/run"] = "tmpfs"
+    staged.plant_mounts()
+    await run(staged, make_plan(), "write-disk")  # the control
+    assert list((staged.root / "run").rglob("key-*"))
+
+
+# --- tang and approval ----------------------------------------------------------------------------
+
+
+async def test_tang_and_the_tpm_together(ground: Ground, make_plan: MakePlan) -> None:
+    await run(ground, make_plan(TANG), "bind-tang")
+    binds = [argv for argv in ground.programs.called("clevis") if argv[2] == "bind"]
+    assert [argv[5] for argv in binds] == ["/dev/vda2", "/dev/vda9"]
+    assert binds[0][-2] == "sss"
+    config = json.loads(binds[0][-1])
+    assert config["t"] == 2
+    assert config["pins"]["tpm2"] == {"pcr_bank": "sha256", "pcr_ids": "7,12"}
+    assert config["pins"]["tang"] == [{"url": "http://tang.example"}]
+    assert_not_told(ground, ground.key.passphrase)
+
+
+async def test_tang_alone_is_its_own_pin(ground: Ground, make_plan: MakePlan) -> None:
+    await run(ground, make_plan({"mode": "tang", "tang": "http://tang.example"}), "bind-tang")
+    bind = ground.programs.called("clevis")[-1]
+    assert bind[-2:] == ("tang", '{"url": "http://tang.example"}')
+
+
+async def test_bound_again_it_is_bound_once(ground: Ground, make_plan: MakePlan) -> None:
+    listed = b"1: sss '{\"t\":2}'\n"
+    ground.programs.answers["clevis luks list"] = Result(0, listed, b"")
+    await run(ground, make_plan(TANG), "bind-tang")
+    kinds = [argv[2] for argv in ground.programs.called("clevis")]
+    assert kinds == ["list", "unbind", "bind"] * 2
+
+
+async def test_the_number_of_an_approval_is_a_credential(
+    ground: Ground, make_plan: MakePlan
+) -> None:
+    seen: list[bytes] = []
+
+    def enroll(call: Call) -> Result:
+        folder = Path(call.environment["CREDENTIALS_DIRECTORY"])
+        (file,) = folder.iterdir()
+        assert file.name == "cryptenroll.new-tpm2-pin"
+        assert file.stat().st_mode & 0o777 == 0o600
+        seen.append(file.read_bytes())
+        return Result(0, b"", b"")
+
+    ground.programs.answers["systemd-cryptenroll"] = enroll
+    await run(ground, make_plan(APPROVAL), "bind-approval")
+    number = approval.pin(ground.key.passphrase)
+    assert seen == [number, number]
+    assert_not_told(ground, number)
+    assert_not_told(ground, ground.key.passphrase)
+    assert not (ground.doors.own / "credentials").exists()
+    argv = ground.programs.called("systemd-cryptenroll")[0]
+    assert {"--wipe-slot=tpm2", "--tpm2-with-pin=yes", "--tpm2-pcrs=7+12"} <= set(argv)
+
+
+def test_the_number_is_made_from_the_key_and_does_not_tell_it() -> None:
+    key = RecoveryKey(bytes(range(32)))
+    assert approval.pin(key.passphrase) == b"5b69703ea8f18e32d95601eb5f94e109"
+    assert approval.pin(RecoveryKey(bytes(32)).passphrase) != approval.pin(key.passphrase)
+
+
+# --- prove-key ------------------------------------------------------------------------------------
+
+
+async def test_every_volume_is_opened_with_the_key_alone(
+    ground: Ground, make_plan: MakePlan
+) -> None:
+    ground.programs.answers.update(LUKS)
+    ground.write("dev/vda9", bytes(4096) + b"\x01" * 8192 + bytes(99))
+    await run(ground, make_plan(), "prove-key")
+    assert [volume.name for volume in ground.proved] == ["KR_OEM", "KR_PERSISTENT"]
+    assert ground.proved[1].slot == hashlib.sha256(b"\x01" * 8192).hexdigest()
+    assert ground.proved[0].slot != ground.proved[1].slot
+    opens = [argv for argv in ground.programs.called("cryptsetup") if argv[1] == "open"]
+    assert [argv[-1] for argv in opens] == ["/dev/vda2", "/dev/vda9"]
+    assert all({"--test-passphrase", "--disable-external-tokens"} <= set(argv) for argv in opens)
+    assert_not_told(ground, ground.key.passphrase)
+
+
+@pytest.mark.parametrize(
+    ("answers", "volume"),
+    [
+        ({"cryptsetup open": Result(2, b"", b"No key available with this passphrase.")}, "KR_OEM"),
+        ({"cryptsetup open": Result(0, b"", b"")}, "KR_OEM"),
+        ({"cryptsetup luksDump": Result(0, b"{}", b"")}, "vda2"),
+        ({"cryptsetup luksDump": Result(0, b"x", b"")}, "vda2"),
+    ],
+)
+async def test_a_volume_that_does_not_open(
+    ground: Ground, make_plan: MakePlan, answers: dict[str, Any], volume: str
+) -> None:
+    ground.programs.answers.update({**LUKS, **answers})
+    with pytest.raises(errors.KeyNotProved, match=volume):
+        await run(ground, make_plan(), "prove-key")
+    assert ground.proved == []
+
+
+# --- keep-config ----------------------------------------------------------------------------------
+
+
+async def test_the_config_is_kept_with_the_lease(ground: Ground, make_plan: MakePlan) -> None:
+    kept: list[Path] = []
+    await run(ground, make_plan(), "keep-config", handover_to(kept))
+    folder = ground.doors.own / "oem"
+    assert kept == [folder]
+    config = folder / "90_custom.yaml"
+    assert config.read_bytes() == CONFIG
+    assert config.stat().st_mode & 0o777 == 0o600
+    about = json.loads((folder / ".kairos/install.json").read_text())
+    assert about["encryption"] == "tpm2"
+    assert about["version"] == "1.0.0"
+    opened = ground.programs.called("cryptsetup")[0]
+    assert opened[-2:] == ("/dev/vda2", "kr_oem")
+    assert ground.programs.called("mount")[0][-2] == "/dev/mapper/kr_oem"
+    assert_not_told(ground, ground.key.passphrase)
+
+
+async def test_a_volume_that_is_open_is_not_opened_again(
+    ground: Ground, make_plan: MakePlan
+) -> None:
+    ground.write("dev/mapper/kr_oem", b"")
+    (ground.doors.own / "oem").mkdir()
+    ground.mounts["/run/kairos-register/oem"] = "ext4"
+    ground.plant_mounts()
+    await run(ground, make_plan(), "keep-config")
+    assert not ground.programs.calls
+
+
+async def test_without_encryption_the_partition_itself_is_mounted(
+    ground: Ground, make_plan: MakePlan
+) -> None:
+    await run(ground, make_plan("none"), "keep-config")
+    assert not ground.programs.called("cryptsetup")
+    assert ground.programs.called("mount")[0][-2] == "/dev/vda2"
+
+
+# --- mark-complete --------------------------------------------------------------------------------
+
+
+async def test_the_name_that_every_firmware_starts_comes_last(
+    staged: Ground, make_plan: MakePlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    rename = Path.rename
+
+    def renamed(self: Path, target: Path) -> Path:
+        done.append(str(Path(target).relative_to(staged.doors.own / "esp")))
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", renamed)
+    await run(staged, make_plan(), "mark-complete")
+    assert done == ["EFI/systemd/systemd-bootx64.efi", "EFI/BOOT/BOOTX64.EFI"]
+    argv = [call.argv[0] for call in staged.programs.calls]
+    assert argv == ["mount", "umount"]
+    await run(staged, make_plan(), "mark-complete")
+
+
+# --- the key as a file ----------------------------------------------------------------------------
+
+
+def test_a_key_outlives_us_and_belongs_to_one_release(ground: Ground) -> None:
+    own, key, other = ground.doors.own, RecoveryKey.new(), RecoveryKey.new()
+    hold(ground.root, own, "release one", key)
+    assert held(own, "release two") is None
+    found = held(own, "release one")
+    assert found is not None
+    assert found.passphrase == key.passphrase
+    hold(ground.root, own, "release one", other)
+    drop(own, "release two")
+    found = held(own, "release one")
+    assert found is not None
+    assert found.passphrase == other.passphrase
+    drop(own, "release one")
+    assert held(own, "release one") is None
+    assert not list(own.glob("key-*"))
+
+
+@pytest.mark.parametrize(
+    "change", [lambda t: t[:-1], lambda t: t + b"x", lambda t: b"", bytes.upper]
+)
+def test_a_file_that_is_no_key_is_none(ground: Ground, change: Callable[[bytes], bytes]) -> None:
+    path = hold(ground.root, ground.doors.own, "r", ground.key)
+    path.write_bytes(change(ground.key.passphrase))
+    assert held(ground.doors.own, "r") is None
+
+
+def test_every_step_has_a_handler(ground: Ground) -> None:
+    from node.steps import STEP_TYPES, EscrowKey
+
+    table = handlers(Doors(root=ground.root), handover_to([]))
+    assert set(table) == {*STEP_TYPES.values()} - {EscrowKey}
+    assert len(DISK) == 9

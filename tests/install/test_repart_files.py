@@ -1,0 +1,66 @@
+"""What systemd-repart is told: golden definitions, and laws of its command line."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from node.plan.repart import Sources, command, definitions
+from node.steps import Plan, WriteDisk
+
+from .conftest import MakePlan
+
+GOLDEN = Path(__file__).parents[1] / "data/repart"
+SOURCES = Sources(
+    root=Path("/dev/mapper/root"),
+    hashes=Path("/dev/vdb3"),
+    boot=Path("/run/kairos-register/staging/boot"),
+)
+MODES = {
+    "tpm2": "tpm2",
+    "approval": {"mode": "tpm2", "unlock": "approval"},
+    "tang": {"mode": "tpm2+tang", "tang": "http://tang.example"},
+    "none": "none",
+}
+
+
+def write_step(plan: Plan) -> WriteDisk:
+    return next(step for step in plan.steps if isinstance(step, WriteDisk))
+
+
+def told(step: WriteDisk, encrypted: bool) -> str:
+    key = Path("/run/kairos-register/key") if encrypted else None
+    argv = command(step, folder=Path("/run/d"), key=key, public_key=Path("/usr/lib/pcr.pub"))
+    files = definitions(step, SOURCES)
+    return "\n".join([" ".join(argv), "", *(f"--- {n}\n{text}" for n, text in files.items())])
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_golden(make_plan: MakePlan, mode: str) -> None:
+    text, path = told(write_step(make_plan(MODES[mode])), mode != "none"), GOLDEN / f"{mode}.txt"
+    if os.environ.get("UPDATE_GOLDEN"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    assert path.read_text() == text
+
+
+def test_the_tpm_is_bound_by_what_the_plan_says_only(make_plan: MakePlan) -> None:
+    assert "--tpm2-pcrs=7+12" in told(write_step(make_plan("tpm2")), True)
+    for mode in ("approval", "tang", "none"):
+        text = told(write_step(make_plan(MODES[mode])), mode != "none")
+        assert "tpm2" not in text, "a slot that the TPM opens alone would be a way around"
+
+
+def test_nothing_is_found_by_a_label(make_plan: MakePlan) -> None:
+    for text in definitions(write_step(make_plan()), SOURCES).values():
+        copied = [line for line in text.splitlines() if line.startswith("Copy")]
+        assert not [line for line in copied if "by-" in line or "LABEL" in line.upper()]
+
+
+def test_the_loader_is_not_among_the_first_files(make_plan: MakePlan) -> None:
+    """It is the completion marker: `mark-complete` copies it."""
+    text = told(write_step(make_plan()), True)
+    assert "BOOT" not in text.replace("kairos", "")
+    assert "loader.efi" not in text
