@@ -38,7 +38,7 @@ def main() -> None:
     kairos-node run                     show the code, pair, install
     kairos-node run --dry-run           the same without touching the disk
     kairos-node facts                   what this machine is
-    kairos-node install c.yaml --dry-run
+    kairos-node install c.yaml --dry-run    what would be done
     """
 
 
@@ -109,18 +109,44 @@ def facts(machine: Path | None, output: str) -> None:
 @click.argument("config", type=click.Path(path_type=Path))
 @MACHINE
 @DRY_RUN
-def install(config: Path, machine: Path | None, dry_run: bool) -> None:
-    """Plan an installation from a config file and rehearse it, without an operator.
+@click.option(
+    "--recovery-key-to",
+    "key_file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Keep the recovery key in this new file, on a stick or another disk.",
+)
+@click.option("--yes", is_flag=True, help="Do not ask before the disk is erased.")
+def install(
+    config: Path, machine: Path | None, dry_run: bool, key_file: Path | None, yes: bool
+) -> None:
+    """Install this machine from a config file, without an operator.
 
     \b
     kairos-node install c.yaml --dry-run
     kairos-node install c.yaml --machine examples/machines/fanless-emmc.json
+    kairos-node install c.yaml --recovery-key-to /mnt/keys/shop-17.key
     """
-    from node.running import rehearse
+    from node import alone
+    from node.running import look_at
+    from node.system.install.doors import Doors
+    from pairing.report import safe
 
-    if not (dry_run or machine):
-        raise errors.UsageError("Without an operator only --dry-run is possible.")
-    rehearse(config, machine, click.echo)
+    def say(line: str) -> None:
+        click.echo(safe(line))
+
+    facts = look_at(machine)()
+    made = alone.planned(config, facts)
+    for line in made.plan.text:
+        say(line)
+    if dry_run or machine:
+        return
+    doors = Doors()
+    alone.require_installable(facts, made.plan, key_file, doors)
+    if not yes:
+        click.confirm(f"Erase {made.plan.disk.path} and install it?", abort=True)
+    alone.install(made, key_file=key_file, doors=doors, say=say)
+    say("Installed. Take the stick out and restart the machine.")
 
 
 main.add_command(stage)

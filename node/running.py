@@ -121,6 +121,7 @@ def run_node(options: Options) -> None:
             uptime=lambda: time.clock_gettime(time.CLOCK_BOOTTIME),
             own_addresses=partial(_own_addresses, options, chosen.port),
             tpm=TpmAnswers(None if options.machine else Endorsement),
+            leave=services.leave if booted and not options.machine else None,
             installed=ownership.installed_record,
             repairable=booted is not None and options.machine is None,
             rescue=Rescue(folder=state / "rescue"),
@@ -208,17 +209,3 @@ def _state_folder(asked: Path | None) -> Path:
         asked = RUN_FOLDER if os.access("/run", os.W_OK) else Path(tempfile.mkdtemp())
     asked.mkdir(mode=0o700, parents=True, exist_ok=True)
     return asked
-
-
-def rehearse(config: Path, machine: Path | None, say: Callable[[str], None]) -> None:
-    """Check a config against the machine and print the plan that would be carried out."""
-    from node.plan.install import plan_install
-    from pairing.config import load_file, node_values, render, require_valid
-
-    document = load_file(config)
-    require_valid(document)
-    snapshot = look_at(machine)()
-    document = render(document, node_values(snapshot), {})
-    require_valid(document, rendered=True)
-    for line in plan_install(snapshot, document).text:
-        say(line)

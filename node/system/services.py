@@ -5,6 +5,13 @@ from __future__ import annotations
 import os
 import socket
 
+import trio
+
+from pairing import process
+from pairing.events import State
+
+LEAVE_SECONDS = 30.0
+
 
 def ready() -> None:
     """Say that this service is up: the code is on the screen. Nothing happens outside systemd."""
@@ -16,3 +23,13 @@ def ready() -> None:
             notify.sendto(b"READY=1", "\0" + path[1:] if path.startswith("@") else path)
         except OSError:
             return
+
+
+async def leave(state: State) -> None:
+    """Restart the machine where it said that it would (`REBOOTING`), else switch it off.
+
+    systemd ends services and unmounts volumes first (systemctl(1)). Raises errors.MissingError.
+    """
+    verb = "reboot" if state is State.REBOOTING else "poweroff"
+    argv = ("systemctl", "--no-block", verb)
+    await trio.to_thread.run_sync(lambda: process.run(argv, seconds=LEAVE_SECONDS))

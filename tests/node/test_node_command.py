@@ -50,7 +50,7 @@ def test_a_signal_ends_it_without_a_traceback(
         (["run", "--relay", "x#bad", "--machine", str(MACHINE)], 2, "E110"),
         (["run", "--lang", "xx", "--machine", str(MACHINE)], 2, "E100"),
         (["install", "missing.yaml", "--machine", str(MACHINE)], 2, "E102"),
-        (["install", "missing.yaml"], 2, "E100"),
+        (["install", "missing.yaml"], 2, "E102"),
         (["facts", "--machine", "missing.json"], 2, "E103"),
     ],
 )
