@@ -20,10 +20,15 @@ from node.providers.join import join
 from node.stages.apply import Outcome, outcome_from_json
 from node.stages.command import CONFIG, OUTCOMES
 from node.stages.doing import Door
+from node.system import protected
 from pairing import errors, process
+from pairing.config.document import Document
 from pairing.config.load import load_file
+from pairing.config.rules import encryption
 from pairing.events import State
 from pairing.facts import Facts
+from pairing.protection import Protection
+from pairing.protocol.tenancy import Tenancy
 
 STAGES = ("boot", "network")
 """What must be applied for Installed, in this order."""
@@ -35,7 +40,14 @@ LOOK_SECONDS = 0.5
 class Reporter(Protocol):
     """`pairing.serving.Reporter`, as far as it is used here."""
 
-    def entered(self, state: State, *, code: str = "", text: str = "") -> None:
+    def entered(
+        self,
+        state: State,
+        *,
+        code: str = "",
+        text: str = "",
+        protection: Protection | None = None,
+    ) -> None:
         """The node reached a state."""
 
     def progressed(self, step: str, of: str, done: int, total: int, text: str = "") -> None:
@@ -52,21 +64,31 @@ async def live(
     root: Path = Path("/"),
     run: Door = process.run,
     providers: Sequence[Provider] | None = None,
+    held: Tenancy | None = None,
 ) -> None:
     """From open volumes to the last state that the config asks for.
 
-    `look` probes the machine (in a thread). Raises errors.ConfigError for a config that was
-    damaged since, errors.JoinFailed or a class below it; the caller reports that as Failed.
+    `look` probes the machine (in a thread); `held` is its lease. Raises errors.ConfigError for a
+    config that was damaged since, errors.JoinFailed or a class below it; the caller reports that
+    as Failed.
     """
     failed = await _applied(reporter, root)
     config = await trio.to_thread.run_sync(load_file, root / str(CONFIG).lstrip("/"))
     facts = await trio.to_thread.run_sync(look)
     if failed is None:
-        reporter.entered(State.INSTALLED, text="The config is in force.")
+        protection = await trio.to_thread.run_sync(_protection, config, facts, held, root, run)
+        reporter.entered(State.INSTALLED, text="The config is in force.", protection=protection)
     else:
         reporter.entered(State.FAILED, code=failed.slug, text=failed.detail)
     hears = reporter if failed is None else _Lines(reporter)
     await join(config, facts, hears, root=root, run=run, providers=providers)
+
+
+def _protection(
+    config: Document, facts: Facts, held: Tenancy | None, root: Path, run: Door
+) -> Protection | None:
+    mode = encryption(config).mode
+    return protected.running(root, run, mode=mode, secure_boot=facts.secure_boot, held=held)
 
 
 async def _applied(reporter: Reporter, root: Path) -> errors.StageIncomplete | None:
@@ -104,7 +126,14 @@ class _Lines:
 
     reporter: Reporter
 
-    def entered(self, state: State, *, code: str = "", text: str = "") -> None:
+    def entered(
+        self,
+        state: State,
+        *,
+        code: str = "",
+        text: str = "",
+        protection: Protection | None = None,
+    ) -> None:
         self.reporter.said(text or state.value)
 
     def progressed(self, step: str, of: str, done: int, total: int, text: str = "") -> None:

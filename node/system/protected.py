@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from node.plan.protection import Lock, read_lock
-from node.system.booted import disk_name, part
+from node.plan.protection import Lock, protection, read_lock
+from node.system.booted import booted, disk_name, part
 from node.system.reading import Run
 from pairing import errors
+from pairing.protection import Protection
+from pairing.protocol.tenancy import Tenancy
 
 SECONDS = 60.0
 VOLUMES = ("KR_OEM", "KR_PERSISTENT")
@@ -20,6 +22,30 @@ def locks(disk: str, root: Path, run: Run) -> Sequence[Lock | None]:
     Raises errors.DiskIncomplete if one is missing or its header cannot be read.
     """
     return [_lock(disk, label, root, run) for label in VOLUMES]
+
+
+def running(
+    root: Path, run: Run, *, mode: str, secure_boot: str, held: Tenancy | None
+) -> Protection | None:
+    """Of the disk that the installed system runs from; None where that cannot be told.
+
+    `mode` is what the config asks for, `held` the lease that tells of the recovery key.
+    """
+    started = booted(root)
+    if started is None:
+        return None
+    try:
+        found = locks(f"/dev/{started.disk}", root, run)
+    except errors.KnownError:
+        return None
+    manifest = held.manifest if held else None
+    return protection(
+        found,
+        mode=mode,
+        recovery=held is not None and held.proof is not None,
+        recipients=len(manifest.escrow) if manifest else 0,
+        secure_boot=secure_boot,
+    )
 
 
 def _lock(disk: str, label: str, root: Path, run: Run) -> Lock | None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from node.plan.protection import Lock, protection, read_lock
-from node.system.protected import locks
+from node.system.protected import locks, running
 from pairing import errors
 from pairing.process import Result
 from pairing.testing.recorded_tools import plant
@@ -135,3 +135,38 @@ def test_what_cannot_be_read_is_no_protection(disk: Path) -> None:
         locks("/dev/vda", disk, Cryptsetup({"/dev/vda2": "{}", "/dev/vda9": ""}))
     with pytest.raises(errors.DiskIncomplete):
         locks("/dev/vdb", disk, Cryptsetup({}))
+
+
+def verity_root(disk: Path) -> Path:
+    """The same disk, with the system running from it."""
+    words = " ".join(
+        f"systemd.verity_root_{what}=PARTLABEL={label}"
+        for what, label in (("data", "kr_root_1"), ("hash", "kr_verity_1"))
+    )
+    tree: dict[str, Any] = {
+        "proc/cmdline": f"quiet {words}\n",
+        "sys/block/dm-0/dm/uuid": "CRYPT-VERITY-0-root\n",
+        "sys/block/dm-0/dm/name": "root\n",
+    }
+    for number, label in ((3, "kr_root_1"), (4, "kr_verity_1")):
+        tree[f"sys/block/dm-0/slaves/vda{number}/x"] = "\n"
+        tree[f"sys/block/vda/vda{number}/partition"] = f"{number}\n"
+        tree[f"sys/block/vda/vda{number}/uevent"] = f"PARTNAME={label}\n"
+    return plant(disk, tree)
+
+
+def test_the_running_system_tells_what_protects_it(disk: Path) -> None:
+    header = dumped(TPM)
+    tools = Cryptsetup({"/dev/vda2": header, "/dev/vda9": header})
+    told = running(verity_root(disk), tools, mode="tpm2", secure_boot="on", held=None)
+    assert told is not None
+    assert (told.encrypted, told.tpm, told.signed, told.secure_boot) == (True, True, (11,), "on")
+    assert told.lacks == ("a tried recovery key",)
+    bare = Cryptsetup({"/dev/vda2": "", "/dev/vda9": ""})
+    told = running(disk, bare, mode="none", secure_boot="", held=None)
+    assert told is not None
+    assert told.summary == "not encrypted"
+
+
+def test_what_runs_from_elsewhere_tells_nothing(disk: Path) -> None:
+    assert running(disk, Cryptsetup({}), mode="tpm2", secure_boot="", held=None) is None

@@ -16,6 +16,7 @@ from pairing import errors
 from pairing.config.document import Document
 from pairing.events import State
 from pairing.facts import Facts
+from pairing.protection import Protection
 from tests.providers.conftest import Heard
 
 
@@ -24,7 +25,14 @@ class Listening(Heard):
     lines: list[str] = field(default_factory=list)
     codes: list[str] = field(default_factory=list)
 
-    def entered(self, state: State, *, code: str = "", text: str = "") -> None:
+    def entered(
+        self,
+        state: State,
+        *,
+        code: str = "",
+        text: str = "",
+        protection: Protection | None = None,
+    ) -> None:
         self.states.append((state, text))
         self.codes += [code] if code else []
 
