@@ -5,6 +5,7 @@ Needs Go once (tests/kube) and etcd; the kubelet needs root, QEMU and mmdebstrap
 
 from __future__ import annotations
 
+import os
 import tempfile
 import time
 from collections.abc import Iterator
@@ -27,11 +28,11 @@ JOINS = 20
 
 
 def measure(quick: bool) -> list[Figure]:
-    """Seconds each. The kubelet is left out of a quick run."""
+    """Seconds each. The kubelet is left out of a quick run, and for anybody but root."""
     kube_build.build("control")
     starts, joins = (1, 2) if quick else (STARTS, JOINS)
     figures = [*_starts(starts), *_joins(joins)]
-    return figures if quick else [*figures, _ready()]
+    return figures if quick or os.geteuid() != 0 else [*figures, _ready()]
 
 
 @contextmanager
