@@ -52,11 +52,10 @@ def build(name: Name) -> Path:
     target = _place(name)
     if not target.exists():
         target.parent.mkdir(parents=True, exist_ok=True)
-        draft = target.with_name(f"{target.name}.{os.getpid()}")
+        draft = target.with_name(f"{target.name}.{os.getpid()}.part")
         argv = [go() or "go", "build", "-C", str(SOURCE), *_flags(), "-o", str(draft), f"./{name}"]
         process.run(argv, seconds=BUILD_SECONDS, environment=_environment())
-        draft.rename(target)
-        _drop_old(target)
+        keep(draft, target)
     return target
 
 
@@ -91,9 +90,11 @@ def _place(name: Name) -> Path:
     return home / "kairos-register" / "kube" / f"{name}-{digest}"
 
 
-def _drop_old(newest: Path) -> None:
-    kind = newest.name.partition("-")[0]
-    kept = [path for path in newest.parent.glob(f"{kind}-*") if "." not in path.name]
+def keep(draft: Path, target: Path) -> None:
+    """Take a finished file into the cache and drop all but the newest of its kind (`KIND-...`)."""
+    draft.rename(target)
+    kind = target.name.partition("-")[0]
+    kept = [path for path in target.parent.glob(f"{kind}-*") if path.suffix in ("", ".tar")]
     for old in sorted(kept, key=lambda path: path.stat().st_mtime)[:-KEPT]:
         old.unlink(missing_ok=True)
 

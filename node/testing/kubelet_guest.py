@@ -152,11 +152,11 @@ def _archive() -> Path:
     target = home / "kairos-register" / "kube" / f"guest-{digest}.tar"
     if not target.exists():
         target.parent.mkdir(parents=True, exist_ok=True)
-        draft = target.with_name(f"{target.name}.{os.getpid()}")
+        draft = target.with_name(f"{target.name}.{os.getpid()}.part")
         ignored = [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in ("man", "locale")]
         argv = ["mmdebstrap", "--quiet", "--variant=apt", f"--include={','.join(PACKAGES)}"]
         process.run([*argv, *ignored, "--format=tar", SUITE, str(draft)], seconds=BUILD_SECONDS)
-        draft.rename(target)
+        kube_build.keep(draft, target)
     return target
 
 
