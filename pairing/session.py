@@ -91,8 +91,7 @@ class _Session:
     async def run(self) -> Done:
         async with trio.open_nursery() as nursery:
             self.nursery = nursery
-            more = self._targets(self.machine.ways()[1:])
-            nursery.start_soon(self._dial, [self.target, *more], self.find)
+            nursery.start_soon(self._dial, self._targets(self.machine.ways()), self.find)
             nursery.start_soon(self._clock)
             async for take in self._queue:
                 for effect in take():

@@ -144,14 +144,9 @@ from pairing.errors.usage import (
     UsageError,
 )
 from pairing.errors.verdict import (
-    AwaitsApproval,
     DiskNotChosen,
     EscrowKeyMissing,
     Interrupted,
-    LockedByFirmware,
-    LockedByImage,
-    LockedByNetwork,
-    LockedByTpm,
     LockedError,
     MustBeAsked,
     NotApprovedError,
@@ -159,14 +154,12 @@ from pairing.errors.verdict import (
     PersonRefused,
     PolicyUnmet,
     UnlockFailed,
-    VolumeBroken,
 )
 
 __all__ = [
     "AccountInvalid",
     "AccountKeysUnavailable",
     "AuditBroken",
-    "AwaitsApproval",
     "BadProof",
     "BootEntriesRefused",
     "Busy",
@@ -216,10 +209,6 @@ __all__ = [
     "KeyNotInMemory",
     "KeyNotProved",
     "KnownError",
-    "LockedByFirmware",
-    "LockedByImage",
-    "LockedByNetwork",
-    "LockedByTpm",
     "LockedError",
     "MachineFileInvalid",
     "MissingError",
@@ -277,7 +266,6 @@ __all__ = [
     "UnlockFailed",
     "UnreachableError",
     "UsageError",
-    "VolumeBroken",
     "WordsDiffer",
     "WrongKey",
     "all_errors",

@@ -54,51 +54,6 @@ class LockedError(KnownError):
     hint = "Open it with `kairos-fleet recover`."
 
 
-class AwaitsApproval(LockedError):
-    """The node waits for an operator to approve its start."""
-
-    number, slug, retryable = 821, "awaits-approval", True
-    hint = "Approve it: kairos-fleet nodes approve NODE."
-
-
-class LockedByTpm(LockedError):
-    """The node's TPM is not the one that its disk is bound to, or was cleared, or is missing."""
-
-    number, slug = 822, "locked-tpm"
-    hint = (
-        "If the disk was moved or the TPM cleared on purpose: kairos-fleet recover NODE."
-        " Otherwise somebody may have the disk: find out first."
-    )
-
-
-class LockedByFirmware(LockedError):
-    """The node's firmware, its Secure Boot keys or its kernel's words have changed."""
-
-    number, slug = 823, "locked-firmware"
-    hint = "After a firmware update: kairos-fleet recover NODE. Otherwise find out who changed it."
-
-
-class LockedByImage(LockedError):
-    """The image that started is not one that may open this disk."""
-
-    number, slug = 824, "locked-image"
-    hint = "Start the node's own system; an image signed with other keys opens nothing."
-
-
-class LockedByNetwork(LockedError):
-    """The node does not reach the Tang server that opens its disk with it."""
-
-    number, slug, retryable = 825, "locked-tang", True
-    hint = "Check the node's network and the Tang server; or: kairos-fleet recover NODE."
-
-
-class VolumeBroken(LockedError):
-    """A volume of the node is damaged, missing or not the one that was installed."""
-
-    number, slug = 826, "locked-volume"
-    hint = "Start its recovery system and look at the disk: kairos-fleet rescue."
-
-
 class UnlockFailed(LockedError):
     """What was sent does not open the node's volumes."""
 

@@ -173,8 +173,9 @@ class OperatorMachine:
             return self._leased_now(message, now)
         if not self._leased:
             raise errors.ProtocolBroken(f"Frame {message.TYPE!r} has no place here.")
-        self._phase_until = now + self._silence()
-        return self._from_locked(message) if self._locked else self._in_lease(message, now)
+        todo = self._from_locked(message) if self._locked else self._in_lease(message, now)
+        self._phase_until = now + self._silence()  # longer, once it says that it restarts
+        return todo
 
     def _refused(self, message: messages.Refused) -> list[OperatorEffect]:
         detail = message.text

@@ -14,7 +14,7 @@ from pairing.protocol.terms import Identity, KnownLease, Release
 from pairing.protocol.wire import write_message
 from pairing.testing.conversation import Conversation, OperatorEnd
 
-TPM = errors.LockedByTpm.slug
+TPM = errors.UnlockFailed.slug
 
 
 def installed(talk: Conversation) -> OperatorEnd:
@@ -39,7 +39,7 @@ def test_the_operator_hears_locked_and_why() -> None:
     talk.lock(on_disk(talk), TPM, "another TPM")
     assert [way.label for way in end.redials[-1]][1] in talk.node.announced
     talk.connect(end)
-    assert isinstance(end.error, errors.LockedByTpm)
+    assert isinstance(end.error, errors.UnlockFailed)
     assert end.error.exit_code == 13
     assert "another TPM" in end.error.sentence
     assert end.events[-1].state is State.LOCKED
@@ -165,7 +165,7 @@ def forged_release(end: OperatorEnd) -> tuple[bytes, messages.Release]:
 def the_lock(talk: Conversation) -> tuple[LockedMachine, KnownLease, int]:
     """A locked node with its operator connected."""
     end = installed(talk)
-    talk.lock(on_disk(talk), errors.AwaitsApproval.slug, "")
+    talk.lock(on_disk(talk), TPM, "")
     machine = talk.node.machine
     assert isinstance(machine, LockedMachine)
     assert machine.tenancy is not None

@@ -1,0 +1,243 @@
+"""From the photo through the reboot to ready in one process; what a locked node says instead."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+import trio
+import trio.testing
+
+from node import afterwards
+from node.agent import Agent
+from node.facts import recorded
+from node.settings import Settings
+from node.tenancy_store import TenancyStore
+from pairing import errors, keys, peertoken
+from pairing.events import State
+from pairing.peertoken import Token
+from pairing.protocol import handshake
+from pairing.protocol.effects import Done, NodeView
+from pairing.protocol.kept import ReportFile
+from pairing.protocol.messages import Manifest
+from pairing.protocol.operator import OperatorMachine
+from pairing.protocol.terms import Identity, KnownLease, Patience, Release
+from pairing.serving import Reporter
+from pairing.session import Decision, register
+from pairing.testing.desks import RecordingDesk
+from pairing.transport.base import Target
+from pairing.transport.memory import MemoryNetwork
+
+
+@pytest.fixture
+def quick_clock() -> trio.testing.MockClock:
+    """Virtual time that hardly waits for threads: there are few here, and long waits."""
+    return trio.testing.MockClock(autojump_threshold=0.004)
+
+
+MACHINE = Path(__file__).parents[2] / "examples" / "machines" / "fanless-emmc.json"
+
+
+@dataclass(slots=True)
+class NoDisplay:
+    def show(self, agent: Agent) -> None:
+        """Nobody looks."""
+
+
+@dataclass(slots=True)
+class Shop(Agent):
+    """A node that installs in no time: only what it says and keeps is looked at here."""
+
+    off: trio.Event = field(default_factory=trio.Event)
+    report: bytes = b""
+
+    async def check(self, manifest: Manifest, config: bytes) -> Sequence[str]:
+        return ("1/1 nothing",)
+
+    async def install(self, manifest: Manifest, delay: float, reporter: Reporter) -> None:
+        reporter.entered(State.INSTALLING)
+        self.keep(self.state / "tenancy.json")
+        self.report = self.report_file()
+        reporter.entered(State.WRITTEN)
+        reporter.entered(State.REBOOTING)
+        await reporter.heard(20)
+        self.off.set()
+
+
+def shop(folder: Path) -> Shop:
+    return Shop(
+        settings=Settings(port=0, abort_delay=0),
+        look=lambda: recorded(MACHINE),
+        display=NoDisplay(),
+        state=folder,
+    )
+
+
+@dataclass(slots=True)
+class Operator:
+    goal: State = State.READY
+    desk: RecordingDesk = field(default_factory=lambda: RecordingDesk(releasing))
+    identity: Identity = field(default_factory=lambda: Identity(keys.generate()))
+    known: KnownLease | None = None
+    outcome: Done | errors.KnownError | None = None
+
+    async def pair(self, token: Token, network: MemoryNetwork) -> None:
+        patience = Patience(silence=30, reboot=300, verdict=3000)
+        machine = OperatorMachine(
+            token, self.identity, self.goal, secrets.token_bytes, patience, self.known
+        )
+        target = Target(token.key, handshake.label(token.secret, token.key), token.addresses)
+        async with network.transport().dialer() as dialer:
+            try:
+                self.outcome = await register(machine, dialer, target, self.desk, find=60)
+            except errors.KnownError as error:
+                self.outcome = error
+
+
+def releasing(view: NodeView) -> Decision:
+    return Release(config=b"#cloud-config\n", reboot=True, report_for=600)
+
+
+@contextlib.asynccontextmanager
+async def installed_by(
+    operator: Operator, network: MemoryNetwork, folder: Path
+) -> AsyncIterator[Shop]:
+    """A machine that has just gone down to restart, while its operator waits for it."""
+    agent = shop(folder)
+    async with trio.open_nursery() as nursery:
+        async with trio.open_nursery() as first:
+            first.start_soon(agent.run, network.transport("node"), lambda: None)
+            while not agent.reachable.addresses:  # noqa: ASYNC110 (virtual time)
+                await trio.sleep(0.1)
+            nursery.start_soon(operator.pair, peertoken.parse(agent.token()), network)
+            await agent.off.wait()
+            first.cancel_scope.cancel()
+        await trio.sleep(60)  # firmware and boot
+        yield agent
+        with trio.move_on_after(4000):
+            while operator.outcome is None:  # noqa: ASYNC110 (virtual time)
+                await trio.sleep(1)
+        nursery.cancel_scope.cancel()
+
+
+async def the_good_way(reporter: Reporter) -> None:
+    for state in (State.INSTALLED, State.JOINED, State.READY):
+        await trio.sleep(20)
+        reporter.entered(state)
+
+
+async def rebooted(network: MemoryNetwork, folder: Path, life: afterwards.Life) -> Agent:
+    agent = shop(folder)
+    assert afterwards.restore(agent, folder / "tenancy.json")
+    await afterwards.run_installed(agent, network.transport("node"), lambda: None, life)
+    return agent
+
+
+async def test_one_process_from_the_photo_to_ready(tmp_path: Path, quick_clock: object) -> None:
+    network, operator = MemoryNetwork(latency=0.05), Operator()
+    async with (
+        installed_by(operator, network, tmp_path),
+        # Its old address belongs to somebody else now.
+        network.transport("other").listener(keys.generate().seed, 1),
+    ):
+        agent = await rebooted(network, tmp_path, the_good_way)
+    assert operator.outcome == Done(State.READY, already=False)
+    states = [event.state for event in operator.desk.events]
+    assert states[-5:] == [
+        State.WRITTEN, State.REBOOTING, State.INSTALLED, State.JOINED, State.READY,
+    ]  # fmt: skip
+    seqs = [event.seq for event in operator.desk.events]
+    assert seqs == list(range(1, len(seqs) + 1))
+    assert len({event.boot for event in operator.desk.events}) == 2
+    assert agent.machine.tenancy is not None
+    assert agent.machine.tenancy.told
+
+
+async def test_a_node_that_has_told_everything_opens_no_port_at_later_starts(
+    tmp_path: Path, quick_clock: object
+) -> None:
+    network, operator = MemoryNetwork(), Operator()
+    async with installed_by(operator, network, tmp_path):
+        await rebooted(network, tmp_path, the_good_way)
+    seen: list[int] = []
+
+    async def looking(reporter: Reporter) -> None:
+        await the_good_way(reporter)
+        seen.append(len(network._listeners))
+
+    await rebooted(network, tmp_path, looking)
+    assert seen == [0]
+
+
+async def test_a_node_that_nobody_asks_is_quiet_after_report_for(
+    tmp_path: Path, quick_clock: object
+) -> None:
+    network, operator = MemoryNetwork(), Operator(goal=State.WRITTEN)
+    async with installed_by(operator, network, tmp_path):
+        start = trio.current_time()
+        with trio.move_on_after(400):  # the power goes
+            await rebooted(network, tmp_path, the_good_way)
+        await rebooted(network, tmp_path, the_good_way)
+    assert 600 <= trio.current_time() - start < 600 + 500
+    kept = TenancyStore(tmp_path / "tenancy.json").load()
+    assert kept is not None
+    assert kept.told
+
+
+async def test_a_later_run_hears_how_it_ended(tmp_path: Path, quick_clock: object) -> None:
+    network, operator = MemoryNetwork(), Operator(goal=State.WRITTEN)
+    async with installed_by(operator, network, tmp_path) as agent, trio.open_nursery() as nursery:
+        nursery.start_soon(rebooted, network, tmp_path, the_good_way)
+        token = peertoken.parse(agent.token())
+        token = Token(token.key, secrets.token_bytes(16))
+        known = operator.desk.leases[-1]
+        again = Operator(identity=operator.identity, known=known)
+        await again.pair(token, network)
+        nursery.cancel_scope.cancel()
+    assert isinstance(again.outcome, Done)
+    assert again.outcome.state is State.READY
+
+
+async def test_a_life_that_fails_is_failed_at_the_operator(
+    tmp_path: Path, quick_clock: object
+) -> None:
+    async def bad(reporter: Reporter) -> None:
+        reporter.entered(State.INSTALLED)
+        raise errors.JoinFailed("the server says no")
+
+    network, operator = MemoryNetwork(), Operator()
+    async with installed_by(operator, network, tmp_path):
+        await rebooted(network, tmp_path, bad)
+    assert isinstance(operator.outcome, errors.JoinFailed)
+    assert "the server says no" in operator.outcome.sentence
+
+
+async def test_a_locked_node_is_exit_13_and_goes_on_once_it_is_open(
+    tmp_path: Path, quick_clock: object
+) -> None:
+    network, operator = MemoryNetwork(latency=0.05), Operator()
+    async with installed_by(operator, network, tmp_path) as first, trio.open_nursery() as nursery:
+        agent = shop(tmp_path)
+        file = ReportFile.from_bytes(first.report)
+        afterwards.lock(agent, file, errors.UnlockFailed.slug, "not this TPM")
+        nursery.start_soon(afterwards.run_locked, agent, network.transport("node"), lambda: None)
+        while operator.outcome is None:  # noqa: ASYNC110 (virtual time)
+            await trio.sleep(1)
+        assert isinstance(operator.outcome, errors.LockedError)
+        assert operator.outcome.exit_code == 13
+        agent.opened()
+        await trio.sleep(5)
+        assert not network._listeners
+    assert operator.desk.events[-1].state is State.LOCKED
+
+
+async def test_a_damaged_lease_is_named(tmp_path: Path) -> None:
+    agent, path = shop(tmp_path), tmp_path / "tenancy.json"
+    assert not afterwards.restore(agent, path)
+    path.write_bytes(b"{}")
+    with pytest.raises(errors.TenancyDamaged):
+        afterwards.restore(agent, path)
