@@ -149,6 +149,30 @@ def install(
     say("Installed. Take the stick out and restart the machine.")
 
 
+@main.command()
+def unlock() -> None:
+    """Open this machine's disk with its recovery key, to repair it.
+
+    
+    kairos-node unlock                  asks for the key, without showing it
+    kairos-node unlock < key.txt
+
+    For the recovery system and for a stick. An operator has the key: kairos-fleet recover.
+    """
+    from getpass import getpass
+
+    from node.system import unlocking
+    from pairing import process
+
+    typed = getpass("Recovery key: ") if sys.stdin.isatty() else sys.stdin.readline(1024)
+    key = unlocking.read_key(typed)
+    try:
+        for line in unlocking.unlock(key, Path("/"), process.run):
+            click.echo(line)
+    finally:
+        key.wipe()
+
+
 main.add_command(stage)
 
 
