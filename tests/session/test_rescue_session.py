@@ -70,6 +70,28 @@ async def test_ctrl_c_reaches_the_program(tmp_path: Path, patient_clock: object)
     assert "caught" in person.shown
 
 
+@pytest.mark.parametrize(("hide", "seen"), [("stty -echo; ", False), ("", True)])
+async def test_what_is_typed_unseen_is_recorded_nowhere(
+    hide: str, seen: bool, tmp_path: Path, patient_clock: object
+) -> None:
+    """Control: what the terminal shows of it is recorded."""
+    network, agent = MemoryNetwork(), agent_in(tmp_path, fleets=PINNED)
+    secret = "cbdefghi-canary"
+    person = Person(
+        [("exit", f"{hide}echo rea''dy; read x; stty echo\r"), ("ready", f"{secret}\r"),
+         ("", "echo $((6*7))\r"), ("42", "exit\r")]
+    )  # fmt: skip
+    async with running(agent, network) as token:
+        await repaired(token, network, person, station(FLEET))
+        await trio.sleep(1)
+        held = agent.machine.tenancy
+        assert held is not None
+        assert not any(secret in event.text for event in held.log.since(0))
+    (record,) = (tmp_path / "rescue").iterdir()
+    lines = [json.loads(line)[2] for line in record.read_text().splitlines()[1:]]
+    assert ("canary" in "".join(lines)) is ("canary" in person.shown) is seen
+
+
 async def test_another_size_reaches_the_program(tmp_path: Path, patient_clock: object) -> None:
     network, agent = MemoryNetwork(), agent_in(tmp_path, fleets=PINNED)
     person = Person([("exit", "sleep 0.3; stty size\r"), ("50 132", "exit\r")], sizes=[(132, 50)])
