@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pairing import errors
+from pairing.events import State
 
 if TYPE_CHECKING:
     from pairing.config import Document, Problem
@@ -107,3 +108,11 @@ def refuse_contradiction(reboot: bool, poweroff: bool) -> None:
     """Raises errors.UsageError."""
     if reboot and poweroff:
         raise errors.UsageError("Restart and switch off? Only one of them is possible.")
+
+
+def refuse_endless_wait(document: Document, goal: State) -> None:
+    """Raises errors.JoinsNothing if a machine with this config never gets there."""
+    from pairing.config.rules import joins
+
+    if goal in (State.JOINED, State.READY) and not joins(document):
+        raise errors.JoinsNothing(f"So it would never be {goal.value}.")

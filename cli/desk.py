@@ -70,6 +70,8 @@ class OperatorDesk:
     """A config has left this machine, in this run or in an earlier one."""
     known: KnownLease | None = None
     """The lease, from an earlier run or this one."""
+    hostname: str = ""
+    """The one that the config gives it, once that is known."""
     facts: Facts = field(default_factory=Facts)
     """With a TPM's endorsement key only if that was proved."""
     endorsed: Endorsed = field(default_factory=Endorsed)
@@ -105,7 +107,7 @@ class OperatorDesk:
             return Refuse(errors.PersonRefused())
         config = await trio.to_thread.run_sync(configs.resolve, fitted.document, order.fetch)
         release = self._release(fitted, config)
-        self.released = True
+        self.released, self.hostname = True, configs.hostname(fitted.document)
         await self._write_lease()
         self.report.say("released", f"the config for {fitted.disk.path}, {len(config)} bytes")
         return release
@@ -232,7 +234,9 @@ class OperatorDesk:
         async with self._writing:
             if self.known is None:
                 return
-            keep = partial(self.records.keep_lease, self.token.name, self.known)
+            keep = partial(
+                self.records.keep_lease, self.token.name, self.known, hostname=self.hostname
+            )
             await trio.to_thread.run_sync(partial(keep, released=self.released))
 
     async def settle(self, released: bool) -> None:

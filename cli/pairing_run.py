@@ -152,6 +152,7 @@ class Run:
         desk = OperatorDesk(self.order, token, self.records, self.report)
         desk.released = stored.released if stored else False
         desk.known = stored.known if stored else None
+        desk.hostname = stored.hostname if stored else ""
         desk.machine = OperatorMachine(
             token,
             self.identity,
@@ -160,6 +161,7 @@ class Run:
             Patience(silence=self.timeout),
             desk.known,
             desk.released,
+            (self.records.last_state(desk.node) if desk.released else None) or State.WAITING,
         )
         try:
             outcome = await interruptible(lambda: self._session(desk))

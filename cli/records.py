@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from cli import folders
-from node.journal import Journal
+from node.journal import Journal, parse
 from pairing import errors, keys
-from pairing.events import Event, EventType
+from pairing.events import Event, EventType, State
 from pairing.protocol import handshake
 from pairing.protocol.messages import EscrowRecord, ReportKey, VolumeProof
 from pairing.protocol.terms import KnownLease
@@ -41,10 +41,24 @@ def now() -> str:
 
 @dataclass(frozen=True, slots=True)
 class StoredLease:
-    """A lease from an earlier run. `released`: a config may have left for this node."""
+    """A lease from an earlier run. `released`: a config may have left for this node.
+
+    `hostname` is the one that it was given, as far as it is known.
+    """
 
     known: KnownLease
     released: bool
+    hostname: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEscrow:
+    """A sealed recovery key. Without `proof` it is not known to open anything."""
+
+    path: Path
+    record: EscrowRecord
+    kept: str
+    proof: VolumeProof | None
 
 
 class Records:
@@ -93,21 +107,33 @@ class Records:
             body = json.loads(self._lease(token).read_bytes())
             report = ReportKey.from_json(body["report"]) if body.get("report") else None
             known = KnownLease(unbase64(body["lease"]), unbase64(body["secret"]), report)
-            return StoredLease(known, body["released"] is True)
+            return StoredLease(known, body["released"] is True, str(body.get("hostname", "")))
         return None
 
     def lease_of(self, node: str) -> StoredLease | None:
         """The lease of the node with this fingerprint, once it has shown its report key: the last
         one, if it was registered more than once."""
-        found: list[tuple[float, StoredLease]] = []
-        for path in (self.folder / "leases").glob("*.json"):
-            stored = self.lease(path.stem)
-            report = stored.known.report if stored else None
-            if stored and report and keys.fingerprint(report.node) == node:
-                found.append((path.stat().st_mtime, stored))
-        return max(found, key=lambda one: one[0])[1] if found else None
+        for stored in self.nodes():
+            report = stored.known.report
+            if report and keys.fingerprint(report.node) == node:
+                return stored
+        return None
 
-    def keep_lease(self, token: str, known: KnownLease, *, released: bool) -> None:
+    def nodes(self) -> list[StoredLease]:
+        """The last lease of every node that a config was released to."""
+        found: dict[bytes, StoredLease] = {}
+        paths = sorted(
+            (self.folder / "leases").glob("*.json"), key=lambda path: path.stat().st_mtime
+        )
+        for path in paths:
+            stored = self.lease(path.stem)
+            if stored and stored.known.report:
+                found[stored.known.report.node] = stored
+        return list(found.values())
+
+    def keep_lease(
+        self, token: str, known: KnownLease, *, released: bool, hostname: str = ""
+    ) -> None:
         """Remember a lease. Raises errors.StoreUnwritable."""
         body = {
             "schema": SCHEMA,
@@ -115,6 +141,7 @@ class Records:
             "secret": to_base64(known.secret),
             "report": known.report.to_json() if known.report else None,
             "released": released,
+            "hostname": hostname,
             "kept": now(),
         }
         self._write(self._lease(token), body)
@@ -129,6 +156,35 @@ class Records:
         folder = self.folder / "journal"
         folders.make_private(folder)
         return NodeJournal(folder / f"{node}.jsonl")
+
+    def history(self, node: str) -> list[dict[str, Any]]:
+        """What is in a node's journal, for looking: nothing where it is missing or damaged."""
+        try:
+            return parse((self.folder / "journal" / f"{node}.jsonl").read_bytes())[0]
+        except (OSError, errors.JournalDamaged):
+            return []
+
+    def last_state(self, node: str) -> State | None:
+        """The last state that was heard of a node."""
+        for record in reversed(self.history(node)):
+            if record.get("type") == EventType.STATE.value:
+                with contextlib.suppress(ValueError):
+                    return State(record.get("state", ""))
+        return None
+
+    # --- escrow records -----------------------------------------------------------------------
+
+    def escrowed(self, lease: bytes) -> list[StoredEscrow]:
+        """The escrow records of a lease, the newest first; files that are damaged are left out."""
+        found: list[StoredEscrow] = []
+        for path in (self.folder / "escrow").glob("*.json"):
+            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+                body = json.loads(path.read_bytes())
+                record = EscrowRecord.from_json(body["record"])
+                if record.lease == lease:
+                    proof = VolumeProof.from_json(body["proof"]) if "proof" in body else None
+                    found.append(StoredEscrow(path, record, str(body["kept"]), proof))
+        return sorted(found, key=lambda one: (one.proof is not None, one.kept), reverse=True)
 
     # --- files ----------------------------------------------------------------------------------
 

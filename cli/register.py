@@ -41,7 +41,7 @@ input, or the token's text. Several are registered one after another.
 
 The machine's hardware is shown before anything of the config leaves. Exit codes: 0 done,
 3 config invalid, 4 no readable code, 5 no machine in time, 6 refused or not authentic, 7 the
-machine failed, 8 some of several failed, 11 not approved, 12 no verdict in time.
+machine failed, 8 some of several failed, 11 not approved, 12 no verdict in time, 13 it is locked.
 """
 
 
@@ -141,6 +141,7 @@ def prepare(asked: Asked) -> Run:
     goal = goal_of(asked.wait, poweroff)
     reboot = asked.reboot or configs.flag(document, "reboot") or goal in GOALS[2:]
     configs.refuse_contradiction(reboot, poweroff)
+    configs.refuse_endless_wait(document, goal)
     relays = tuple(dict.fromkeys((*asked.relay, *configs.relays(document))))
     check_relays(relays)
     keyring = Keyring.at(asked.key_folder)

@@ -188,10 +188,21 @@ def _files(document: Document) -> Iterator[Problem]:
             yield _error(document, path, "`..` is not allowed in the path of a file.")
 
 
+CLUSTERS = ("k3s", "k3s-agent", "kubernetes")
+"""Keys that join a machine to a cluster, once `enabled`."""
+
+
+def joins(document: Document) -> bool:
+    """Whether a machine with this config joins anything (or may: a value is not filled in yet)."""
+    enabled = [document.get(key, "enabled") for key in CLUSTERS]
+    return any(value is True or isinstance(value, str) for value in enabled) or bool(
+        document.get("providers")
+    )
+
+
 def _one_cluster(document: Document) -> Iterator[Problem]:
     """Two of them would fight over ports and the container runtime."""
-    named = ("k3s", "k3s-agent", "kubernetes")
-    first, *others = [key for key in named if document.get(key, "enabled") is True] or [""]
+    first, *others = [key for key in CLUSTERS if document.get(key, "enabled") is True] or [""]
     for key in others:
         message = f"This machine already joins by {first}."
         yield _error(document, (key,), message, "Enable one of them.", at_key=True)

@@ -32,6 +32,7 @@ from pairing.errors.config import (
     ConfigError,
     ConfigNotForThisMachine,
     ConfigTooLarge,
+    JoinsNothing,
 )
 from pairing.errors.install import (
     BootEntriesRefused,
@@ -200,6 +201,7 @@ __all__ = [
     "JoinTimeout",
     "JoinTokenRefused",
     "JoinUnreachable",
+    "JoinsNothing",
     "JournalDamaged",
     "JournalUnwritable",
     "KeyFileInvalid",

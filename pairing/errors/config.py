@@ -44,3 +44,10 @@ class AccountKeysUnavailable(ConfigError):
 
     number, slug, retryable = 303, "account-keys", True
     hint = "Check the account's name and the connection, or write the keys into the config."
+
+
+class JoinsNothing(ConfigError):
+    """The config joins no cluster, so a machine with it is never joined or ready."""
+
+    number, slug = 304, "joins-nothing"
+    hint = "Wait for `installed`, or enable k3s, k3s-agent, kubernetes or one of `providers`."

@@ -301,3 +301,12 @@ async def test_a_hostile_node_paints_nothing(station: Station, node: NewNode, ou
     (journal,) = (station.data / "journal").glob("*.jsonl")
     assert all(json.loads(line) for line in journal.read_text().splitlines())
     assert journal.read_text().isascii()
+
+
+@pytest.mark.parametrize("goal", ["joined", "ready"])
+def test_3_a_config_that_joins_nothing_never_gets_there(station: Station, goal: str) -> None:
+    with pytest.raises(errors.JoinsNothing) as refused:
+        station.run("--wait", goal)
+    assert refused.value.exit_code == 3
+    station.config.write_text(station.config.read_text() + "k3s:\n  enabled: true\n")
+    station.run("--wait", goal)
