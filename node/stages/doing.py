@@ -31,6 +31,17 @@ SUDO_RULES = {"admin": "NOPASSWD: ALL", "sudo": "ALL", "wheel": "ALL"}
 """Of the groups whose members may become root. `admin` needs no password, as in Kairos."""
 
 
+LATER_TARGETS = frozenset(
+    f"{name}.target"
+    for name in (
+        *("shutdown", "reboot", "poweroff", "halt", "kexec", "soft-reboot", "factory-reset"),
+        *("sleep", "suspend", "hibernate", "hybrid-sleep", "suspend-then-hibernate"),
+        *("rescue", "emergency", "system-update"),
+    )
+)
+"""What is enabled for these (systemd.special(7)) waits for them."""
+
+
 class Door(Protocol):
     """`pairing.process.run`, or a test's stand-in."""
 
@@ -211,9 +222,17 @@ def _set_units(system: System, action: do.SetUnits) -> None:
     argv = ("systemctl", *extra, action.verb, "--", *action.units)
     system.tool(*argv, seconds=SYSTEMD_SECONDS)
     if action.verb == "enable":
-        # Targets that are already being reached take newly enabled units along only if asked again.
-        argv = ("systemctl", "--no-block", "start", "default.target")
-        system.tool(*argv, seconds=SYSTEMD_SECONDS)
+        for unit in action.units:
+            _start_enabled(system, unit)
+
+
+def _start_enabled(system: System, unit: str) -> None:
+    """Start what a target of this boot wants now: one that is reached takes nothing new along."""
+    argv = ("systemctl", "show", "--property=WantedBy,RequiredBy", "--", unit)
+    lines = system.run(argv, seconds=SYSTEMD_SECONDS).text().splitlines()
+    wanting = {name for line in lines for name in line.partition("=")[2].split()}
+    if wanting - LATER_TARGETS:
+        system.tool("systemctl", "--no-block", "start", "--", unit, seconds=SYSTEMD_SECONDS)
 
 
 # --- accounts -----------------------------------------------------------------------------------

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import os
 import stat
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from node.stages.actions import LoadModules, SetUnits
 from node.stages.apply import Outcome, apply, outcome_from_json
+from node.stages.doing import carry_out
 from pairing import errors, process
 from pairing.config import load_file
 from tests.stages.conftest import Ran, document, tree
@@ -250,3 +253,31 @@ def test_owners_are_those_of_the_config(system: Path, ran: Ran) -> None:
     assert owners == {"x": (4242, 4242), "y": (1, 27), "d": (5, 6)}
     home = (system / "home/ana").stat()
     assert (home.st_uid, home.st_gid) == (4242, 4242)
+
+
+@pytest.mark.parametrize(
+    ("wanted_by", "started"),
+    [("multi-user.target", True), ("shutdown.target", False), ("", False)],
+)
+def test_what_is_enabled_is_started_if_this_boot_wants_it(wanted_by: str, started: bool) -> None:
+    """On the running system; only systemctl is called, and here it is a stand-in."""
+    calls: list[str] = []
+
+    def systemctl(argv: Sequence[str], **how: Any) -> process.Result:
+        calls.append(" ".join(argv))
+        return process.Result(0, f"WantedBy={wanted_by}\nRequiredBy=\n".encode(), b"")
+
+    carry_out(SetUnits(verb="enable", units=("a.service",)), Path("/"), systemctl)
+    assert calls[0] == "systemctl enable -- a.service"
+    assert ("systemctl --no-block start -- a.service" in calls) is started
+
+
+def test_modules_are_loaded_one_by_one() -> None:
+    calls: list[str] = []
+
+    def modprobe(argv: Sequence[str], **how: Any) -> process.Result:
+        calls.append(" ".join(argv))
+        return process.Result(0, b"", b"")
+
+    carry_out(LoadModules(names=("loop", "dummy numdummies=2")), Path("/"), modprobe)
+    assert calls == ["modprobe -- loop", "modprobe -- dummy numdummies=2"]
