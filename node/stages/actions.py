@@ -167,8 +167,8 @@ class SetTime(Action):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetUnits(Action):
-    """systemctl(1) `verb`: enable, disable, mask or start. What is enabled is started too, unless it
-    waits for the end of this boot: `/etc` is made anew at the next one, so it would never run.
+    """systemctl(1) `verb`: enable, disable, mask or start. What is enabled is started too, unless
+    it is for the end of this boot: `/etc` is made anew at the next one, so it would never run.
     """
 
     verb: str
