@@ -27,6 +27,8 @@ Life = Callable[[Reporter], Awaitable[None]]
 as failed."""
 LOOK_SECONDS = 1.0
 """How often it is looked whether there is anything left to tell."""
+AGAIN_SECONDS = 900.0
+"""How long a node listens that was unlocked over the network."""
 FAREWELL_SECONDS = 2.0
 """For the last word to arrive before the port is closed."""
 
@@ -90,13 +92,21 @@ def lock(agent: Agent, file: ReportFile, code: str, text: str) -> None:
 
 
 async def run_installed(
-    agent: Agent, transport: Transport, warm_up: Callable[[], None], life: Life
+    agent: Agent,
+    transport: Transport,
+    warm_up: Callable[[], None],
+    life: Life,
+    again: float = 0.0,
 ) -> None:
     """Live, and listen until the operator knows the verdict or `report_for` has passed.
+
+    `again`: listen for so many seconds at least, also when everything was told before: an operator
+    who has just unlocked the node may have more to ask (`AGAIN_SECONDS`).
 
     Returns when both are over. A port that cannot be opened keeps no system from working.
     """
     held = agent.machine.tenancy
+    agent.machine.again_until = agent.machine.now + again if again else 0.0
     relays = held.manifest.relays if held and held.manifest else ()
     serving = Serving(agent.machine, agent, agent.presence(relays))
     alive = trio.Event()

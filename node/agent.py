@@ -27,6 +27,7 @@ from node.tpmanswers import TpmAnswers
 from pairing import errors, facts, keys, peertoken
 from pairing.events import Mode, State
 from pairing.peertoken import Token
+from pairing.protocol.effects import CarryOut
 from pairing.protocol.frames import canonical
 from pairing.protocol.kept import ReportFile, report_file
 from pairing.protocol.messages import Manifest
@@ -106,6 +107,8 @@ class Agent:
     rescue: Rescue = field(default_factory=Rescue)
     opener: Callable[[UnlockKind, bytes], Awaitable[None]] | None = None
     """Opens the volumes of a locked node with what an operator sent."""
+    maintainer: Callable[[CarryOut, Reporter], Awaitable[None]] | None = None
+    """Changes the keys of an installed node's volumes."""
     is_open: trio.Event = field(default_factory=trio.Event)
     """They are open, and the operator that sent it knows."""
     machine: NodeMachine = field(init=False)
@@ -289,6 +292,12 @@ class Agent:
         if self.opener is None:
             raise errors.UnlockFailed("This machine cannot open its volumes now.")
         await self.opener(kind, secret)
+
+    async def maintain(self, order: CarryOut, reporter: Reporter) -> None:
+        """See `serving.Hands`."""
+        if self.maintainer is None:
+            raise errors.StepUnsupported("It cannot change the keys of its volumes.")
+        await self.maintainer(order, reporter)
 
     def opened(self) -> None:
         """See `serving.Hands`."""

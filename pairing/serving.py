@@ -20,7 +20,7 @@ from pairing.link import Link
 from pairing.protection import Protection
 from pairing.protocol import effects, frames
 from pairing.protocol.callers import Phase
-from pairing.protocol.effects import NodeEffect
+from pairing.protocol.effects import CarryOut, NodeEffect
 from pairing.protocol.locked import LockedMachine
 from pairing.protocol.messages import EscrowRecord, Lease, Manifest, VolumeProof
 from pairing.protocol.node import NodeMachine
@@ -132,6 +132,13 @@ class Hands(Protocol):
 
     async def unlock(self, kind: UnlockKind, secret: bytes) -> None:
         """Open the volumes with what an operator has sent. Raises errors.KnownError."""
+
+    async def maintain(self, order: CarryOut, reporter: Reporter) -> None:
+        """Change the keys of the volumes as ordered. Raises errors.KnownError.
+
+        A new recovery key goes through `reporter.escrow` before it is enrolled, and
+        `reporter.proved` before the old one is wiped.
+        """
 
     def opened(self) -> None:
         """The volumes are open and the operator knows: leave this session."""
@@ -246,6 +253,8 @@ class Serving:
                 self._to_terminal(message, conn)
             case effects.TryUnlock(kind, secret):
                 self.nursery.start_soon(self._unlock, kind, secret)
+            case effects.CarryOut() as order:
+                self.nursery.start_soon(self._maintain, order)
             case effects.Opened():
                 self.hands.opened()
             case effects.Settled():
@@ -292,6 +301,14 @@ class Serving:
             self.apply(machine.unlock_failed(error, self.now()))
         else:
             self.apply(machine.unlocked(self.now()))
+
+    async def _maintain(self, order: CarryOut) -> None:
+        failed: errors.KnownError | None = None
+        try:
+            await self.hands.maintain(order, self.reporter)
+        except errors.KnownError as error:
+            failed = error
+        self.apply(self.machine.carried_out(failed, self.now()))
 
     async def _install(self, manifest: Manifest, delay: float) -> None:
         try:

@@ -9,7 +9,7 @@ from typing import Any
 from pairing import errors
 from pairing.events import Event, State
 from pairing.protocol.messages import EscrowRecord, Manifest, VolumeProof
-from pairing.protocol.requests import UnlockKind
+from pairing.protocol.requests import Task, UnlockKind
 from pairing.protocol.terms import KnownLease, Way
 from pairing.protocol.tpmproof import EkProof
 from pairing.protocol.wire import AsideMessage, Message
@@ -86,6 +86,18 @@ class TryUnlock:
 
     kind: UnlockKind
     secret: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class CarryOut:
+    """Change the keys of the volumes; answer with `carried_out`.
+
+    `escrow`: who a new recovery key is sealed to; `recovery`: the present one, or empty.
+    """
+
+    task: Task
+    escrow: tuple[bytes, ...]
+    recovery: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +206,7 @@ NodeEffect = (
     | Remember
     | Aside
     | TryUnlock
+    | CarryOut
     | Opened
     | Settled
 )

@@ -14,7 +14,7 @@ from pairing import errors, keys
 from pairing.events import Mode, State
 from pairing.protocol import handshake, requests
 from pairing.protocol.callers import NodePolicy
-from pairing.protocol.effects import Announce, NodeEffect, Opened, Send, TryUnlock
+from pairing.protocol.effects import Announce, NodeEffect, Opened, TryUnlock
 from pairing.protocol.kept import ReportFile
 from pairing.protocol.node import NodeMachine
 from pairing.protocol.reportkey import PrivateReportKey
@@ -28,8 +28,6 @@ class LockedMachine(NodeMachine):
     """A `NodeMachine` of the report key. Answer `TryUnlock` with `unlocked` or `unlock_failed`."""
 
     sealing: keys.EscrowKey
-    _asking: int | None = None
-    """The connection that asked to unlock; one attempt at a time."""
 
     def kept(self) -> None:
         """Nothing: what this lease was is in the volume that is not open."""
@@ -63,11 +61,6 @@ class LockedMachine(NodeMachine):
         """They are not; another attempt may follow."""
         self.now = now
         return self._answered(error.slug, error.detail[:2000])
-
-    def _answered(self, code: str, text: str) -> list[NodeEffect]:
-        conn, self._asking = self._asking, None
-        answer = requests.Answer(code=code, text=text)
-        return [Send(answer, conn)] if conn is not None else []
 
 
 def locked_machine(

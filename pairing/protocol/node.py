@@ -14,7 +14,14 @@ from typing import Any
 from pairing import errors, keys
 from pairing.events import INSTALLS, State
 from pairing.peertoken import Token
-from pairing.protocol import admission, handshake, messages, receipts
+from pairing.protocol import (
+    admission,
+    handshake,
+    maintenance,
+    messages,
+    receipts,
+    requests,
+)
 from pairing.protocol.callers import (
     HANDSHAKE_SECONDS,
     IDLE_SECONDS,
@@ -54,6 +61,8 @@ class NodeMachine(NodeVoice):
     window: ClaimWindow = field(init=False)
     callers: dict[int, Caller] = field(default_factory=dict)
     _refused_until: float = 0.0
+    _asking: int | None = None
+    """The connection that asked for something that takes its time; one thing at a time."""
 
     def __post_init__(self) -> None:
         NodeVoice.__post_init__(self)
@@ -265,6 +274,8 @@ class NodeMachine(NodeVoice):
             case messages.Ack():
                 before, held.acknowledged = held.settled, max(held.acknowledged, message.seq)
                 return [Remember(), Settled()] if held.settled and not before else []
+            case requests.Maintain():
+                return self._maintain(conn, held, message)
             case AsideMessage():
                 return [Aside(message, conn)]
             case messages.Ping():
@@ -286,6 +297,24 @@ class NodeMachine(NodeVoice):
         effects = self._to_operator(shown)
         self._set_state(State.APPROVED, effects)
         return [*effects, CheckConfig(upload.manifest, config)]
+
+    def _maintain(self, conn: int, held: Tenancy, message: requests.Maintain) -> list[NodeEffect]:
+        if self._asking is not None:
+            raise errors.Busy("It is still at the last order.")
+        todo = maintenance.accept(message, held, self.public, self.boot, self.mode)
+        self._asking = conn
+        return [todo]
+
+    def carried_out(self, error: errors.KnownError | None, now: float) -> list[NodeEffect]:
+        """What was asked for is done, or failed."""
+        self.now = now
+        code, text = (error.slug, error.detail) if error else ("", "")
+        return self._answered(code, text[:2000])
+
+    def _answered(self, code: str, text: str) -> list[NodeEffect]:
+        conn, self._asking = self._asking, None
+        answer = requests.Answer(code=code, text=text)
+        return [Send(answer, conn)] if conn is not None else []
 
     def _bye(self, conn: int, message: messages.Bye) -> list[NodeEffect]:
         effects: list[NodeEffect] = []

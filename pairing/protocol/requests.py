@@ -1,4 +1,4 @@
-"""What an operator asks of a node outside of an installation: to unlock."""
+"""What an operator asks of a node outside of an installation: to unlock, to change its keys."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from pairing.protocol import wire
-from pairing.protocol.wire import Message
+from pairing.protocol.wire import Message, Record
 
-SEALED = wire.blob(1024, 48)
+SEALED, KEY = wire.blob(1024, 48), wire.blob(32)
 
 
 class UnlockKind(enum.StrEnum):
@@ -30,6 +30,41 @@ class Unlock(Message):
     sealed: bytes = wire.wire(SEALED)
 
 
+class Task(enum.StrEnum):
+    """What an open node can be told to do with the keys of its volumes."""
+
+    ROTATE = "rotate-recovery-key"
+    """Make a new recovery key, have it kept, enrol it, then wipe the old one."""
+    REENROLL = "reenroll-tpm"
+    """Bind the volumes to the TPM as it is now."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MaintenanceOrder(Record):
+    """What the operator's key signs. For one boot of one node: worth nothing later.
+
+    `escrow` are the recipients of a new recovery key; `sealed` is the present one, sealed to the
+    report key like an unlock, empty if it is not sent. `time`: the operator's, Unix seconds.
+    """
+
+    node: bytes = wire.wire(KEY)
+    lease: bytes = wire.wire(wire.blob(16))
+    boot: str = wire.wire(wire.text(64))
+    task: str = wire.wire(wire.text(32))
+    escrow: tuple[bytes, ...] = wire.wire(wire.many(KEY, 8))
+    sealed: bytes = wire.wire(wire.blob(1024, 0))
+    time: int = wire.wire(wire.number())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Maintain(Message):
+    """Do this with the keys of your volumes."""
+
+    TYPE: ClassVar[str] = "maintain"
+    order: MaintenanceOrder = wire.wire(wire.nested(MaintenanceOrder))
+    signature: bytes = wire.wire(wire.blob(64))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer(Message):
     """A request was carried out (`code` is empty), or why not: `code` is an error's slug."""
@@ -40,5 +75,5 @@ class Answer(Message):
     text: str = wire.wire(wire.text(2000))
 
 
-FROM_OPERATOR: tuple[type[Message], ...] = (Unlock,)
+FROM_OPERATOR: tuple[type[Message], ...] = (Unlock, Maintain)
 FROM_NODE: tuple[type[Message], ...] = (Answer,)

@@ -17,6 +17,8 @@ from pairing.protocol.kept import KeptTenancy, kept
 from pairing.protocol.tenancy import Tenancy
 from pairing.protocol.wire import Message
 
+LONGEST_SECONDS = 30 * 24 * 3600.0
+"""An operator that never leaves keeps no node from being quiet in the end."""
 REMEMBER_SECONDS = 600.0
 """How often the time that was waited is stored."""
 
@@ -34,6 +36,8 @@ class NodeVoice:
     tenancy: Tenancy | None = None
     """Who holds the node; given where it goes on after a restart."""
     public: bytes = field(init=False)
+    again_until: float = 0.0
+    """It listens until then although everything was told: somebody has just opened it."""
     _began: float = field(init=False)
     _remembered: float = field(init=False)
 
@@ -96,8 +100,10 @@ class NodeVoice:
         """Whether an installed node may be quiet: its operator has the verdict and nothing `more`
         is coming, or it has waited for as long as it was told to."""
         held = self.tenancy
-        if held is None or held.told:
+        if held is None or (held.told and self.now >= self.again_until):
             return True
+        if held.conn is not None or self.now < self.again_until:
+            return self.listened() >= LONGEST_SECONDS
         patience = held.manifest.report_for if held.manifest else 0
         return (held.settled and not more) or self.listened() >= patience
 

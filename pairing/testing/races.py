@@ -13,7 +13,7 @@ from pairing.events import State
 from pairing.peertoken import Token
 from pairing.protocol import handshake
 from pairing.protocol.callers import NodePolicy
-from pairing.protocol.effects import NodeView
+from pairing.protocol.effects import CarryOut, NodeView
 from pairing.protocol.messages import Manifest
 from pairing.protocol.node import NodeMachine
 from pairing.protocol.operator import OperatorMachine
@@ -54,6 +54,9 @@ class IdleHands:
 
     async def unlock(self, kind: UnlockKind, secret: bytes) -> None:
         """It is never locked."""
+
+    async def maintain(self, order: CarryOut, reporter: Reporter) -> None:
+        """It has no volumes."""
 
     def opened(self) -> None:
         """It is never locked."""

@@ -7,7 +7,15 @@ from dataclasses import dataclass, field
 from pairing import keys
 from pairing.events import Event, EventType, Mode, State
 from pairing.peertoken import Token
-from pairing.protocol import admission, handshake, messages, requests, terminal, tpmproof
+from pairing.protocol import (
+    admission,
+    handshake,
+    maintenance,
+    messages,
+    requests,
+    terminal,
+    tpmproof,
+)
 from pairing.protocol.certificate import StationCertificate
 from pairing.protocol.handshake import Transcript
 from pairing.protocol.reportkey import PrivateReportKey
@@ -96,6 +104,10 @@ def _release() -> messages.Release:
     manifest = example_manifest()
     signature = OPERATOR.sign(handshake.MANIFEST_DOMAIN, handshake.signed_body(manifest))
     return messages.Release(manifest=manifest, signature=signature)
+
+
+def _report_key() -> messages.ShownReportKey:
+    return PrivateReportKey(b"\x44" * 32).shown(NODE, LEASE)
 
 
 def _report() -> messages.Report:
@@ -201,6 +213,15 @@ def _examples() -> tuple[tuple[str, Message], ...]:
         messages.Pong(),
         messages.Bye(reason=messages.Reason.DONE, text=""),
         requests.Unlock(kind=requests.UnlockKind.APPROVAL.value, sealed=b"\x55" * 80),
+        maintenance.order(
+            OPERATOR,
+            _report_key().record,
+            "boot-1",
+            requests.Task.ROTATE,
+            escrow=(b"\xee" * 32,),
+            recovery=b"",
+            time=1_790_000_000,
+        ),
         *_asides_to_node(),
     )
     to_operator: tuple[Message, ...] = (
@@ -219,7 +240,7 @@ def _examples() -> tuple[tuple[str, Message], ...]:
         ),
         messages.Refused(code="taken", text="", holder="ABCD-EFGH-IJKL-MNOP", age=7),
         messages.Want(sequence=1, offset=0),
-        PrivateReportKey(b"\x44" * 32).shown(NODE, LEASE),
+        _report_key(),
         _report(),
         _escrow(),
         _proof(),

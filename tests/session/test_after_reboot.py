@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import secrets
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -13,23 +10,14 @@ import trio
 import trio.testing
 
 from node import afterwards
-from node.agent import Agent
-from node.facts import recorded
-from node.settings import Settings
 from node.tenancy_store import TenancyStore
+from node.testing.aftermath import Operator, installed_by, rebooted, shop, the_good_way
 from pairing import errors, keys, peertoken
 from pairing.events import State
 from pairing.peertoken import Token
-from pairing.protocol import handshake
-from pairing.protocol.effects import Done, NodeView
+from pairing.protocol.effects import Done
 from pairing.protocol.kept import ReportFile
-from pairing.protocol.messages import Manifest
-from pairing.protocol.operator import OperatorMachine
-from pairing.protocol.terms import Identity, KnownLease, Patience, Release
 from pairing.serving import Reporter
-from pairing.session import Decision, register
-from pairing.testing.desks import RecordingDesk
-from pairing.transport.base import Target
 from pairing.transport.memory import MemoryNetwork
 
 
@@ -37,104 +25,6 @@ from pairing.transport.memory import MemoryNetwork
 def quick_clock() -> trio.testing.MockClock:
     """Virtual time that hardly waits for threads: there are few here, and long waits."""
     return trio.testing.MockClock(autojump_threshold=0.004)
-
-
-MACHINE = Path(__file__).parents[2] / "examples" / "machines" / "fanless-emmc.json"
-
-
-@dataclass(slots=True)
-class NoDisplay:
-    def show(self, agent: Agent) -> None:
-        """Nobody looks."""
-
-
-@dataclass(slots=True)
-class Shop(Agent):
-    """A node that installs in no time: only what it says and keeps is looked at here."""
-
-    off: trio.Event = field(default_factory=trio.Event)
-    report: bytes = b""
-
-    async def check(self, manifest: Manifest, config: bytes) -> Sequence[str]:
-        return ("1/1 nothing",)
-
-    async def install(self, manifest: Manifest, delay: float, reporter: Reporter) -> None:
-        reporter.entered(State.INSTALLING)
-        self.keep(self.state / "tenancy.json")
-        self.report = self.report_file()
-        reporter.entered(State.WRITTEN)
-        reporter.entered(State.REBOOTING)
-        await reporter.heard(20)
-        self.off.set()
-
-
-def shop(folder: Path) -> Shop:
-    return Shop(
-        settings=Settings(port=0, abort_delay=0),
-        look=lambda: recorded(MACHINE),
-        display=NoDisplay(),
-        state=folder,
-    )
-
-
-@dataclass(slots=True)
-class Operator:
-    goal: State = State.READY
-    desk: RecordingDesk = field(default_factory=lambda: RecordingDesk(releasing))
-    identity: Identity = field(default_factory=lambda: Identity(keys.generate()))
-    known: KnownLease | None = None
-    outcome: Done | errors.KnownError | None = None
-
-    async def pair(self, token: Token, network: MemoryNetwork) -> None:
-        patience = Patience(silence=30, reboot=300, verdict=3000)
-        machine = OperatorMachine(
-            token, self.identity, self.goal, secrets.token_bytes, patience, self.known
-        )
-        target = Target(token.key, handshake.label(token.secret, token.key), token.addresses)
-        async with network.transport().dialer() as dialer:
-            try:
-                self.outcome = await register(machine, dialer, target, self.desk, find=60)
-            except errors.KnownError as error:
-                self.outcome = error
-
-
-def releasing(view: NodeView) -> Decision:
-    return Release(config=b"#cloud-config\n", reboot=True, report_for=600)
-
-
-@contextlib.asynccontextmanager
-async def installed_by(
-    operator: Operator, network: MemoryNetwork, folder: Path
-) -> AsyncIterator[Shop]:
-    """A machine that has just gone down to restart, while its operator waits for it."""
-    agent = shop(folder)
-    async with trio.open_nursery() as nursery:
-        async with trio.open_nursery() as first:
-            first.start_soon(agent.run, network.transport("node"), lambda: None)
-            while not agent.reachable.addresses:  # noqa: ASYNC110 (virtual time)
-                await trio.sleep(0.1)
-            nursery.start_soon(operator.pair, peertoken.parse(agent.token()), network)
-            await agent.off.wait()
-            first.cancel_scope.cancel()
-        await trio.sleep(60)  # firmware and boot
-        yield agent
-        with trio.move_on_after(4000):
-            while operator.outcome is None:  # noqa: ASYNC110 (virtual time)
-                await trio.sleep(1)
-        nursery.cancel_scope.cancel()
-
-
-async def the_good_way(reporter: Reporter) -> None:
-    for state in (State.INSTALLED, State.JOINED, State.READY):
-        await trio.sleep(20)
-        reporter.entered(state)
-
-
-async def rebooted(network: MemoryNetwork, folder: Path, life: afterwards.Life) -> Agent:
-    agent = shop(folder)
-    assert afterwards.restore(agent, folder / "tenancy.json")
-    await afterwards.run_installed(agent, network.transport("node"), lambda: None, life)
-    return agent
 
 
 async def test_one_process_from_the_photo_to_ready(tmp_path: Path, quick_clock: object) -> None:
