@@ -110,6 +110,18 @@ def _report_key() -> messages.ShownReportKey:
     return PrivateReportKey(b"\x44" * 32).shown(NODE, LEASE)
 
 
+def _order() -> requests.Maintain:
+    return maintenance.order(
+        OPERATOR,
+        _report_key().record,
+        "boot-1",
+        requests.Task.ROTATE,
+        escrow=(b"\xee" * 32,),
+        recovery=b"",
+        time=1_790_000_000,
+    )
+
+
 def _report() -> messages.Report:
     event = Event(
         node=keys.fingerprint(NODE.public),
@@ -213,15 +225,7 @@ def _examples() -> tuple[tuple[str, Message], ...]:
         messages.Pong(),
         messages.Bye(reason=messages.Reason.DONE, text=""),
         requests.Unlock(kind=requests.UnlockKind.APPROVAL.value, sealed=b"\x55" * 80),
-        maintenance.order(
-            OPERATOR,
-            _report_key().record,
-            "boot-1",
-            requests.Task.ROTATE,
-            escrow=(b"\xee" * 32,),
-            recovery=b"",
-            time=1_790_000_000,
-        ),
+        _order(),
         *_asides_to_node(),
     )
     to_operator: tuple[Message, ...] = (
