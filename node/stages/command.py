@@ -43,15 +43,24 @@ def stage(name: str, dry_run: bool, root: Path, config: Path) -> None:
     """
     from node.stages.apply import apply
     from node.stages.planning import known_stages, plan_stage, text_of
-    from pairing.config import load_file, require_valid
+    from pairing.config import errors_among, load_file, validate
 
     document = load_file(config)
-    require_valid(document, rendered=True)
+    problems = errors_among(validate(document, rendered=True))
+    for problem in problems:
+        # No reason to stop: a newer system may have rules that the config was made before.
+        click.echo(f"not valid: {safe(str(problem))}", err=True)
     known = known_stages(document)
     if name not in known:
         raise errors.UsageError(f"The stages are {', '.join(known)}.", element=name)
+    try:
+        steps = plan_stage(document, name)
+    except (AttributeError, KeyError, TypeError, ValueError):
+        if not problems:
+            raise
+        raise errors.ConfigError(problems=problems) from None
     if dry_run:
-        for line in text_of(plan_stage(document, name)):
+        for line in text_of(steps):
             click.echo(safe(line))
         return
     outcomes = []

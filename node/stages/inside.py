@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pairing import errors
+from pairing.config.places import reserved
 
 MOST_LINKS = 40
 """As the kernel's own limit (path_resolution(7))."""
@@ -25,20 +26,6 @@ ROOT = (0, 0)
 """Number of user and group."""
 TEMPORARY = ".kairos-new"
 READ_LIMIT = 16 * 1024 * 1024
-OURS = (
-    "/boot",
-    "/dev",
-    "/efi",
-    "/etc/kairos-register",
-    "/oem",
-    "/opt/kairos-register",
-    "/proc",
-    "/run/kairos-register",
-    "/sys",
-    "/usr/lib/kairos-register",
-    "/usr/local/.kairos",
-)
-"""No config writes there: the kernel's files, and what this system starts, keeps and trusts."""
 _FOLDER = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -176,9 +163,8 @@ class Inside:
                 raise
 
     def _refuse_ours(self, real: str, asked: str) -> None:
-        for ours in OURS:
-            if real == ours or real.startswith(f"{ours}/"):
-                raise errors.PathRefused(f"{ours} is not the config's to change.", element=asked)
+        if ours := reserved(real):
+            raise errors.PathRefused(f"{ours} is not the config's to change.", element=asked)
 
 
 class _Walk:

@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args
 
 from pairing.config.accounts import account
 from pairing.config.document import Document, walk
+from pairing.config.places import reserved
 from pairing.config.problem import Path, Problem, Severity
 from pairing.config.sshkeys import flaw, key_lines
 
@@ -180,12 +181,22 @@ def _permissions(document: Document) -> Iterator[Problem]:
 
 
 def _files(document: Document) -> Iterator[Problem]:
-    listed = document.node(("write_files",))
-    for number, _ in listed.children() if listed else ():
-        path: Path = ("write_files", number, "path")
-        where = document.get(*path)
-        if isinstance(where, str) and ".." in where.split("/"):
+    """Files and folders, of the top and of stages: whole paths, and none of ours."""
+    for path, node in walk(document.root):
+        if not (_is_target(path) and isinstance(node.content, str)):
+            continue
+        if ".." in node.content.split("/"):
             yield _error(document, path, "`..` is not allowed in the path of a file.")
+        elif ours := reserved(node.content):
+            hint = "Write below /etc, /srv, /var, /home, /usr/local or /run."
+            yield _error(document, path, f"No config writes to {ours}.", hint)
+
+
+def _is_target(path: Path) -> bool:
+    if len(path) == 3:
+        return path[0] == "write_files" and path[2] == "path"
+    lists = ("files", "directories")
+    return len(path) == 6 and path[0] == "stages" and path[3] in lists and path[5] == "path"
 
 
 CLUSTERS = ("k3s", "k3s-agent", "kubernetes")

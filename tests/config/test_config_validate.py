@@ -293,3 +293,25 @@ def _nested(keys: list[str]) -> Any:
     for key in reversed(keys):
         value = {key: value}
     return from_plain(value, Mark("c.yaml", 1, 1))
+
+
+@pytest.mark.parametrize(
+    ("where", "says"),
+    [
+        ("/etc/../boot/x", "`..` is not allowed"),
+        ("/boot/loader/x", "No config writes to /boot."),
+        ("//oem///x", "No config writes to /oem."),
+        ("/usr/local/.kairos/x", "No config writes to /usr/local/.kairos."),
+        ("/usr/local/kairos", ""),
+        ("/bootstrap", ""),
+    ],
+)
+def test_places_of_ours_are_no_ones_to_write(where: str, says: str) -> None:
+    """Said with its line before anything is sent, wherever the path stands."""
+    for text in (
+        f"write_files: [{{path: {where}}}]",
+        f"stages: {{boot: [{{files: [{{path: {where}}}]}}]}}",
+        f"stages: {{boot: [{{directories: [{{path: {where}}}]}}]}}",
+    ):
+        found = errors_among(validate(load(f"{USER}{text}\n", "c.yaml")))
+        assert [says in str(problem) for problem in found] == ([True] if says else []), text

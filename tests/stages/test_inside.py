@@ -11,8 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from node.stages.inside import OURS, Inside, split
+from node.stages.inside import Inside, split
 from pairing import errors
+from pairing.config.places import RESERVED
 from tests.stages.conftest import tree
 
 HERE = (os.getuid(), os.getgid())
@@ -114,7 +115,7 @@ def test_a_loop_of_links_ends(around: Path) -> None:
         Inside(root).read("/etc/a")
 
 
-@pytest.mark.parametrize("ours", OURS)
+@pytest.mark.parametrize("ours", RESERVED)
 def test_places_of_ours_are_refused_also_through_links(around: Path, ours: str) -> None:
     root = around / "root"
     (root / ours[1:]).mkdir(parents=True)

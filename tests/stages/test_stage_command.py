@@ -69,7 +69,8 @@ def test_a_rehearsal_changes_nothing(system: Path) -> None:
     ("words", "config", "error"),
     [
         (("nonsense",), CONFIG, errors.UsageError),
-        (("boot",), "#cloud-config\nhostname: [1]\n", errors.ConfigError),
+        (("boot",), "#cloud-config\nhostname: [1]\n", errors.StageIncomplete),
+        (("boot",), "#cloud-config\nusers: [1]\n", errors.ConfigError),
         (("boot",), CONFIG.replace("/srv/each", "/boot/x"), errors.StageIncomplete),
     ],
 )
@@ -78,6 +79,16 @@ def test_mistakes_have_names(
 ) -> None:
     done = call(system, *words, config=config)
     assert isinstance(done.exception, error)
+
+
+def test_rules_that_came_later_do_not_lock_people_out(system: Path) -> None:
+    """After an upgrade: what is not valid any more is told, and all that can be done is done."""
+    old = CONFIG + "no-longer-known: 1\n"
+    done = call(system, "boot", config=old)
+    assert done.exit_code == 0
+    assert "not valid" in done.output
+    assert "no-longer-known" in done.output
+    assert (system / "etc/hostname").read_text() == "shop-17\n"
 
 
 def test_a_locked_machine_runs_no_config(system: Path) -> None:
