@@ -33,7 +33,7 @@ FAREWELL_SECONDS = 2.0
 """For the last word to arrive before the port is closed."""
 
 
-def restore(agent: Agent, path: Path) -> bool:
+def restore(agent: Agent, path: Path, mode: Mode = Mode.INSTALLED) -> bool:
     """Go on with the lease in this file. False where there is none: nobody holds the node.
 
     Raises errors.TenancyDamaged.
@@ -41,7 +41,7 @@ def restore(agent: Agent, path: Path) -> bool:
     store = TenancyStore(path)
     kept = store.load()
     if kept is None:
-        agent.machine = _machine(agent, Mode.INSTALLED)
+        agent.machine = _machine(agent, mode)
         return False
     now = agent.uptime()
     try:
@@ -54,7 +54,7 @@ def restore(agent: Agent, path: Path) -> bool:
         facts=facts_within(agent.facts, FACTS_LIMIT),
         policy=agent.settings.policy(),
         random=secrets.token_bytes,
-        mode=Mode.INSTALLED,
+        mode=mode,
         now=now,
         tenancy=held,
     )

@@ -12,7 +12,7 @@ import ipaddress
 import json
 import logging
 import secrets
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -40,10 +40,9 @@ from pairing.serving import Reporter, Serving, TerminalTalk
 from pairing.transport.base import Address, Presence, Reachable, Transport
 
 if TYPE_CHECKING:
-    from node.execute import Handler
     from node.installer import Installer
-    from node.steps import Step
-    from node.system.install.handover import Handover
+    from node.system.install.doors import Doors
+    from pairing.facts import Facts
 
 LOG = logging.getLogger("kairos.node")
 FACTS_LIMIT = 48 * 1024
@@ -95,6 +94,10 @@ class Agent:
     """Seconds since the machine was switched on."""
     store: TenancyStore | None = None
     """Where the lease is kept over the reboot, once the volume for it is open."""
+    early: TenancyStore | None = None
+    """Where it is kept before, in memory: for a restart of this program."""
+    doors: Doors | None = None
+    """How steps reach the machine; None: this one."""
     leave: Callable[[State], Awaitable[None]] | None = None
     """Restarts the machine (`REBOOTING`) or switches it off (`WRITTEN`); None: it stays on."""
     tpm: TpmAnswers = field(default_factory=lambda: TpmAnswers(None))
@@ -158,39 +161,28 @@ class Agent:
     async def check(self, manifest: Manifest, config: bytes) -> Sequence[str]:
         """See `serving.Hands`. The same rules as the operator's, on this machine's own facts."""
         self.error = None
+        self.store = self.early  # an earlier attempt's volume is about to be overwritten
         if not self.dry_run:
             clock.set_forward(manifest.time)
         with self._remembering_errors():
-            return await trio.to_thread.run_sync(self._plan, manifest, config)
+            return await trio.to_thread.run_sync(self.plan, manifest, config)
 
-    def _plan(self, manifest: Manifest, config: bytes) -> Sequence[str]:
-        from node.installer import Installer
+    def plan(self, manifest: Manifest, config: bytes) -> Sequence[str]:
+        """Plan this config, and remember it. Raises errors.KnownError if it does not fit."""
+        from node.installing import keep_release
 
         if self._installer is None:
-            self._installer = Installer(
-                self.facts, self.state, self.dry_run, self._handlers, self._handover()
-            )
-        return self._installer.make_plan(manifest, config).text
+            self.take_up(self.facts)
+        assert self._installer is not None
+        lines = self._installer.make_plan(manifest, config).text
+        keep_release(self, self._installer.facts, config)
+        return lines
 
-    def _handlers(self, handover: Handover) -> Mapping[type[Step], Handler]:
-        from node.steps import CheckDisk
-        from node.system.check import check_disk
-        from node.system.install.doors import Doors
-        from node.system.install.table import handlers
+    def take_up(self, snapshot: Facts) -> None:
+        """Plan with these facts of the machine from now on."""
+        from node.installing import installer_of
 
-        if self.facts.image is None:
-            # A rehearsal away from our medium: nothing but the disk can be looked at.
-            return {CheckDisk: check_disk(self.look)}
-        return handlers(Doors(), handover)
-
-    def _handover(self) -> Handover:
-        from node.system.install.handover import Handover
-
-        return Handover(
-            config=b"",
-            report=self.report_file,
-            keep=lambda folder: self.keep(folder / TENANCY),
-        )
+        self._installer = installer_of(self, snapshot)
 
     @contextlib.contextmanager
     def _remembering_errors(self) -> Iterator[None]:
@@ -202,8 +194,9 @@ class Agent:
 
     async def install(self, manifest: Manifest, delay: float, reporter: Reporter) -> None:
         """See `serving.Hands`."""
+        from node.installing import forget_release
+
         assert self._installer is not None
-        self.store = None  # an earlier attempt's volume is about to be overwritten
         await self._wait_to_begin(delay)
         reporter.entered(State.INSTALLING)
 
@@ -215,12 +208,15 @@ class Agent:
         with self._remembering_errors():
             await self._installer.carry_out(manifest, emit, reporter)
         reporter.entered(State.WRITTEN, protection=self._installer.protection)
-        await self._leave(manifest, reporter)
+        self._installer.forget()
+        forget_release(self)
+        await self.go_away(manifest, reporter)
 
-    async def _leave(self, manifest: Manifest, reporter: Reporter) -> None:
+    async def go_away(self, manifest: Manifest, reporter: Reporter) -> None:
+        """Restart or switch off, if that was asked for, once the operator knows."""
         if self.dry_run or self.leave is None or not (manifest.reboot or manifest.poweroff):
             return
-        if manifest.reboot:
+        if manifest.reboot and self.machine.state is not State.REBOOTING:
             reporter.entered(State.REBOOTING)
         await reporter.heard(FAREWELL_SECONDS)
         await self.leave(self.machine.state)
@@ -318,6 +314,10 @@ class Agent:
         serving = Serving(self.machine, self, self.presence())
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.listen, transport, serving)
+            if self.machine.tenancy is not None:
+                from node.installing import go_on
+
+                nursery.start_soon(go_on, self, serving)
             if self.once:
                 await self._settled.wait()
                 await trio.sleep(0.5)  # the farewell is still on its way

@@ -107,7 +107,6 @@ class Installer:
         if encrypted:
             reporter.proved(self._proof(outcome))
         if not self.dry_run:
-            drop(self.doors.own, self.plan.release)
             self.protection = await trio.to_thread.run_sync(self._protected, manifest, outcome)
 
     def _protected(self, manifest: Manifest, outcome: Outcome) -> Protection:
@@ -124,6 +123,12 @@ class Installer:
         if found.lacks:
             raise errors.ProtectionMissing(f"It lacks {', '.join(found.lacks)}.")
         return found
+
+    def forget(self) -> None:
+        """All is written and told: nothing of the key stays in memory."""
+        if self.plan is not None and not self.dry_run:
+            drop(self.doors.own, self.plan.release)
+        self._recovery.wipe()
 
     # --- the operator's copy of the key -------------------------------------------------------
 

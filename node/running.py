@@ -26,6 +26,8 @@ from node.settings import Settings
 from node.showing import Showing
 from node.system import ownership, services
 from node.system.endorsement import Endorsement
+from node.system.keyfile import IN_MEMORY, filesystem
+from node.tenancy_store import NAME, TenancyStore
 from node.tpmanswers import TpmAnswers
 from pairing import errors
 from pairing.events import Mode
@@ -126,12 +128,26 @@ def run_node(options: Options) -> None:
             repairable=booted is not None and options.machine is None,
             rescue=Rescue(folder=state / "rescue"),
         )
+        keep_early(agent)
         try:
             stopped = trio.run(_run, agent, showing, options)
         except* errors.KnownError as group:
             raise _first(group) from None
     if stopped == signal.SIGINT:
         raise KeyboardInterrupt
+
+
+def keep_early(agent: Agent, root: Path = Path("/")) -> None:
+    """Keep the lease in memory, and go on with it if this program had one before a restart."""
+    if agent.dry_run or agent.mode is Mode.INSTALLED:
+        return
+    if filesystem(root, agent.state) not in IN_MEMORY:
+        return
+    agent.early = agent.store = TenancyStore(agent.state / NAME)
+    if agent.early.path.exists():
+        from node.installing import restore_early  # after a restart only: it takes its time
+
+        restore_early(agent)
 
 
 def _first(group: BaseExceptionGroup[errors.KnownError]) -> errors.KnownError:

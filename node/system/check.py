@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import trio
 
@@ -21,9 +22,14 @@ def check_disk(look: Callable[[], Facts]) -> Handler:
     return handler
 
 
-def require_same(step: CheckDisk, facts: Facts) -> None:
-    """Raises errors.ConfigNotForThisMachine if the disk is not as the plan says."""
+def require_same(step: CheckDisk, facts: Facts, *, ours: bool = False) -> None:
+    """Raises errors.ConfigNotForThisMachine if the disk is not as the plan says.
+
+    `ours`: an earlier attempt of this boot has written to it, so its content is nobody's.
+    """
     found = next((disk for disk in facts.disks if disk.path == step.disk), None)
+    if ours and found is not None:
+        found = replace(found, content=())
     wrong = difference(step, found)
     if wrong:
         raise errors.ConfigNotForThisMachine(wrong, element=step.disk)

@@ -184,3 +184,77 @@ class Ground:
         sums = [f"{hashlib.sha256(data).hexdigest()}  {name}" for name, data in files.items()]
         self.write("run/kairos-register/medium/kairos/SHA256SUMS", "\n".join(sums) + "\n")
         self.plant_words()
+
+
+# --- programs that answer as on a machine that works --------------------------------------------
+
+METADATA = json.dumps(
+    {
+        "keyslots": {
+            "0": {"type": "luks2", "area": {"offset": "4096", "size": "8192"}},
+            "1": {"type": "luks2", "area": {"offset": "12288", "size": "8192"}},
+        },
+        "tokens": {
+            "0": {
+                "type": "systemd-tpm2",
+                "keyslots": ["1"],
+                "tpm2-hash-pcrs": [7, 12],
+                "tpm2-pubkey-pcrs": [11],
+            }
+        },
+    }
+)
+LSBLK = {
+    "blockdevices": [
+        {"name": "vda", "path": "/dev/vda", "type": "disk", "size": 17179869184, "log-sec": 512}
+    ]
+}
+
+
+def sealing(call: Call) -> Result:
+    """A program that encrypts by adding a mark, and decrypts by taking it away."""
+    if "decrypt" in call.argv:
+        return Result(0, call.stdin.removeprefix(b"sealed "), b"")
+    return Result(0, b"sealed " + call.stdin, b"")
+
+
+@dataclass(slots=True)
+class FirmwareModel:
+    """Boot entries as a firmware keeps them; answers efibootmgr(8)."""
+
+    labels: dict[str, str] = field(default_factory=lambda: {"0000": "UiApp", "0001": "stick"})
+    loaders: dict[str, str] = field(default_factory=dict)
+    order: list[str] = field(default_factory=lambda: ["0001", "0000"])
+
+    def __call__(self, call: Call) -> Result:
+        """One call of the program."""
+        said = dict(zip(call.argv[1:], [*call.argv[2:], ""], strict=False))
+        if "--create-only" in said:
+            number = next(f"{n:04X}" for n in range(9999) if f"{n:04X}" not in self.labels)
+            self.labels[number], self.loaders[number] = said["--label"], said["--loader"]
+        elif "--bootorder" in said:
+            self.order = said["--bootorder"].split(",")
+        elif "--delete-bootnum" in said:
+            del self.labels[said["--bootnum"]]
+            self.order = [number for number in self.order if number != said["--bootnum"]]
+        lines = [f"Boot{number}* {label}\tHD(1)" for number, label in self.labels.items()]
+        return Result(0, "\n".join([f"BootOrder: {','.join(self.order)}", *lines]).encode(), b"")
+
+
+def healthy(ground: Ground) -> None:
+    """Every program of an installation answers as it does where all goes well."""
+    ground.programs.answers |= {
+        "systemd-creds": sealing,
+        "clevis": sealing,
+        "clevis luks list": DONE,
+        "efibootmgr": FirmwareModel(),
+        "tpm2_getcap": Result(0, b"TPM2_PT_PERMANENT:\n  inLockout: 0\n", b""),
+        "cryptsetup open": Result(0, b"Key slot 0 unlocked.\n", b""),
+        "cryptsetup luksUUID": Result(0, b"0b6f2f7e-5c3d-4d8f-9c3b-3f2f6d7a1e11\n", b""),
+        "cryptsetup luksDump": Result(0, METADATA.encode(), b""),
+        "lsblk": Result(0, json.dumps(LSBLK).encode(), b""),
+        "wipefs": Result(0, b'{"signatures": []}', b""),
+    }
+    ground.write("usr/lib/kairos-register/pcr.pub", "-----BEGIN PUBLIC KEY-----\n")
+    ground.mounts["/sys/firmware/efi/efivars"] = "efivarfs"
+    ground.plant_mounts()

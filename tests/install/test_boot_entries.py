@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import pytest
 
 from node.steps import Plan, SetBootEntries
 from node.system.install.boot_entries import parse, set_boot_entries
-from node.testing.ground import Call, Ground
+from node.testing.ground import Call, FirmwareModel, Ground
 from pairing.process import Result
 
 from .conftest import MakePlan
@@ -29,51 +29,38 @@ class PowerCut(Exception):
 
 
 @dataclass(slots=True)
-class FirmwareModel:
-    """Boot entries as a firmware keeps them. `cut_at`: the power goes before that write."""
+class Firmware(FirmwareModel):
+    """`cut_at`: the power goes before that write."""
 
-    labels: dict[str, str] = field(default_factory=lambda: {"0000": "UiApp", "0001": "stick"})
-    loaders: dict[str, str] = field(default_factory=dict)
-    order: list[str] = field(default_factory=lambda: ["0001", "0000"])
     writes: int = 0
     cut_at: int = 0
 
     def __call__(self, call: Call) -> Result:
-        """Answers efibootmgr(8)."""
-        said = dict(zip(call.argv[1:], [*call.argv[2:], ""], strict=False))
-        if len(call.argv) > 1 and call.argv[1] != "--version":
+        """See `FirmwareModel`."""
+        if len(call.argv) > 1:
             self.writes += 1
             if self.writes == self.cut_at:
                 raise PowerCut
-        if "--create-only" in said:
-            number = next(f"{n:04X}" for n in range(9999) if f"{n:04X}" not in self.labels)
-            self.labels[number], self.loaders[number] = said["--label"], said["--loader"]
-        elif "--bootorder" in said:
-            self.order = said["--bootorder"].split(",")
-        elif "--delete-bootnum" in said:
-            del self.labels[said["--bootnum"]]
-            self.order = [number for number in self.order if number != said["--bootnum"]]
-        lines = [f"Boot{number}* {label}\tHD(1)" for number, label in self.labels.items()]
-        return Result(0, "\n".join([f"BootOrder: {','.join(self.order)}", *lines]).encode(), b"")
+        return FirmwareModel.__call__(self, call)
 
 
 def step_of(plan: Plan) -> SetBootEntries:
     return next(step for step in plan.steps if isinstance(step, SetBootEntries))
 
 
-async def run(ground: Ground, plan: Plan, firmware: FirmwareModel) -> None:
+async def run(ground: Ground, plan: Plan, firmware: Firmware) -> None:
     ground.programs.answers["efibootmgr"] = firmware
     await set_boot_entries(ground.doors)(step_of(plan), ground.work(plan))
 
 
-def in_order(firmware: FirmwareModel) -> list[str]:
+def in_order(firmware: Firmware) -> list[str]:
     return [firmware.labels[number] for number in firmware.order]
 
 
 async def test_the_disk_then_the_recovery_system_then_what_was_there(
     ground: Ground, make_plan: MakePlan
 ) -> None:
-    firmware = FirmwareModel()
+    firmware = Firmware()
     await run(ground, make_plan(), firmware)
     assert in_order(firmware) == ["KR system", "KR recovery", "stick", "UiApp"]
     assert [firmware.loaders[number] for number in firmware.order[:2]] == [
@@ -85,7 +72,7 @@ async def test_the_disk_then_the_recovery_system_then_what_was_there(
 
 
 async def test_again_it_replaces_its_own(ground: Ground, make_plan: MakePlan) -> None:
-    firmware, plan = FirmwareModel(), make_plan()
+    firmware, plan = Firmware(), make_plan()
     for _ in range(3):
         await run(ground, plan, firmware)
     assert sorted(firmware.labels.values()) == ["KR recovery", "KR system", "UiApp", "stick"]
@@ -95,12 +82,12 @@ async def test_again_it_replaces_its_own(ground: Ground, make_plan: MakePlan) ->
 async def test_cut_at_every_write_there_is_a_way_to_start(
     ground: Ground, make_plan: MakePlan
 ) -> None:
-    plan, whole = make_plan(), FirmwareModel()
+    plan, whole = make_plan(), Firmware()
     await run(ground, plan, whole)
     await run(ground, plan, whole)
     old = in_order(whole)
     for at in range(1, 6):
-        firmware = FirmwareModel()
+        firmware = Firmware()
         await run(ground, plan, firmware)
         firmware.writes, firmware.cut_at = 0, at
         with pytest.raises(PowerCut):

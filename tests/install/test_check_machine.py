@@ -9,7 +9,8 @@ import pytest
 
 from node.steps import CheckMachine, Plan
 from node.system.install.check_machine import check_machine
-from node.testing.ground import Call, Ground
+from node.testing.ground import Call, Ground, sealing
+from node.testing.ground import healthy as make_healthy
 from pairing import errors
 from pairing.process import Result
 
@@ -20,25 +21,15 @@ APPROVAL = {"mode": "tpm2", "unlock": "approval"}
 FAILED = Result(1, b"", b"TPM2 device lacks...")
 
 
-def sealing(unsealed: Callable[[bytes], bytes] = bytes) -> Callable[[Call], Result]:
-    """A program that encrypts by adding a mark, and decrypts by taking it away."""
-
-    def answer(call: Call) -> Result:
-        if "decrypt" in call.argv:
-            return Result(0, unsealed(call.stdin.removeprefix(b"sealed ")), b"")
-        return Result(0, b"sealed " + call.stdin, b"")
-
-    return answer
+def forgetting(call: Call) -> Result:
+    """It unseals something else."""
+    return Result(0, b"x", b"") if "decrypt" in call.argv else sealing(call)
 
 
 @pytest.fixture
 def healthy(ground: Ground) -> Ground:
     """Everything works."""
-    ground.programs.answers.update({"systemd-creds": sealing(), "clevis": sealing()})
-    ground.programs.answers["tpm2_getcap"] = Result(0, b"TPM2_PT_PERMANENT:\n  inLockout: 0\n", b"")
-    ground.write("usr/lib/kairos-register/pcr.pub", "-----BEGIN PUBLIC KEY-----\n")
-    ground.mounts["/sys/firmware/efi/efivars"] = "efivarfs"
-    ground.plant_mounts()
+    make_healthy(ground)
     return ground
 
 
@@ -71,7 +62,7 @@ def answers(**changed: Any) -> Callable[[Ground], None]:
 LOCKED = Result(0, b"TPM2_PT_PERMANENT:\n  inLockout:                 1\n", b"")
 FAULTS: list[tuple[object, Callable[[Ground], None], type[errors.KnownError], str]] = [
     ("tpm2", answers(systemd_creds=FAILED), errors.TpmUnusable, "Status 1"),
-    ("tpm2", answers(systemd_creds=sealing(lambda _: b"x")), errors.TpmUnusable, "unsealed"),
+    ("tpm2", answers(systemd_creds=forgetting), errors.TpmUnusable, "unsealed"),
     ("tpm2", no_key, errors.ImageMissing, "signed policies"),
     ("tpm2", answers(efibootmgr=FAILED), errors.BootEntriesRefused, "Status 1"),
     ("tpm2", read_only_firmware, errors.BootEntriesRefused, "read-only"),
@@ -79,7 +70,7 @@ FAULTS: list[tuple[object, Callable[[Ground], None], type[errors.KnownError], st
     ("none", answers(systemd_repart=None), errors.CommandMissing, "systemd-repart"),
     ("recovery-only", answers(cryptsetup=None), errors.CommandMissing, "cryptsetup"),
     (TANG, answers(clevis=FAILED), errors.TangUnusable, "tang.example"),
-    (TANG, answers(clevis=sealing(lambda _: b"x")), errors.TangUnusable, "not with its key"),
+    (TANG, answers(clevis=forgetting), errors.TangUnusable, "not with its key"),
     (TANG, answers(clevis=None), errors.CommandMissing, "clevis"),
 ]
 

@@ -12,11 +12,9 @@ from node.execute import Handler, Work
 from node.steps import KeepConfig, Plan
 from node.system.install.doors import Doors, write_durably
 from node.system.install.handover import Handover
-from node.system.reading import read
+from node.system.install.let_go import MAPPED, is_mounted
 
 SECONDS = 120.0
-MAPPED = "kr_oem"
-"""The name below /dev/mapper."""
 CONFIG = "90_custom.yaml"
 INSTALLED = ".kairos/install.json"
 SCHEMA = 1
@@ -57,13 +55,6 @@ async def opened(doors: Doors, step: KeepConfig, work: Work) -> Path:
 def oem_folder(doors: Doors) -> Path:
     """Where the volume is mounted while we install."""
     return doors.own / "oem"
-
-
-def is_mounted(doors: Doors, folder: Path) -> bool:
-    """Whether something is mounted on this folder."""
-    inside = str(Path("/") / folder.relative_to(doors.root))
-    lines = read(doors.at("/proc/self/mountinfo")).decode("utf-8", "replace").splitlines()
-    return any(fields[4] == inside for line in lines if len(fields := line.split()) > 4)
 
 
 def about(plan: Plan) -> dict[str, object]:

@@ -11,7 +11,7 @@ from node.execute import Handler, Work
 from node.steps import MarkComplete
 from node.system.install.boot_entries import ARCHES
 from node.system.install.doors import Doors, write_durably
-from node.system.install.keep_config import is_mounted
+from node.system.install.let_go import is_mounted
 from pairing import errors
 
 SECONDS = 120.0

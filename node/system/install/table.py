@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from node.execute import Handler
+import trio
+
+from node.execute import Handler, Work
 from node.steps import (
     BindApproval,
     BindTang,
@@ -19,7 +21,7 @@ from node.steps import (
     WipeTables,
     WriteDisk,
 )
-from node.system.check import check_disk
+from node.system.check import require_same
 from node.system.disks import disks
 from node.system.install.bind import bind_approval, bind_tang
 from node.system.install.boot_entries import set_boot_entries
@@ -28,6 +30,7 @@ from node.system.install.check_machine import check_machine
 from node.system.install.doors import Doors
 from node.system.install.handover import Handover
 from node.system.install.keep_config import keep_config
+from node.system.install.let_go import let_go, was_begun
 from node.system.install.mark_complete import mark_complete
 from node.system.install.prove_key import prove_key
 from node.system.install.wipe_tables import wipe_tables
@@ -38,12 +41,16 @@ from pairing.facts import Facts
 def handlers(doors: Doors, handover: Handover) -> Mapping[type[Step], Handler]:
     """For `node.execute.execute`, on the machine that we run on."""
 
-    def look() -> Facts:
-        return Facts(disks=disks(doors.root, doors.run))
+    async def check_disk(step: CheckDisk, work: Work) -> None:
+        ours = was_begun(doors, step.disk)
+        if ours:
+            await let_go(doors, work)
+        found = await trio.to_thread.run_sync(disks, doors.root, doors.run)
+        require_same(step, Facts(disks=found), ours=ours)
 
     return {
         CheckImage: check_image(doors),
-        CheckDisk: check_disk(look),
+        CheckDisk: check_disk,
         CheckMachine: check_machine(doors),
         WipeTables: wipe_tables(doors),
         WriteDisk: write_disk(doors, handover),

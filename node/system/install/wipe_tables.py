@@ -13,6 +13,7 @@ import trio
 from node.execute import Handler, Work
 from node.steps import WipeTables
 from node.system.install.doors import Doors
+from node.system.install.let_go import let_go, mark_begun
 from pairing import errors
 
 ROOM = 2**20
@@ -27,6 +28,8 @@ def wipe_tables(doors: Doors) -> Handler:
     """The handler of `WipeTables`."""
 
     async def handler(step: WipeTables, work: Work) -> None:
+        await let_go(doors, work)
+        mark_begun(doors, step.disk)
         handle = _open(doors.at(step.disk))
         try:
             await trio.to_thread.run_sync(_zero, handle)

@@ -1,0 +1,192 @@
+"""The agent installs for real, on a machine of plain files and recorded programs: with its own
+steps, its own key file, its own lease; killed at every step and started again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import secrets
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+import trio
+
+from node.agent import Agent
+from node.facts import recorded
+from node.running import keep_early
+from node.settings import Settings
+from node.system.medium import image_in
+from node.testing.ground import IMAGE, Ground, healthy
+from pairing import keys, peertoken
+from pairing.events import EventType, State
+from pairing.facts import Facts
+from pairing.protocol import handshake
+from pairing.protocol.effects import Done, NodeView
+from pairing.protocol.kept import KeptTenancy, ReportFile
+from pairing.protocol.operator import OperatorMachine
+from pairing.protocol.terms import Identity, Patience, Release
+from pairing.session import Decision, register
+from pairing.testing.desks import RecordingDesk
+from pairing.transport.base import Target
+from pairing.transport.memory import MemoryNetwork
+
+MACHINE = Path(__file__).parents[2] / "examples/machines/virtio-vm.json"
+CONFIG = b"""#cloud-config
+hostname: shop-0815
+users:
+  - name: admin
+    groups: [admin]
+    ssh_authorized_keys:
+      - ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f a
+"""
+ESCROW = keys.generate_escrow()
+
+
+@dataclass(slots=True)
+class Watcher:
+    """Looks at the screen; `seen` once it shows that step."""
+
+    step: str = ""
+    seen: trio.Event = field(default_factory=trio.Event)
+
+    def show(self, agent: Agent) -> None:
+        """See `node.agent.Display`."""
+        if self.step and agent.progress.step == self.step:
+            self.seen.set()
+
+
+def releasing(view: NodeView) -> Decision:
+    return Release(
+        config=CONFIG, escrow=(ESCROW.public,), reboot=True, report_for=600, time=1_000_000
+    )
+
+
+def facts_of(ground: Ground) -> Facts:
+    image = image_in((ground.medium / "kairos/image.json").read_bytes())
+    return replace(recorded(MACHINE), image=image)
+
+
+@dataclass(slots=True)
+class Shop:
+    """A machine whose agent can be killed. `left` is set once it restarts the machine."""
+
+    ground: Ground
+    network: MemoryNetwork
+    left: trio.Event = field(default_factory=trio.Event)
+    watcher: Watcher = field(default_factory=Watcher)
+    agents: list[Agent] = field(default_factory=list)
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[Agent]:
+        async def leave(state: State) -> None:
+            assert state is State.REBOOTING
+            self.left.set()
+
+        agent = Agent(
+            settings=Settings(port=0, abort_delay=0),
+            look=lambda: facts_of(self.ground),
+            display=self.watcher,
+            state=self.ground.doors.own,
+            doors=self.ground.doors,
+            leave=leave,
+        )
+        keep_early(agent, self.ground.root)
+        self.agents.append(agent)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(agent.run, self.network.transport("node"), lambda: None)
+            while not agent.reachable.addresses:  # noqa: ASYNC110 (virtual time)
+                await trio.sleep(0.1)
+            yield agent
+            nursery.cancel_scope.cancel()
+
+
+@dataclass(slots=True)
+class Operator:
+    desk: RecordingDesk = field(default_factory=lambda: RecordingDesk(releasing))
+    done: Done | None = None
+
+    async def pair(self, agent: Agent, network: MemoryNetwork) -> None:
+        token = peertoken.parse(agent.token())
+        identity, patience = Identity(keys.generate()), Patience(silence=30, verdict=3000)
+        machine = OperatorMachine(token, identity, State.WRITTEN, secrets.token_bytes, patience)
+        target = Target(token.key, handshake.label(token.secret, token.key), token.addresses)
+        async with network.transport().dialer() as dialer:
+            self.done = await register(machine, dialer, target, self.desk, find=60)
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Shop:
+    ground = Ground(tmp_path)
+    healthy(ground)
+    return Shop(ground, MemoryNetwork(latency=0.05))
+
+
+def oem(shop: Shop) -> Path:
+    return shop.ground.doors.own / "oem"
+
+
+def assert_installed(shop: Shop, operator: Operator) -> None:
+    assert operator.done == Done(State.WRITTEN, already=False)
+    assert (oem(shop) / "90_custom.yaml").read_bytes() == CONFIG
+    kept = KeptTenancy.from_bytes((oem(shop) / ".kairos/tenancy.json").read_bytes())
+    assert kept.state == State.REBOOTING.value
+    boot = shop.ground.doors.boot_files / "kairos"
+    assert ReportFile.from_bytes((boot / "report.json").read_bytes()).lease == kept.lease
+    record = operator.desk.escrow[-1]
+    assert json.loads((boot / "escrow.json").read_bytes()) == record.to_json()
+    context = handshake.escrow_context(record.node, record.lease)
+    assert len(ESCROW.open(record.keys[0].sealed, context)) == 71
+    loader = shop.ground.doors.own / "esp/EFI/BOOT/BOOTX64.EFI"
+    assert loader.exists()
+    assert not list(shop.ground.doors.own.glob("key-*")), "the key is gone"
+    assert not list(shop.ground.doors.own.glob("released*")), "the config is gone"
+
+
+async def test_from_the_code_to_the_restart(shop: Shop, patient_clock: object) -> None:
+    operator = Operator()
+    async with trio.open_nursery() as nursery, shop.running() as agent:
+        nursery.start_soon(operator.pair, agent, shop.network)
+        await shop.left.wait()
+    assert_installed(shop, operator)
+    steps = [e.step for e in operator.desk.events if e.type is EventType.STEP]
+    assert list(dict.fromkeys(steps))[-1] == "mark-complete"
+    assert [volume.name for volume in operator.desk.proofs[-1].volumes] == [
+        "KR_OEM",
+        "KR_PERSISTENT",
+    ]
+    assert IMAGE["version"] == "1.0.0"
+
+
+STEPS = ("check-image", "escrow-key", "write-disk", "prove-key", "keep-config", "mark-complete")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("at", STEPS)
+async def test_killed_in_a_step_it_goes_on_with_the_same_lease(
+    shop: Shop, patient_clock: object, at: str
+) -> None:
+    operator, shop.watcher.step = Operator(), at
+    async with trio.open_nursery() as nursery:
+        async with shop.running() as agent:
+            nursery.start_soon(operator.pair, agent, shop.network)
+            await shop.watcher.seen.wait()
+        async with shop.running():
+            await shop.left.wait()
+    first, second = shop.agents
+    assert first.machine.key.seed == second.machine.key.seed
+    assert first.machine.boot != second.machine.boot
+    assert_installed(shop, operator)
+    assert len(operator.desk.views) == 1, "it was decided once"
+    repart = shop.ground.programs.called("systemd-repart")
+    runs = [argv for argv in repart if "--version" not in argv]
+    assert len(runs) <= (2 if at == "write-disk" else 1), "no second format"
+
+
+@pytest.mark.parametrize("damage", [b"", b"{}", b"\x00" * 64])
+async def test_a_damaged_lease_is_a_new_node(shop: Shop, damage: bytes) -> None:
+    (shop.ground.doors.own / "tenancy.json").write_bytes(damage)
+    async with shop.running() as agent:
+        assert agent.machine.state is State.WAITING
