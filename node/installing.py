@@ -3,7 +3,7 @@
 Within one boot the program may die (killed, out of memory, a bug) and be started again by the
 service manager. Then the machine is still the same one to its operator: same key, same lease, and
 the installation goes on where its journal stands. All that it needs for this lies in memory
-(tmpfs, 0700) and is gone with the power: docs/adr/0015.
+(tmpfs, 0700) and is gone with the power: docs/adr/0013.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Only in a file system that the kernel keeps in memory, in a folder that only root may enter, mode
 0600, one file for each release: a key that one operator holds is never used for another's lease.
-See docs/adr/0015 for why a file, and why it may outlive the process.
+See docs/adr/0013 for why a file, and why it may outlive the process.
 """
 
 from __future__ import annotations
