@@ -23,6 +23,8 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "plan": "Show what an installation would do to a recorded machine.",
         "keys": "Make, show and certify keys.",
         "token": "Explain a token.",
+        "nodes": "List registered machines, show one, approve its start.",
+        "recover": "Open a locked machine with its recovery key; change its keys.",
         "audit": "Show who did what to which machine, checked.",
         "rescue": "Open a terminal on a machine that needs repair.",
         "relay": "Run a relay where machines and operators meet.",

@@ -139,6 +139,7 @@ from pairing.errors.trust import (
 from pairing.errors.usage import (
     ConfigFileMissing,
     MachineFileInvalid,
+    NodeUnknown,
     NoSuchSource,
     PolicyFileInvalid,
     RelayAddressInvalid,
@@ -221,6 +222,7 @@ __all__ = [
     "NoVerdictError",
     "NodeError",
     "NodeRestarted",
+    "NodeUnknown",
     "NotAPicture",
     "NotApprovedError",
     "NotAuthenticError",

@@ -45,3 +45,10 @@ class RelayAddressInvalid(UsageError):
 
     number, slug = 110, "relay-address"
     hint = "Write relay.example, relay.example:8443, [2001:db8::1]:443 or relay.example#sha256=..."
+
+
+class NodeUnknown(UsageError):
+    """This station has no record of such a machine."""
+
+    number, slug = 105, "node-unknown"
+    hint = "`kairos-fleet nodes list` shows those it has; another station may know it."

@@ -1,0 +1,192 @@
+"""One errand to a registered machine: approve its start, open it, have it change its keys."""
+
+from __future__ import annotations
+
+import secrets
+import sys
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TypeVar
+
+import trio
+
+from cli import nodes
+from cli.audit import Audit
+from cli.keyring import Keyring
+from cli.nodes import NodeRecord
+from cli.pairing_run import Network, WarmUp, libp2p
+from cli.records import Records, now
+from pairing import approval, errands, errors
+from pairing.errands import Do, Errand, UnlockWith
+from pairing.events import Event
+from pairing.protocol import handshake
+from pairing.protocol.errand import ErrandMachine, Standing
+from pairing.protocol.messages import EscrowRecord, VolumeProof
+from pairing.protocol.requests import Task, UnlockKind
+from pairing.protocol.terms import KnownLease
+from pairing.report import Lines
+from pairing.transport.base import Address, Target
+
+OPEN_SECONDS = 300.0
+"""How long an unlocked machine may take until it answers under its own key."""
+LOOK_SECONDS = 2.0
+T = TypeVar("T")
+
+
+@dataclass(slots=True, kw_only=True)
+class NodeErrand:
+    """To one machine. `timeout` in seconds, for finding it."""
+
+    node: NodeRecord
+    keyring: Keyring
+    records: Records = field(default_factory=Records)
+    addresses: Sequence[Address] = ()
+    relays: Sequence[str] = ()
+    timeout: float = 120.0
+    network: Network = field(default_factory=libp2p)
+    warm: WarmUp = field(default_factory=WarmUp)
+    talk: Lines = field(default_factory=lambda: Lines(sys.stderr, sys.stdout))
+
+    # --- the recovery key -----------------------------------------------------------------------
+
+    def recovery_key(self, use: str) -> bytes:
+        """The machine's recovery key, opened; that it was is in the audit log before it is used.
+
+        Raises errors.EscrowKeyMissing.
+        """
+        ours = self.keyring.escrow()
+        for stored in nodes.escrow_of(self.records, self.node):
+            record = stored.record
+            context = handshake.escrow_context(record.node, record.lease)
+            for sealed in record.keys:
+                if sealed.recipient == ours.public:
+                    self.note("recovery-key-opened", use=use, record=stored.path.name)
+                    return ours.open(sealed.sealed, context)
+        raise errors.EscrowKeyMissing(element=self.node.node)
+
+    def note(self, action: str, **about: str) -> None:
+        """A line in the audit log."""
+        log = Audit(self.records.folder, self.keyring.operator())
+        log.note(action, self.node.node, **about)
+
+    # --- what can be asked ----------------------------------------------------------------------
+
+    async def approve(self) -> bool:
+        """Let a machine that waits for approval start. False if it is open already."""
+        return await self.errand(partial(self._unlocking, UnlockKind.APPROVAL, "approval"))
+
+    async def unlock(self) -> bool:
+        """Open a locked machine with its recovery key. False if it is open already."""
+        return await self.errand(partial(self._unlocking, UnlockKind.RECOVERY, "unlock"))
+
+    async def recover(self, tasks: Sequence[Task]) -> None:
+        """Open it if it is locked, then these. Raises errors.KnownError."""
+        if await self.unlock():
+            self.talk.say("opened", "its volumes are open")
+        for task in tasks:
+            await self.change(task)
+            self.note("keys-changed", task=task.value)
+            self.talk.say("done", task.value)
+
+    async def change(self, task: Task) -> None:
+        """Have an open machine change its keys. Raises errors.KnownError."""
+        with trio.move_on_after(OPEN_SECONDS):
+            while not await self.errand(partial(self._changing, task)):  # noqa: ASYNC110
+                await trio.sleep(LOOK_SECONDS)
+            return
+        raise errors.PhaseTimeout("It is still locked.", element=self.node.node)
+
+    def _unlocking(self, kind: UnlockKind, use: str, standing: Standing) -> Errand:
+        if standing.locked is None:
+            return None
+        key = self.recovery_key(use)
+        secret = approval.pin(key) if kind is UnlockKind.APPROVAL else key
+        return UnlockWith(kind, secret)
+
+    def _changing(self, task: Task, standing: Standing) -> Errand:
+        if standing.locked is not None:
+            return None
+        recipients = self.keyring.recipients()
+        return Do(task, recipients, self.recovery_key(task.value), int(time.time()))
+
+    # --- the way there --------------------------------------------------------------------------
+
+    def run(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """Do one of these, once. Raises errors.KnownError."""
+        self.warm.start()
+        self.warm.wait()
+        try:
+            return trio.run(ask)
+        except KeyboardInterrupt:
+            raise errors.Interrupted("The machine may go on with what it was asked.") from None
+
+    async def errand(self, choose: Callable[[Standing], Errand]) -> bool:
+        """One connection, one question; whether something was asked. Raises errors.KnownError."""
+        machine = ErrandMachine(
+            known=self.node.stored.known,
+            identity=self.keyring.identity(),
+            random=secrets.token_bytes,
+        )
+        clerk = DeskClerk(self, choose)
+        try:
+            async with self.network() as dialer:
+                return await errands.run_errand(
+                    machine, dialer, self._targets(machine), clerk, self.timeout
+                )
+        except* errors.KnownError as group:
+            raise _first(group) from None
+
+    def _targets(self, machine: ErrandMachine) -> list[Target]:
+        return [
+            Target(way.key, way.label, tuple(self.addresses), tuple(self.relays))
+            for way in machine.ways()
+        ]
+
+
+@dataclass(slots=True)
+class DeskClerk:
+    """`pairing.errands.Clerk` at this station."""
+
+    errand: NodeErrand
+    rule: Callable[[Standing], Errand]
+
+    async def choose(self, standing: Standing) -> Errand:
+        """See `pairing.errands.Clerk`."""
+        talk, locked = self.errand.talk, standing.locked
+        talk.say("words", " ".join(standing.words))
+        if locked is None:
+            talk.say("state", f"{standing.state}, its volumes are open")
+        else:
+            known = errors.locked(locked.code, locked.text)
+            talk.say("locked", known.sentence)
+        return await trio.to_thread.run_sync(self.rule, standing)
+
+    async def keep_escrow(self, record: EscrowRecord, signature: bytes) -> None:
+        """See `pairing.errands.Clerk`."""
+        keep = partial(self.errand.records.keep_escrow, record, signature)
+        path = await trio.to_thread.run_sync(keep)
+        self.errand.talk.say("escrow", f"sealed recovery key kept in {path}")
+
+    async def keep_proof(self, proof: VolumeProof, signature: bytes) -> None:
+        """See `pairing.errands.Clerk`."""
+        await trio.to_thread.run_sync(self.errand.records.keep_proof, proof, signature)
+
+    async def keep_lease(self, known: KnownLease) -> None:
+        """See `pairing.errands.Clerk`: nothing, the report key of a lease never changes."""
+        raise errors.ProtocolBroken("The node shows another report key than before.")
+
+    def seen(self, event: Event, signature: bytes) -> None:
+        """See `pairing.errands.Clerk`."""
+        self.errand.talk.event(event, now(), self.errand.node.serial)
+
+    def notice(self, text: str) -> None:
+        """See `pairing.errands.Clerk`."""
+        label, _, rest = text.partition(": ")
+        self.errand.talk.say(label, rest)
+
+
+def _first(group: BaseExceptionGroup[errors.KnownError]) -> errors.KnownError:
+    inner = group.exceptions[0]
+    return _first(inner) if isinstance(inner, BaseExceptionGroup) else inner

@@ -1,0 +1,218 @@
+"""`kairos-fleet nodes` and `recover`: records, the audit log, and real errands over memory."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+
+from cli import audit, nodes
+from cli.errand import NodeErrand
+from cli.keyring import Keyring
+from cli.pairing_run import WarmUp
+from cli.records import Records
+from node import afterwards
+from node.recoverykey import RecoveryKey
+from node.testing.aftermath import Operator, Shop, installed_by, shop, the_good_way
+from pairing import approval, errors, keys
+from pairing.events import State
+from pairing.protocol import handshake
+from pairing.protocol.effects import CarryOut
+from pairing.protocol.kept import ReportFile
+from pairing.protocol.messages import EscrowRecord, SealedKey, VolumeProof
+from pairing.protocol.requests import Task, UnlockKind
+from pairing.report import Lines
+from pairing.serving import Reporter
+from pairing.transport.memory import MemoryNetwork
+
+Station = Any
+
+KEY = RecoveryKey(b"k" * 32).passphrase
+NEW = RecoveryKey(b"n" * 32).passphrase
+
+
+@pytest.fixture
+def quick_clock() -> trio.testing.MockClock:
+    """Virtual time that hardly waits for threads: there are few here, and long waits."""
+    return trio.testing.MockClock(autojump_threshold=0.004)
+
+
+def sealed(node: bytes, lease: bytes, key: bytes, *to: bytes) -> EscrowRecord:
+    context = handshake.escrow_context(node, lease)
+    kept = tuple(SealedKey(recipient=one, sealed=keys.seal(key, one, context)) for one in to)
+    return EscrowRecord(node=node, lease=lease, serial="S-1", keys=kept)
+
+
+@dataclass(slots=True)
+class Volumes:
+    """What opens them, and what was tried."""
+
+    shop: Shop
+    key: bytes = KEY
+    tried: list[tuple[UnlockKind, bytes]] = field(default_factory=list)
+
+    async def open(self, kind: UnlockKind, secret: bytes) -> None:
+        self.tried.append((kind, secret))
+        wanted = self.key if kind is UnlockKind.RECOVERY else approval.pin(self.key)
+        if secret != wanted:
+            raise errors.UnlockFailed
+
+    async def change(self, order: CarryOut, reporter: Reporter) -> None:
+        held = self.shop.machine.tenancy
+        assert held is not None
+        assert order.task is Task.ROTATE
+        assert order.recovery == self.key
+        record = sealed(self.shop.machine.public, held.lease, NEW, *order.escrow)
+        await reporter.escrow(record)
+        self.key = NEW
+        digest = handshake.record_digest(record)
+        reporter.proved(VolumeProof(digest=digest, volumes=(), ek_hash="", dry_run=False))
+
+
+async def registered(network: MemoryNetwork, folder: Path) -> tuple[Records, Volumes]:
+    """A machine that this station has installed and that is off now, and our records of it."""
+    keyring, records = Keyring.at(None), Records()
+    operator = Operator(goal=State.WRITTEN, identity=keyring.identity())
+    async with installed_by(operator, network, folder) as first:
+        known = operator.desk.leases[-1]
+    assert known.report is not None
+    records.keep_lease("CODE", known, released=True, hostname="shop-17")
+    record = sealed(known.report.node, known.lease, KEY, keyring.escrow().public)
+    records.keep_escrow(record, b"")
+    return records, Volumes(first)
+
+
+async def locked(network: MemoryNetwork, folder: Path, volumes: Volumes, code: str) -> None:
+    agent = shop(folder)
+    agent.opener = volumes.open
+    afterwards.lock(agent, ReportFile.from_bytes(volumes.shop.report), code, "")
+    await afterwards.run_locked(agent, network.transport("node"), lambda: None)
+    again = volumes.shop = shop(folder)
+    again.maintainer = volumes.change
+    assert afterwards.restore(again, folder / "tenancy.json")
+    await afterwards.run_installed(
+        again, network.transport("node"), lambda: None, the_good_way, afterwards.AGAIN_SECONDS
+    )
+
+
+def errand(network: MemoryNetwork, records: Records, said: io.StringIO) -> NodeErrand:
+    return NodeErrand(
+        node=nodes.find(records, "shop-17"),
+        keyring=Keyring.at(None),
+        records=records,
+        timeout=30,
+        network=network.transport().dialer,
+        warm=WarmUp(lambda: None),
+        talk=Lines(said, said),
+    )
+
+
+def actions(records: Records) -> list[str]:
+    return [entry.action for entry in audit.read(records.folder)]
+
+
+async def test_approve_opens_the_volumes_and_is_noted(
+    station: Station, tmp_path: Path, quick_clock: object
+) -> None:
+    network, said = MemoryNetwork(), io.StringIO()
+    records, volumes = await registered(network, tmp_path)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(locked, network, tmp_path, volumes, errors.LockedError.slug)
+        one = errand(network, records, said)
+        assert await one.approve()
+        nursery.cancel_scope.cancel()
+    assert volumes.tried == [(UnlockKind.APPROVAL, approval.pin(KEY))]
+    assert actions(records) == ["recovery-key-opened"]
+    assert KEY.decode() not in said.getvalue() + (records.folder / "audit.jsonl").read_text()
+    assert approval.pin(KEY).decode() not in said.getvalue()
+
+
+async def test_recover_and_rotate_makes_the_old_key_worthless(
+    station: Station, tmp_path: Path, quick_clock: object
+) -> None:
+    network, said = MemoryNetwork(), io.StringIO()
+    records, volumes = await registered(network, tmp_path)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(locked, network, tmp_path, volumes, errors.LockedError.slug)
+        one = errand(network, records, said)
+        await one.recover([Task.ROTATE])
+        nursery.cancel_scope.cancel()
+    assert volumes.tried == [(UnlockKind.RECOVERY, KEY)]
+    assert volumes.key == NEW
+    assert errand(network, records, said).recovery_key("test") == NEW
+    newest, oldest = nodes.escrow_of(records, one.node)
+    assert newest.proof is not None
+    assert oldest.proof is None
+    assert actions(records)[:3] == ["recovery-key-opened", "recovery-key-opened", "keys-changed"]
+
+
+async def test_an_open_machine_needs_no_approval(
+    station: Station, tmp_path: Path, quick_clock: object
+) -> None:
+    network, said = MemoryNetwork(), io.StringIO()
+    records, _ = await registered(network, tmp_path)
+
+    async def installed() -> None:
+        agent = shop(tmp_path)
+        assert afterwards.restore(agent, tmp_path / "tenancy.json")
+        await afterwards.run_installed(agent, network.transport("node"), lambda: None, the_good_way)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(installed)
+        assert not await errand(network, records, said).approve()
+        nursery.cancel_scope.cancel()
+    assert actions(records) == []
+
+
+async def test_another_stations_escrow_key_is_needed(
+    station: Station, tmp_path: Path, quick_clock: object
+) -> None:
+    network = MemoryNetwork()
+    records, _ = await registered(network, tmp_path)
+    one = errand(network, records, io.StringIO())
+    one.keyring = Keyring.at(str(tmp_path / "other"))
+    with pytest.raises(errors.EscrowKeyMissing) as missing:
+        one.recovery_key("test")
+    assert missing.value.exit_code == 13
+    assert actions(records) == []
+
+
+async def test_list_show_and_the_key_in_a_file(
+    station: Station, tmp_path: Path, quick_clock: object
+) -> None:
+    records, _ = await registered(MemoryNetwork(), tmp_path)
+    (node,) = nodes.all_nodes(records)
+    said = await trio.to_thread.run_sync(station.fleet, "nodes", "list")
+    assert node.node in said.out
+    assert "shop-17" in said.out
+    said = await trio.to_thread.run_sync(station.fleet, "nodes", "show", node.node.lower())
+    assert "never tried" in said.out
+    file = tmp_path / "key.txt"
+    said = await trio.to_thread.run_sync(station.fleet, "recover", "shop-17", "--to", str(file))
+    assert said.status == 0, said.err
+    assert file.read_bytes() == KEY + b"\n"
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert "--rotate" in said.err
+    again = await trio.to_thread.run_sync(station.fleet, "recover", "shop-17", "--to", str(file))
+    assert again.status == 9
+    shown = await trio.to_thread.run_sync(station.fleet, "recover", "shop-17", "--show")
+    assert shown.status == 2
+    assert KEY.decode() not in said.out + said.err + again.err + shown.out + shown.err
+    assert actions(records) == ["recovery-key-opened"] * 2
+
+
+def test_a_machine_that_nobody_knows(station: Station) -> None:
+    said = station.fleet("nodes", "show", "shop-99")
+    assert said.status == 2
+    assert "E105" in said.err
+
+
+@pytest.mark.parametrize("port", ["70000", "0", "x"])
+def test_an_address_that_is_none(station: Station, port: str) -> None:
+    said = station.fleet("recover", "shop-99", "--address", f"192.0.2.1:{port}")
+    assert said.status == 2
