@@ -35,7 +35,13 @@ _output = click.option(
 @nodes.command("list")
 @_output
 def list_nodes(output: str) -> None:
-    """List them, with what was heard of each last."""
+    """List them, with what was heard of each last.
+
+    \b
+    Examples:
+      kairos-fleet nodes list
+      kairos-fleet nodes list --output jsonl
+    """
     from cli import nodes as registered
     from cli.records import Records
     from pairing.report import safe
@@ -52,7 +58,13 @@ def list_nodes(output: str) -> None:
 @nodes.command()
 @click.argument("node", metavar="NODE")
 def show(node: str) -> None:
-    """Show one: its keys, its state, its sealed recovery keys. No secrets."""
+    """Show one: its keys, its state, its sealed recovery keys. No secrets.
+
+    \b
+    Examples:
+      kairos-fleet nodes show shop-17
+      kairos-fleet nodes show ABCD-EFGH-IJKL-MNOP
+    """
     from cli import nodes as registered
     from cli.records import Records
     from pairing import keys
@@ -80,7 +92,14 @@ def show(node: str) -> None:
 @finding
 @options.keys
 def approve(node: str, key_folder: str | None, **where: object) -> int:
-    """Let a machine start that waits for it at each start (`unlock: approval`)."""
+    """Let a machine start that waits for it at each start (`unlock: approval`).
+
+    \b
+    Examples:
+      kairos-fleet nodes approve shop-17
+      kairos-fleet nodes approve --relay relay.example shop-17
+      kairos-fleet nodes approve photo.jpg      by the code on its screen
+    """
     errand = named(node, key_folder, where)
     if errand.run(errand.approve):
         errand.note("start-approved")
