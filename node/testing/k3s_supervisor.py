@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import base64
 import json
+import signal
 import ssl
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,6 +39,8 @@ class Supervisor:
     """Bootstrap tokens, and whether each is still good."""
     nodes: dict[str, bool] = field(default_factory=dict)
     node_passwords: dict[str, str] = field(default_factory=dict)
+    all_ready: bool = False
+    """Every Node is Ready as soon as it is there."""
     starting: int = 0
     """So many questions are answered with 503 first."""
     asked: list[tuple[str, str]] = field(default_factory=list)
@@ -74,7 +78,7 @@ class Supervisor:
 
 
 @contextmanager
-def running(supervisor: Supervisor, folder: Path) -> Iterator[Supervisor]:
+def running(supervisor: Supervisor, folder: Path, port: int = 0) -> Iterator[Supervisor]:
     """Serve `supervisor` on the loopback interface; `folder` keeps its certificate."""
     supervisor.authority.serve(folder, "supervisor", ["127.0.0.1"])
     trust = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -82,7 +86,7 @@ def running(supervisor: Supervisor, folder: Path) -> Iterator[Supervisor]:
     trust.load_verify_locations(cadata=supervisor.authority.pem)
     trust.verify_mode = ssl.CERT_OPTIONAL
     handler = type("Handler", (_Handler,), {"supervisor": supervisor})
-    server = _Server(("127.0.0.1", 0), handler)
+    server = _Server(("127.0.0.1", port), handler)
     server.socket = trust.wrap_socket(
         server.socket, server_side=True, do_handshake_on_connect=False
     )
@@ -151,7 +155,8 @@ class _Handler(BaseHTTPRequestHandler):
         if name not in self.supervisor.nodes or self.path.rpartition("/")[2] not in ("nodes", name):
             self._send(404, b"{}")
             return
-        ready = "True" if self.supervisor.nodes[name] else "False"
+        good = self.supervisor.all_ready or self.supervisor.nodes[name]
+        ready = "True" if good else "False"
         condition = {
             "type": "Ready",
             "status": ready,
@@ -171,5 +176,17 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
 
+def main(folder: Path, port: int) -> None:
+    """In a test's machine: serve until killed; the token is in `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with running(Supervisor(Authority.new(), all_ready=True), folder, port) as supervisor:
+        (folder / "token").write_text(supervisor.token)
+        signal.pause()
+
+
 def _common_name(name: x509.Name) -> str:
     return str(name.get_attributes_for_oid(x509.NameOID.COMMON_NAME)[0].value)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]))
