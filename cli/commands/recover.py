@@ -20,11 +20,11 @@ HELP = """Open a locked machine with its escrowed recovery key, and change its k
 
 \b
 Examples:
-  kairos-fleet recover shop-17               it is locked: open it
-  kairos-fleet recover shop-17 --rotate      and give it a new recovery key
-  kairos-fleet recover shop-17 --reenroll    and bind it to its TPM as it is now
-  kairos-fleet recover photo.jpg             by the code on its screen
-  kairos-fleet recover shop-17 --to key.txt  the key, for somebody at the machine
+  kairos-fleet recover shop-17             it is locked: open it
+  kairos-fleet recover shop-17 --rotate    and give it a new recovery key
+  kairos-fleet recover shop-17 --reenroll  and bind it to its TPM as that is
+  kairos-fleet recover photo.jpg           by the code on its screen
+  kairos-fleet recover shop-17 --to FILE   the key, for somebody in the shop
 
 NODE is a fingerprint, a host name or a serial number. The key is sent to the machine, sealed; it is
 shown only with --show on a terminal, or written with --to. Each opening is noted in the audit log

@@ -1,4 +1,5 @@
-"""R4: any number of operators, photos, cuts, waits and forged frames: one node, one holder.
+"""R4: any number of operators, photos, cuts, waits, restarts and forged frames: one node, one
+holder, and nobody hears a number twice.
 
 10,000 steps here; `make soak` runs a million (tests/soak/test_soak_claims.py).
 """
@@ -14,6 +15,7 @@ from pairing.events import State
 from pairing.peertoken import Token
 from pairing.protocol import messages
 from pairing.protocol.callers import NodePolicy
+from pairing.protocol.kept import report_file
 from pairing.protocol.terms import Identity, Release
 from pairing.protocol.wire import write_message
 from pairing.testing.conversation import Conversation, OperatorEnd
@@ -80,9 +82,24 @@ class Claims(RuleBasedStateMachine):
     def the_node_installs(self, end_state: State) -> None:
         node = self.talk.node
         if node.machine.state is State.PLANNED:
+            node.keeps = False
             self.talk.node_says(node.machine.entered(State.INSTALLING, self.talk.now))
+            node.keeps = end_state is State.WRITTEN
             code = errors.StepFailed.slug if end_state is State.FAILED else ""
             self.talk.node_says(node.machine.entered(end_state, self.talk.now, code=code))
+
+    @rule()
+    def the_node_restarts(self) -> None:
+        if self.talk.node.keeps:
+            self.talk.reboot()
+            self.talk.node_says(self.talk.node.machine.entered(State.INSTALLED, self.talk.now))
+
+    @rule()
+    def the_node_restarts_locked(self) -> None:
+        stored = self.talk.node.stored
+        if self.talk.node.keeps and stored:
+            file = report_file(*stored.restored(self.talk.now))
+            self.talk.lock(file, errors.UnlockFailed.slug, "")
 
     @rule(end=ends, data=st.data())
     def somebody_forges_a_frame(self, end: OperatorEnd, data: st.DataObject) -> None:
@@ -135,6 +152,12 @@ class Claims(RuleBasedStateMachine):
             if end.done:
                 assert end.leases
                 assert any(event.state is State.WRITTEN for event in end.events)
+
+    @invariant()
+    def no_number_is_heard_twice(self) -> None:
+        for end in self.all:
+            heard = [event.seq for event in end.events if event.state is not State.LOCKED]
+            assert heard == sorted(set(heard))
 
 
 BYTES32 = st.binary(min_size=32, max_size=32)
