@@ -75,6 +75,4 @@ def _partition(entries: bytes, at: int) -> Partition | None:
         return None
     label = name.decode("utf-16-le", "replace").partition("\0")[0]
     size = (last - first + 1) * SECTOR
-    return Partition(
-        label, uuid.UUID(bytes_le=kind), uuid.UUID(bytes_le=own), first * SECTOR, size
-    )
+    return Partition(label, uuid.UUID(bytes_le=kind), uuid.UUID(bytes_le=own), first * SECTOR, size)

@@ -127,7 +127,8 @@ def cuts(log: Sequence[Entry], any_time: int, lossy: int, seed: int = 0) -> list
     groups = [(start, end) for start, end in zip(sure, ends, strict=True) if end - start > 1]
     for _ in range(lossy if groups else 0):
         start, end = chance.choice(groups)
-        until = chance.randint(start + 1, end)
+        # As often as not while the flush was under way: the whole group had been asked for.
+        until = end if chance.random() < 0.5 else chance.randint(start + 1, end)
         more = (e.number for e in log[start:until] if e.flags & Flag.FUA or chance.random() < 0.5)
         found.add(Cut(start, tuple(more)))
     return sorted(found, key=lambda cut: (cut.first, cut.more))

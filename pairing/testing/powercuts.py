@@ -1,0 +1,170 @@
+"""Whether a power cut at any moment of an installation leaves a machine that starts well.
+
+Good is: nothing was written before the recovery key was stored; a partition table, a loader and a
+boot entry of the firmware lead to a complete system only, or to the old one as it was.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pairing.testing.diskview import DiskView, Looker, Range
+from pairing.testing.writelog import Cut, Entry, Replay
+
+_LOADERS = ("efi/boot/boot", "efi/systemd/systemd-boot")
+_CHECKED = ("efi/", "loader/")
+"""Boot files whose content counts; the records of `kairos/` are written again later."""
+
+
+class Standing(enum.Enum):
+    """How far an installation is, as the next start sees it."""
+
+    OLD = "as it was before"
+    NOTHING = "no partition table"
+    BUILT = "complete, without a loader"
+    STARTS = "starts by itself"
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A cut and what the machine had outside of the disk: an entry in the firmware's memory."""
+
+    view: DiskView
+    entry: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What is wrong at one cut: nothing, if `faults` is empty."""
+
+    cut: Cut
+    standing: Standing
+    faults: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class Report:
+    """All cuts of one recorded installation."""
+
+    verdicts: list[Verdict] = field(default_factory=list)
+    early: tuple[str, ...] = ()
+
+    @property
+    def faults(self) -> list[str]:
+        """One line each; empty: the installation stands any power cut that was tried."""
+        of_cuts = [f"{v.cut.first}+{len(v.cut.more)}: {f}" for v in self.verdicts for f in v.faults]
+        return [*self.early, *of_cuts]
+
+    @property
+    def standings(self) -> Mapping[str, int]:
+        """How many cuts ended where."""
+        return Counter(verdict.standing.name.lower() for verdict in self.verdicts)
+
+
+def early(log: Sequence[Entry], acknowledged: int) -> tuple[str, ...]:
+    """Writes among the first `acknowledged` requests: those before the key was stored."""
+    return tuple(
+        f"request {entry.number} changed {entry.length} bytes at {entry.offset}"
+        " before the recovery key was stored"
+        for entry in log[:acknowledged]
+        if entry.length
+    )
+
+
+def judge(moment: Moment, before: DiskView, finished: DiskView) -> tuple[Standing, tuple[str, ...]]:
+    """How far it is, and what is wrong with it. `finished`: the disk after a good installation."""
+    view = moment.view
+    if not view.tables.partitions:
+        gone = ("a boot entry leads to a disk without partitions",) if moment.entry else ()
+        return Standing.NOTHING, gone
+    if view.tables.partitions == before.tables.partitions:
+        same = (view.digests, view.boot, view.volumes) == (
+            before.digests,
+            before.boot,
+            before.volumes,
+        )
+        return Standing.OLD, () if same else ("the old partition table leads to new content",)
+    lacking = tuple(_lacking(view, finished))
+    loaders = [name for name in view.boot or {} if name.startswith(_LOADERS)]
+    torn = [name for name in loaders if (view.boot or {})[name] != (finished.boot or {}).get(name)]
+    faults = [f"the partition table leads to {what}" for what in lacking]
+    faults += [f"{name} is not whole" for name in torn]
+    faults += [f"{name} would start {what}" for name in loaders for what in lacking]
+    faults += [f"a boot entry leads to {what}" for what in lacking if moment.entry]
+    return (Standing.STARTS if loaders else Standing.BUILT), tuple(faults)
+
+
+def _lacking(view: DiskView, finished: DiskView) -> Iterator[str]:
+    """What a complete system has and this disk has not, except for the loader."""
+    for label, digest in finished.digests.items():
+        if view.digests.get(label) != digest:
+            yield f"an incomplete {label}"
+    for label, volume in finished.volumes.items():
+        found = view.volumes.get(label)
+        if found is None or found.slots < volume.slots:
+            yield f"{label} without all its key slots"
+        elif not found.opens:
+            yield f"{label} which the recovery key does not open"
+    if view.boot is None:
+        yield "no readable boot files"
+        return
+    for name, digest in (finished.boot or {}).items():
+        counts = name.startswith(_CHECKED) and not name.startswith(_LOADERS)
+        if counts and view.boot.get(name) != digest:
+            yield f"an incomplete {name}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recording:
+    """An installation that was recorded. `image`: the disk as it was before; it is changed.
+
+    `acknowledged`: requests made when the operator had stored the key. `entry`: requests made when
+    the firmware's memory first named this disk; None: never.
+    """
+
+    log: Path
+    image: Path
+    key: bytes | None
+    acknowledged: int
+    entry: int | None
+    zeroing: bool = True
+    ignored: Sequence[str] = ()
+    """Labels whose content may differ all the time: an unencrypted volume in use."""
+
+
+def examine(
+    recording: Recording,
+    finished: DiskView,
+    cuts: Callable[[Sequence[Entry]], Sequence[Cut]],
+    keep: Callable[[Verdict], None] = lambda verdict: None,
+) -> Report:
+    """Replay the recording and judge the disk at each cut.
+
+    `keep` is called while the image is as it was at that cut: copy it to boot it.
+    """
+    looker = Looker(recording.image, recording.key, recording.ignored)
+    before = looker.look()
+    with Replay(recording.log, recording.image, zeroing=recording.zeroing) as replay:
+        report = Report(early=early(replay.entries, recording.acknowledged))
+        stale: list[Range] = []
+        for cut in cuts(replay.entries):
+            stale += _ranges(replay.entries[replay.done : cut.first])
+            replay.forward(cut.first)
+            lost = _ranges([replay.entries[number] for number in cut.more])
+            undo = replay.with_more(cut.more)
+            entry = recording.entry is not None and cut.last >= recording.entry
+            moment = Moment(looker.look([*stale, *lost]), entry)
+            verdict = Verdict(cut, *judge(moment, before, finished))
+            report.verdicts.append(verdict)
+            keep(verdict)
+            replay.undo(undo)
+            stale = lost
+    return report
+
+
+def _ranges(entries: Sequence[Entry]) -> list[Range]:
+    return [(entry.offset, entry.offset + entry.length) for entry in entries if entry.length]
