@@ -223,7 +223,7 @@ def resume_at(plan: Plan, records: Sequence[Mapping[str, Any]], key: str) -> int
         if record["what"] == "done":
             at += 1
             acknowledged = str(record.get("key", acknowledged))
-        elif plan.steps[at].again_from:
+        elif plan.steps[at].again_from in names:
             at = names.index(plan.steps[at].again_from)
     key_needed = any(step.needs_key for step in plan.steps[at:])
     if key_needed and key != acknowledged and EscrowKey.name in names:

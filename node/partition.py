@@ -27,10 +27,14 @@ class Partition:
     encrypted: bool = False
     content: Sequence[str] = ()
     source: Source = ""
+    kept: bool = False
+    """It is there already and stays as it is: the recovery system runs from it."""
 
     @property
     def text(self) -> str:
         """One line for people."""
         size = binary_size(self.size) if self.size else "the rest"
         what = "LUKS2, " + self.filesystem if self.encrypted else self.filesystem
+        if self.kept:
+            return f"{self.label}: stays"
         return ", ".join(filter(None, (f"{self.label}: {size}", what, *self.content)))

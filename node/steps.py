@@ -78,6 +78,8 @@ class CheckDisk(Step):
     serial: str
     size: int
     content: Sequence[str] = ()
+    own: bool = False
+    """The recovery system was started from it, so it is in use by us."""
 
     @property
     def text(self) -> str:
@@ -149,6 +151,22 @@ class WipeTables(Step):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ClearBoot(Step):
+    """Take the loader and the old system's kernels off the disk that the recovery system is on.
+
+    From here on the firmware starts the recovery system, until the installation is complete.
+    """
+
+    name: ClassVar[str] = "clear-boot"
+    destructive: ClassVar[bool] = True
+    disk: str
+
+    @property
+    def text(self) -> str:
+        return f"Take the old system out of the boot files of {self.disk}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WriteDisk(Step):
     """Make file systems and encrypted volumes, copy the image, the partition table last.
 
@@ -170,6 +188,8 @@ class WriteDisk(Step):
     """Registers that must be as now (sealed literally)."""
     signed_pcrs: Sequence[int] = ()
     """Registers that must match a policy signed with the image's key."""
+    again: bool = False
+    """Around a recovery system that stays: only the other partitions are made anew."""
 
     @property
     def text(self) -> str:
@@ -275,6 +295,19 @@ class KeepConfig(Step):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FillBoot(Step):
+    """Put the new system's kernel and records into boot files that stayed."""
+
+    name: ClassVar[str] = "fill-boot"
+    destructive: ClassVar[bool] = True
+    disk: str
+
+    @property
+    def text(self) -> str:
+        return f"Put the new system into the boot files of {self.disk}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SetBootEntries(Step):
     """Tell the firmware what to start, in this order, in one write of its boot order.
 
@@ -317,11 +350,13 @@ STEP_TYPES: Mapping[str, type[Step]] = MappingProxyType(
             CheckMachine,
             EscrowKey,
             WipeTables,
+            ClearBoot,
             WriteDisk,
             BindTang,
             BindApproval,
             ProveKey,
             KeepConfig,
+            FillBoot,
             SetBootEntries,
             MarkComplete,
         )

@@ -41,6 +41,8 @@ class Disk:
     read_only: bool = False
     in_use: bool = False
     """Mounted, swap, or the medium that was booted."""
+    booted: bool = False
+    """The system that runs now was started from it."""
     content: Sequence[str] = ()
     """Partition and filesystem signatures, one short text each, such as `gpt` or `ntfs "Data"`."""
 
@@ -168,6 +170,7 @@ def _disk(body: object, where: str) -> Disk:
         rotational=_flag(disk, "rotational", where),
         read_only=_flag(disk, "read_only", where),
         in_use=_flag(disk, "in_use", where),
+        booted=_flag(disk, "booted", where),
         content=_each(disk, "content", where, _plain_text),
     )
 

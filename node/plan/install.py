@@ -18,7 +18,9 @@ from node.steps import (
     CheckDisk,
     CheckImage,
     CheckMachine,
+    ClearBoot,
     EscrowKey,
+    FillBoot,
     KeepConfig,
     MarkComplete,
     Plan,
@@ -30,7 +32,7 @@ from node.steps import (
 )
 from pairing import errors
 from pairing.config.document import Document
-from pairing.config.machine import choose_disk, require_fit
+from pairing.config.machine import choose_disk, is_own, require_fit
 from pairing.config.rules import Encryption, encryption
 from pairing.facts import Disk, Facts, Image, binary_size, disk_text, machine_name
 
@@ -45,6 +47,10 @@ OEM_SIZE = 64 * MIB + LUKS_HEADER
 SMALLEST_PERSISTENT = 1024 * MIB
 VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+~^_-]{0,25}")
 """Of an image: with `kr_verity_` before it, it fits into a partition label (36 characters)."""
+RECOVERY = "9d28fd57-6e1f-4c0e-8b0d-2b3f0a6b7c11"
+RECOVERY_HASHES = "9d28fd57-6e1f-4c0e-8b0d-2b3f0a6b7c12"
+"""Partition types of our own: an upgrade never takes them for slots, nor systemd-repart, which
+knows partitions by their type, for one of the others when it makes those anew."""
 VOLUMES = ("KR_OEM", "KR_PERSISTENT")
 """The encrypted ones: the config with this node's key and lease, and the data."""
 
@@ -86,10 +92,10 @@ def plan_install(facts: Facts, config: Document, options: InstallOptions = DEFAU
             f"It was released for {options.device}, but the config chooses {disk.path}."
         )
     asked = encryption(config)
-    partitions = layout(image, encrypted=asked.mode != "none")
+    partitions = layout(image, encrypted=asked.mode != "none", again=is_own(disk, facts))
     _check_size(disk, partitions)
     return Plan(
-        kind="install",
+        kind="reinstall" if is_own(disk, facts) else "install",
         disk=disk,
         encryption=asked.mode,
         steps=tuple(_steps(facts, image, disk, asked, partitions, options)),
@@ -99,8 +105,11 @@ def plan_install(facts: Facts, config: Document, options: InstallOptions = DEFAU
     )
 
 
-def layout(image: Image, *, encrypted: bool) -> tuple[Partition, ...]:
-    """The partitions, in their order on the disk. A slot has room for twice the image."""
+def layout(image: Image, *, encrypted: bool, again: bool = False) -> tuple[Partition, ...]:
+    """The partitions, in their order on the disk. A slot has room for twice the image.
+
+    `again`: the boot partition and the recovery system are there and stay.
+    """
     esp = _round(max(SMALLEST_ESP, 6 * image.kernel))
     root = _round(max(SMALLEST_SLOT, 2 * image.root))
     verity = _round(max(SMALLEST_VERITY, 2 * image.verity))
@@ -115,6 +124,7 @@ def layout(image: Image, *, encrypted: bool) -> tuple[Partition, ...]:
             filesystem="vfat",
             content=("boot files", *records),
             source="boot",
+            kept=again,
         ),
         Partition(
             label=oem,
@@ -140,20 +150,21 @@ def layout(image: Image, *, encrypted: bool) -> tuple[Partition, ...]:
         ),
         Partition(label="_empty", kind="root", size=root, content=("empty, for the upgrade",)),
         Partition(label="_empty", kind="root-verity", size=verity),
-        # Of another kind than the slots, so that an upgrade never takes it for one.
         Partition(
             label="kr_recovery",
-            kind="linux-generic",
+            kind=RECOVERY,
             size=root,
             content=("recovery image",),
             source="root",
+            kept=again,
         ),
         Partition(
             label="kr_recovery_v",
-            kind="linux-generic",
+            kind=RECOVERY_HASHES,
             size=verity,
             content=("recovery image hashes",),
             source="hashes",
+            kept=again,
         ),
         Partition(
             label=persistent, kind="linux-generic", size=0, filesystem="ext4", encrypted=encrypted
@@ -180,18 +191,22 @@ def _steps(
     tang = (asked.tang,) if asked.wants_tang else ()
     uefi, arch = facts.firmware == "uefi", image.arch or facts.arch
     yield CheckImage(version=image.version)
-    yield CheckDisk(disk=path, serial=disk.serial, size=disk.size, content=tuple(disk.content))
+    own = is_own(disk, facts)
+    yield CheckDisk(
+        disk=path, serial=disk.serial, size=disk.size, content=tuple(disk.content), own=own
+    )
     yield CheckMachine(tpm=asked.wants_tpm, tang=tang, boot_entries=uefi)
     if encrypted:
         yield EscrowKey(recipients=tuple(options.recipients), volumes=VOLUMES)
-    yield WipeTables(disk=path)
+    yield ClearBoot(disk=path) if own else WipeTables(disk=path)
     yield WriteDisk(
         disk=path,
         partitions=partitions,
-        copied=2 * (image.root + image.verity),
+        copied=(1 if own else 2) * (image.root + image.verity),
         tpm=tpm_alone,
         pcrs=LITERAL_PCRS if tpm_alone else (),
         signed_pcrs=SIGNED_PCRS if tpm_alone else (),
+        again=own,
     )
     if tang:
         yield BindTang(
@@ -206,6 +221,8 @@ def _steps(
     if encrypted:
         yield ProveKey(disk=path, volumes=VOLUMES)
     yield KeepConfig(disk=path, volume=VOLUMES[0], encrypted=encrypted)
+    if own:
+        yield FillBoot(disk=path)
     if uefi:
         entries = ("installed system", "recovery system")
         yield SetBootEntries(disk=path, entries=entries, arch=arch)

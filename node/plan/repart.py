@@ -29,12 +29,19 @@ class Sources:
     hashes: Path
     boot: Path
     """A folder: what goes on the ESP before the loader."""
+    kept: Path
+    """A folder: what the recovery system needs to install again, below `kairos` on the ESP."""
+    rest: int = SMALLEST_REST
+    """Bytes that the last partition has at least. When the others are made anew, what it has: else
+    it could be put into a smaller gap."""
 
 
 def definitions(step: WriteDisk, sources: Sources) -> Mapping[str, str]:
     """File names and texts for repart.d(5), in the order of the partitions."""
     return {
-        f"{number * 10:02}-{_file_name(part.label)}.conf": "\n".join(_lines(step, part, sources))
+        f"{number * 10:02}-{_file_name(part.label)}.conf": "\n".join(
+            (*_lines(step, part, sources), "")
+        )
         for number, part in enumerate(step.partitions, start=1)
     }
 
@@ -45,12 +52,13 @@ def command(
     """The command line. `key` is a file with the recovery key, None without encryption.
 
     `--empty=require`: the table was wiped before, and whatever has one again is not ours to erase.
+    Around a recovery system that stays, a factory reset removes the other partitions first.
     """
     argv = [
         "systemd-repart",
         "--no-pager",
         "--dry-run=no",
-        "--empty=require",
+        *(("--empty=refuse", "--factory-reset=yes") if step.again else ("--empty=require",)),
         "--discard=yes",
         "--seed=random",
         f"--definitions={folder}",
@@ -77,10 +85,14 @@ def tpm_options(
 def _lines(step: WriteDisk, part: Partition, sources: Sources) -> Iterator[str]:
     yield "[Partition]"
     yield f"Type={part.kind}"
+    if part.kept:
+        return
     yield f"Label={part.label}"
-    yield f"SizeMinBytes={part.size or SMALLEST_REST}"
+    yield f"SizeMinBytes={part.size or sources.rest}"
     if part.size:
         yield f"SizeMaxBytes={part.size}"
+    if step.again:
+        yield "FactoryReset=yes"
     if part.filesystem:
         yield f"Format={part.filesystem}"
     if part.encrypted:
@@ -91,7 +103,7 @@ def _lines(step: WriteDisk, part: Partition, sources: Sources) -> Iterator[str]:
         yield f"CopyBlocks={sources.hashes}"
     if part.source == "boot":
         yield f"CopyFiles={sources.boot}:/"
-    yield ""
+        yield f"CopyFiles={sources.kept}:/kairos"
 
 
 def _file_name(label: str) -> str:

@@ -41,7 +41,7 @@ def difference(step: CheckDisk, found: Disk | None) -> str:
         return "The disk is gone."
     if (found.serial, found.size) != (step.serial, step.size):
         return "It is another disk than the one that was chosen."
-    if found.in_use:
+    if found.in_use and not (step.own and found.booted):
         return "The disk is in use now."
     if found.read_only:
         return "The disk is read-only now."

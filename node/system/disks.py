@@ -10,9 +10,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from node.system.booted import booted as running_root
 from node.system.reading import Run, link_name, names, output, read, short, text
 from pairing.facts import LIST_LIMIT, UNREADABLE, Disk
 
@@ -39,6 +41,9 @@ def disks(root: Path, run: Run) -> tuple[Disk, ...]:
     booted = _boot_partition(root)
     links = _links(root)
     found = [_disk(row, root, run, mounted, booted, links) for row in rows]
+    if (running := running_root(root)) is not None:
+        own = f"/dev/{running.disk}"
+        found = [replace(disk, booted=disk.path == own) for disk in found]
     return tuple(sorted(found, key=lambda disk: disk.path)[:LIST_LIMIT])
 
 

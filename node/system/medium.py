@@ -30,20 +30,25 @@ def image(root: Path, run: Run) -> Image | None:
     return None if folder is None else image_in(read(folder / IMAGE_FILE))
 
 
+def source(root: Path) -> Path | None:
+    """The device of that boot partition; None if we were not started from a medium of ours."""
+    came_from = booted(root)
+    if came_from is None:
+        return None
+    found = [part(root, came_from.disk, label) for label in BOOT_LABELS]
+    return next((one.device for one in found if one is not None), None)
+
+
 def mounted(root: Path, run: Run) -> Path | None:
     """The folder of the boot partition, mounted first where it is not; None if there is none.
 
     Mounting needs root; without it, as on a developer's machine, there is none.
     """
-    came_from = booted(root)
-    if came_from is None:
+    came_from, boot = booted(root), source(root)
+    if came_from is None or boot is None:
         return None
-    found = [part(root, came_from.disk, label) for label in BOOT_LABELS]
-    boot = next((one for one in found if one is not None), None)
-    if boot is None:
-        return None
-    device = str(boot.device)
-    if (already := _mounts(root).get(_number(root, came_from.disk, boot.device.name))) is not None:
+    device = str(boot)
+    if (already := _mounts(root).get(_number(root, came_from.disk, boot.name))) is not None:
         return root / already.lstrip("/")
     folder = root / str(FOLDER).lstrip("/")
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)

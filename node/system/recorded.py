@@ -20,6 +20,8 @@ from node.steps import (
     CheckDisk,
     CheckImage,
     CheckMachine,
+    ClearBoot,
+    FillBoot,
     KeepConfig,
     MarkComplete,
     ProveKey,
@@ -69,11 +71,13 @@ class RecordedMachine:
             CheckDisk: self._check_disk,
             CheckMachine: self._check_machine,
             WipeTables: self._wipe_tables,
+            ClearBoot: self._clear_boot,
             WriteDisk: self._write_disk,
             BindTang: self._bind_tang,
             BindApproval: self._bind_approval,
             ProveKey: self._prove_key,
             KeepConfig: self._keep_config,
+            FillBoot: self._fill_boot,
             SetBootEntries: self._set_boot_entries,
             MarkComplete: self._mark_complete,
         }
@@ -100,8 +104,15 @@ class RecordedMachine:
             await self._write(f"wipe {copy}")
         self.disk = DiskModel(table=False, boot_order=self.disk.boot_order)
 
+    async def _clear_boot(self, step: ClearBoot, work: Work) -> None:
+        await self._write("take the loader away")
+        self.disk = DiskModel(boot_order=self.disk.boot_order)
+
+    async def _fill_boot(self, step: FillBoot, work: Work) -> None:
+        await self._write("boot files")
+
     async def _write_disk(self, step: WriteDisk, work: Work) -> None:
-        if self.disk.table:
+        if self.disk.table and not step.again:
             raise errors.CommandFailed("The disk has a partition table.", element="systemd-repart")
         volumes = {}
         for number, partition in enumerate(step.partitions, start=1):

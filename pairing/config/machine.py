@@ -43,7 +43,8 @@ def choose_disk(document: Document, facts: Facts) -> Disk:
 
     `install.device: auto`, or none, means the only fixed empty disk; with `install.wipe`, the only
     fixed disk. A disk at USB is never meant by `auto`, as it may be somebody's backup. A path means
-    that disk, whatever it holds: `against` judges it.
+    that disk, whatever it holds: `against` judges it. In the recovery system `auto` means the disk
+    that it was started from: that is the one to be repaired.
     Raises errors.DiskNotChosen listing the disks if the choice is open, and
     errors.ConfigNotForThisMachine if there is no such disk.
     """
@@ -53,9 +54,11 @@ def choose_disk(document: Document, facts: Facts) -> Disk:
         if disk is None:
             raise errors.ConfigNotForThisMachine(problems=list(_disk(document, facts)))
         return disk
-    usable = [disk for disk in facts.disks if not _unusable(disk)]
+    usable = [disk for disk in facts.disks if not _unusable(disk, facts)]
     if not usable:
         raise errors.ConfigNotForThisMachine(problems=list(_disk(document, facts)))
+    if own := next((disk for disk in usable if is_own(disk, facts)), None):
+        return own
     wipe = document.get("install", "wipe") is True
     candidates = [d for d in usable if d.transport != "usb" and (wipe or not d.content)]
     if len(candidates) != 1:
@@ -86,9 +89,14 @@ def _device(document: Document) -> str:
     return device if isinstance(device, str) and device else "auto"
 
 
-def _unusable(disk: Disk) -> str:
+def is_own(disk: Disk, facts: Facts) -> bool:
+    """The disk that the running recovery system is on: it can be installed again around it."""
+    return facts.mode == "recovery" and disk.booted
+
+
+def _unusable(disk: Disk, facts: Facts) -> str:
     """Why this disk can never be installed on, as a clause; empty if it can."""
-    if disk.in_use:
+    if disk.in_use and not is_own(disk, facts):
         return "is in use (mounted, or the medium that was booted)"
     if disk.read_only:
         return "is read-only"
@@ -103,15 +111,18 @@ def _disk(document: Document, facts: Facts) -> Iterator[Problem]:
     path: Path = ("install", "device")
     device = _device(document)
     if device == "auto":
-        if all(_unusable(disk) for disk in facts.disks):
-            reasons = "; ".join(f"{printable(d.path)} {_unusable(d)}" for d in facts.disks)
+        if all(_unusable(disk, facts) for disk in facts.disks):
+            reasons = "; ".join(f"{printable(d.path)} {_unusable(d, facts)}" for d in facts.disks)
             yield _problem(document, path, f"No disk can be used: {reasons or 'there is none'}.")
-        return
+            return
+        device = next((disk.path for disk in facts.disks if is_own(disk, facts)), "")
+        if not device:
+            return
     disk = find_disk(facts, device)
     if disk is None:
         there = "; ".join(map(describe, facts.disks)) or "no disk at all"
         yield _problem(document, path, "This machine has no such disk.", f"It has: {there}.")
-    elif reason := _unusable(disk):
+    elif reason := _unusable(disk, facts):
         yield _problem(document, path, f"{printable(disk.path)} {reason}.")
     elif disk.content and document.get("install", "wipe") is not True:
         hint = "To erase it, write install.wipe: true."

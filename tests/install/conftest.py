@@ -31,10 +31,14 @@ def ground(tmp_path: Path) -> Ground:
 def make_plan(ground: Ground) -> MakePlan:
     """The plan that installs it; `encrypt` as in `install.encrypt`."""
 
-    def make(encrypt: Any = "tpm2") -> Plan:
-        value = {"hostname": "shop-17", "install": {"encrypt": encrypt}}
+    def make(encrypt: Any = "tpm2", *, recovery: bool = False) -> Plan:
+        value = {"hostname": "shop-17", "install": {"encrypt": encrypt, "wipe": recovery}}
         document = Document(from_plain(value, Mark("config.yaml", 1, 1)))
         image = image_in((ground.medium / "kairos/image.json").read_bytes())
-        return plan_install(replace(FACTS, image=image), document)
+        facts = replace(FACTS, image=image)
+        if recovery:
+            disk = replace(FACTS.disks[0], booted=True, in_use=True, content=("gpt",))
+            facts = replace(facts, mode="recovery", disks=(disk,))
+        return plan_install(facts, document)
 
     return make

@@ -40,7 +40,10 @@ async def test_checked_files_are_staged_where_the_disk_has_them(
     assert staged(ground) == {
         "boot/EFI/Linux/kr_1.0.0.efi": FILES["kr_1.0.0.efi"],
         "boot/EFI/Linux/recovery.efi": FILES["recovery.efi"],
-        "boot/kairos/image.json": json.dumps(IMAGE).encode(),
+        "kept/SHA256SUMS": (ground.medium / "kairos/SHA256SUMS").read_bytes(),
+        "kept/image.json": json.dumps(IMAGE).encode(),
+        "kept/kr_1.0.0.efi": FILES["kr_1.0.0.efi"],
+        "kept/loader.efi": FILES["loader.efi"],
         "loader.efi": FILES["loader.efi"],
     }
     assert ground.reported[-1] == (3 * MIB, 3 * MIB), "the root was read to its end"
@@ -117,6 +120,25 @@ async def test_no_medium_is_no_image(ground: Ground, make_plan: MakePlan) -> Non
     plan = make_plan()
     ground.write("sys/block/dm-0/dm/uuid", "LVM-x\n")
     with pytest.raises(errors.ImageMissing):
+        await check(ground, plan)
+
+
+async def test_the_recovery_system_finds_all_on_its_own_disk(
+    ground: Ground, make_plan: MakePlan
+) -> None:
+    """As the ESP is after an installation: the recovery kernel in its place, no keys."""
+    plan, folder = make_plan(), ground.medium
+    (folder / "EFI/Linux").mkdir(parents=True)
+    (folder / "kairos/recovery.efi").rename(folder / "EFI/Linux/recovery.efi")
+    (folder / "kairos/keys/db.auth").unlink()
+    with pytest.raises(errors.ImageTampered, match=r"recovery\.efi"):
+        await check(ground, plan)  # the control: a stick must have all of them
+    words = (ground.root / "proc/cmdline").read_text()
+    ground.write("proc/cmdline", words.replace("mode=live", "mode=recovery"))
+    await check(ground, plan)
+    assert staged(ground)["boot/EFI/Linux/recovery.efi"] == FILES["recovery.efi"]
+    (folder / "kairos/kr_1.0.0.efi").write_bytes(b"damaged")
+    with pytest.raises(errors.ImageTampered, match=r"kr_1\.0\.0\.efi"):
         await check(ground, plan)
 
 

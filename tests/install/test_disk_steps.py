@@ -363,6 +363,58 @@ async def test_the_name_that_every_firmware_starts_comes_last(
     await run(staged, make_plan(), "mark-complete")
 
 
+# --- around a recovery system ---------------------------------------------------------------------
+
+
+async def test_the_old_loader_goes_first_and_the_recovery_system_stays(
+    staged: Ground, make_plan: MakePlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    esp = "run/kairos-register/esp"
+    kept = ("EFI/Linux/recovery.efi", "kairos/kr_1.0.0.efi", "kairos/SHA256SUMS")
+    gone = (
+        "EFI/BOOT/BOOTX64.EFI", "EFI/systemd/systemd-bootx64.efi", "EFI/Linux/kr_1.1.0+2-1.efi",
+        "EFI/Linux/kr_1.0.0.efi", "kairos/report.json", "kairos/escrow.json",
+    )  # fmt: skip
+    for name in (*kept, *gone):
+        staged.write(f"{esp}/{name}", b"old")
+    left: list[set[str]] = []
+    flush = os.fsync
+
+    def flushed(file: int) -> None:
+        left.append({name for name in gone if (staged.root / esp / name).exists()})
+        flush(file)
+
+    monkeypatch.setattr(os, "fsync", flushed)
+    plan = make_plan(recovery=True)
+    await run(staged, plan, "clear-boot")
+    assert left[0] == set(gone[2:]), "nothing can be started before the rest goes"
+    assert left[-1] == set()
+    assert all((staged.root / esp / name).exists() for name in kept)
+    staged.write("run/kairos-register/staging/boot/EFI/Linux/kr_1.0.0.efi", b"new")
+    await run(staged, plan, "fill-boot")
+    folder = staged.root / esp
+    assert (folder / "EFI/Linux/kr_1.0.0.efi").read_bytes() == b"new"
+    assert (folder / "EFI/Linux/recovery.efi").read_bytes() == b"old"
+    assert (folder / "kairos/report.json").read_bytes() == b"report"
+    assert not (folder / "EFI/BOOT").exists()
+    await run(staged, plan, "mark-complete")
+    assert (folder / "EFI/BOOT/BOOTX64.EFI").exists()
+
+
+async def test_what_is_made_anew_is_as_large_as_it_was(staged: Ground, make_plan: MakePlan) -> None:
+    seen: list[str] = []
+
+    def repart(call: Call) -> Result:
+        folder = next(Path(w.split("=")[1]) for w in call.argv if w.startswith("--definitions"))
+        seen.append((folder / "90-kr-persistent.conf").read_text())
+        return DONE
+
+    staged.write("sys/block/vda/vda9/size", f"{7 * 2**20}\n")
+    staged.programs.answers["systemd-repart"] = repart
+    await run(staged, make_plan(recovery=True), "write-disk")
+    assert f"SizeMinBytes={7 * 2**20 * 512}" in seen[0]
+
+
 # --- the key as a file ----------------------------------------------------------------------------
 
 

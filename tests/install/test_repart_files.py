@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ SOURCES = Sources(
     root=Path("/dev/mapper/root"),
     hashes=Path("/dev/vdb3"),
     boot=Path("/run/kairos-register/staging/boot"),
+    kept=Path("/run/kairos-register/staging/kept"),
 )
 MODES = {
     "tpm2": "tpm2",
@@ -30,10 +32,10 @@ def write_step(plan: Plan) -> WriteDisk:
     return next(step for step in plan.steps if isinstance(step, WriteDisk))
 
 
-def told(step: WriteDisk, encrypted: bool) -> str:
+def told(step: WriteDisk, encrypted: bool, sources: Sources = SOURCES) -> str:
     key = Path("/run/kairos-register/key") if encrypted else None
     argv = command(step, folder=Path("/run/d"), key=key, public_key=Path("/usr/lib/pcr.pub"))
-    files = definitions(step, SOURCES)
+    files = definitions(step, sources)
     return "\n".join([" ".join(argv), "", *(f"--- {n}\n{text}" for n, text in files.items())])
 
 
@@ -44,6 +46,22 @@ def test_golden(make_plan: MakePlan, mode: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     assert path.read_text() == text
+
+
+def test_golden_around_a_recovery_system(make_plan: MakePlan) -> None:
+    """Boot partition and recovery system stay; what is made anew is as large as it was."""
+    step = write_step(make_plan("tpm2", recovery=True))
+    text, path = told(step, True, replace(SOURCES, rest=9 * 2**30)), GOLDEN / "again.txt"
+    if os.environ.get("UPDATE_GOLDEN"):
+        path.write_text(text)
+    assert path.read_text() == text
+    kept = [part.label for part in step.partitions if part.kept]
+    assert kept == ["KR_ESP", "kr_recovery", "kr_recovery_v"]
+    made = [text for text in definitions(step, SOURCES).values() if "FactoryReset=yes" in text]
+    assert len(made) == len(step.partitions) - len(kept)
+    kinds = {part.kind for part in step.partitions if part.kept}
+    others = {part.kind for part in step.partitions if not part.kept}
+    assert not kinds & others, "it knows partitions by their type: these must not be mistaken"
 
 
 def test_the_tpm_is_bound_by_what_the_plan_says_only(make_plan: MakePlan) -> None:

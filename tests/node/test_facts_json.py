@@ -21,7 +21,8 @@ TEXTS = st.lists(TEXT, max_size=4).map(tuple)
 FLAG = st.booleans()
 DISK = st.builds(
     Disk, path=TEXT, size=NUMBER, model=TEXT, serial=TEXT, transport=TEXT, by_id=TEXTS,
-    sector=NUMBER, removable=FLAG, rotational=FLAG, read_only=FLAG, in_use=FLAG, content=TEXTS,
+    sector=NUMBER, removable=FLAG, rotational=FLAG, read_only=FLAG, in_use=FLAG, booted=FLAG,
+    content=TEXTS,
 )  # fmt: skip
 NIC = st.builds(Nic, name=TEXT, mac=TEXT, link=FLAG, speed=NUMBER, addresses=TEXTS)
 TPM = st.builds(Tpm, version=TEXT, vendor=TEXT, ek_hash=TEXT)

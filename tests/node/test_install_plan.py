@@ -284,6 +284,23 @@ def test_the_manifest_names_the_disk() -> None:
         plan_install(facts, config, replace(OPTIONS, device="/dev/vdz"))
 
 
+def test_in_the_recovery_system_its_own_disk_is_meant() -> None:
+    disk = replace(GOOD, booted=True, in_use=True, content=("gpt", 'vfat "KR_ESP"'))
+    other = replace(GOOD, path="/dev/sdb", serial="B", by_id=())
+    facts = replace(MACHINES["virtio-vm"], mode="recovery", disks=(other, disk))
+    with pytest.raises(errors.ConfigNotForThisMachine, match=r"install\.wipe"):
+        plan_install(facts, silent(), OPTIONS)
+    plan = plan_install(facts, silent(wipe=True), OPTIONS)
+    assert (plan.kind, plan.disk) == ("reinstall", disk)
+    names = [step.name for step in plan.steps]
+    assert names == [name for name in STEP_TYPES if name in names]
+    assert {"clear-boot", "fill-boot"} <= set(names)
+    assert "wipe-tables" not in names
+    live = replace(facts, mode="live", disks=(disk,))
+    with pytest.raises(errors.ConfigNotForThisMachine, match="in use"):
+        plan_install(live, silent(wipe=True), OPTIONS)  # the control: only recovery may
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -309,6 +326,6 @@ def test_a_plan_is_json_and_holds_every_step() -> None:
     plan = plan_install(MACHINES["pc-with-windows"], silent(wipe=True, encrypt=TANG), OPTIONS)
     body = json.loads(json.dumps(plan.to_json()))
     assert [step["step"] for step in body["steps"]] == [
-        name for name in STEP_TYPES if name != BindApproval.name
-    ], "a Tang server opens without approval"
+        name for name in STEP_TYPES if name not in ("bind-approval", "clear-boot", "fill-boot")
+    ], "a Tang server opens without approval, and this is no recovery system"
     assert all(step.text and step.weight > 0 and step.seconds > 0 for step in plan.steps)

@@ -8,6 +8,7 @@ differently the second time changes nothing.
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from pairing import errors
 from pairing.facts import Image
 
 SUMS = "kairos/SHA256SUMS"
+RECOVERY = "recovery.efi"
 BLOCK = 16 * 2**20
 FILE_LIMIT = 512 * 2**20
 """Bytes of one boot file; it is held in memory."""
@@ -49,8 +51,7 @@ def check_image(doors: Doors) -> Handler:
         folder = await trio.to_thread.run_sync(medium.mounted, doors.root, doors.run)
         if came_from is None or folder is None:
             raise errors.ImageMissing
-        listed = checked_sums(doors.root, folder)
-        image = await _stage(doors, folder, listed, work)
+        image = await _stage(doors, folder, checked_sums(doors.root, folder), work)
         _require_expected(doors.root, image, step)
         await _read_root(doors, came_from, work)
 
@@ -60,8 +61,8 @@ def check_image(doors: Doors) -> Handler:
 def checked_sums(root: Path, folder: Path) -> tuple[Listed, ...]:
     """The files of the medium, from a list that the kernel line vouches for.
 
-    The recovery system has no such word: its files can only be checked for damage.
-    Raises errors.ImageTampered.
+    The recovery system has no such word: what lies beside it can only be checked for damage, and
+    the root hash must be its own. Raises errors.ImageTampered.
     """
     data = read(folder / SUMS)
     wanted = medium.sums_word(root)
@@ -82,10 +83,16 @@ def _lines(data: bytes) -> Iterator[Listed]:
 async def _stage(doors: Doors, folder: Path, listed: tuple[Listed, ...], work: Work) -> Image:
     """Copy all listed files into memory, then put those that boot where the ESP has them."""
     shutil.rmtree(doors.staging, ignore_errors=True)
+    recovery = mode(doors.root) == "recovery"
     for one in listed:
+        source = folder / one.path
+        if recovery and not source.exists():
+            if source.name != RECOVERY:
+                continue  # keys for the firmware: they were for the first installation
+            source = folder / "EFI/Linux" / RECOVERY
         to = doors.staging / "medium" / one.path
         to.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        found = await trio.to_thread.run_sync(copied, folder / one.path, to)
+        found = await trio.to_thread.run_sync(copied, source, to)
         if found != one.sha256:
             raise errors.ImageTampered(element=one.path)
         work.log(f"checked {one.path}")
@@ -93,23 +100,22 @@ async def _stage(doors: Doors, folder: Path, listed: tuple[Listed, ...], work: W
     image = medium.image_in(read(checked / "image.json"))
     if image is None:
         raise errors.ImageTampered("It cannot be understood.", element=medium.IMAGE_FILE)
-    places = {
-        f"kr_{image.version}.efi": f"EFI/Linux/kr_{image.version}.efi",
-        "recovery.efi": "EFI/Linux/recovery.efi",
-        "image.json": medium.IMAGE_FILE,
-    }
-    for name, place in places.items():
-        target = doors.boot_files / place
-        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _move(checked / name, target)
-    _move(checked / "loader.efi", doors.staging / "loader.efi")
+    kernel = f"kr_{image.version}.efi"
+    for name in (kernel, RECOVERY):
+        _put(checked / name, doors.boot_files / "EFI/Linux" / name)
+    _put(checked / "loader.efi", doors.staging / "loader.efi")
+    for name in (kernel, "loader.efi", "image.json"):
+        _put(checked / name, doors.kept_files / name)
+    shutil.copy(folder / SUMS, doors.kept_files / "SHA256SUMS")
     shutil.rmtree(doors.staging / "medium")
     return image
 
 
-def _move(source: Path, target: Path) -> None:
+def _put(source: Path, target: Path) -> None:
+    """A second name for the same bytes: they are in memory, once."""
+    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
-        source.rename(target)
+        os.link(source, target)
     except FileNotFoundError:
         raise errors.ImageTampered("It is not there.", element=f"kairos/{source.name}") from None
 

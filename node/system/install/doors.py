@@ -69,6 +69,11 @@ class Doors:
         """The tree that goes on the ESP before the loader."""
         return self.staging / "boot"
 
+    @property
+    def kept_files(self) -> Path:
+        """What stays on the ESP below `kairos`, for the recovery system to install again."""
+        return self.staging / "kept"
+
     async def tool(
         self,
         argv: Sequence[str | Path],

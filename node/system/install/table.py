@@ -13,6 +13,8 @@ from node.steps import (
     CheckDisk,
     CheckImage,
     CheckMachine,
+    ClearBoot,
+    FillBoot,
     KeepConfig,
     MarkComplete,
     ProveKey,
@@ -25,13 +27,13 @@ from node.system.check import require_same
 from node.system.disks import disks
 from node.system.install.bind import bind_approval, bind_tang
 from node.system.install.boot_entries import set_boot_entries
+from node.system.install.boot_files import clear_boot, fill_boot, mark_complete
 from node.system.install.check_image import check_image
 from node.system.install.check_machine import check_machine
 from node.system.install.doors import Doors
 from node.system.install.handover import Handover
 from node.system.install.keep_config import keep_config
 from node.system.install.let_go import let_go, was_begun
-from node.system.install.mark_complete import mark_complete
 from node.system.install.prove_key import prove_key
 from node.system.install.wipe_tables import wipe_tables
 from node.system.install.write_disk import write_disk
@@ -53,11 +55,13 @@ def handlers(doors: Doors, handover: Handover) -> Mapping[type[Step], Handler]:
         CheckDisk: check_disk,
         CheckMachine: check_machine(doors),
         WipeTables: wipe_tables(doors),
+        ClearBoot: clear_boot(doors),
         WriteDisk: write_disk(doors, handover),
         BindTang: bind_tang(doors),
         BindApproval: bind_approval(doors),
         ProveKey: prove_key(doors),
         KeepConfig: keep_config(doors, handover),
+        FillBoot: fill_boot(doors, handover),
         SetBootEntries: set_boot_entries(doors),
         MarkComplete: mark_complete(doors),
     }

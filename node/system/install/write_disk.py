@@ -8,12 +8,12 @@ from pathlib import Path
 import trio
 
 from node.execute import Handler, Work
-from node.plan.repart import Sources, command, definitions
+from node.plan.repart import SMALLEST_REST, Sources, command, definitions
 from node.steps import WriteDisk
-from node.system.booted import booted, disk_name
+from node.system.booted import booted, disk_name, part
 from node.system.install.doors import PUBLIC_KEY, Doors
 from node.system.install.handover import Handover
-from node.system.reading import names, read, text
+from node.system.reading import names, number, read, text
 from pairing import errors
 
 LOADER_CONF = """timeout 3
@@ -38,8 +38,14 @@ def write_disk(doors: Doors, handover: Handover) -> Handler:
         came_from = booted(doors.root)
         if came_from is None or not (doors.staging / "loader.efi").exists():
             raise errors.ImageMissing
-        _fill_boot_files(doors.boot_files, handover)
-        sources = Sources(root=came_from.root, hashes=came_from.hashes, boot=doors.boot_files)
+        add_records(doors.boot_files, handover)
+        sources = Sources(
+            root=came_from.root,
+            hashes=came_from.hashes,
+            boot=doors.boot_files,
+            kept=doors.kept_files,
+            rest=_rest(doors, step),
+        )
         folder = doors.own / "repart.d"
         _write_definitions(folder, step, sources)
         key = doors.key_file(work) if work.plan.encryption != "none" else None
@@ -49,13 +55,13 @@ def write_disk(doors: Doors, handover: Handover) -> Handler:
             await doors.tool(argv, work, seconds=step.seconds - 60)
             nursery.cancel_scope.cancel()
         await doors.settle(work)
-        for part in step.partitions:
-            doors.partition(step.disk, part.label)
+        for made in step.partitions:
+            doors.partition(step.disk, made.label)
 
     return handler
 
 
-def _fill_boot_files(folder: Path, handover: Handover) -> None:
+def add_records(folder: Path, handover: Handover) -> None:
     """Add to the checked files of the medium what belongs to this installation."""
     files = {
         "loader/loader.conf": LOADER_CONF.encode(),
@@ -68,6 +74,16 @@ def _fill_boot_files(folder: Path, handover: Handover) -> None:
         path.unlink(missing_ok=True)
         if data:
             path.write_bytes(data)
+
+
+def _rest(doors: Doors, step: WriteDisk) -> int:
+    """Bytes of the last partition as it is, where it is made anew; else the least that it needs."""
+    label = step.partitions[-1].label
+    disk = disk_name(doors.root, step.disk)
+    found = part(doors.root, disk, label) if step.again else None
+    if found is None:
+        return SMALLEST_REST
+    return number(doors.root / "sys/block" / disk / found.device.name / "size") * SECTOR
 
 
 def _write_definitions(folder: Path, step: WriteDisk, sources: Sources) -> None:
@@ -83,7 +99,7 @@ async def _watch(doors: Doors, step: WriteDisk, work: Work, before: int) -> None
     Making file systems counts many zeroes, so the copies count up to their size only.
     """
     copies = step.copied + OVERHEAD
-    total = copies + VOLUME * sum(part.encrypted for part in step.partitions)
+    total = copies + VOLUME * sum(made.encrypted for made in step.partitions)
     volumes: set[str] = set()
     while True:
         await trio.sleep(LOOK)
