@@ -8,46 +8,16 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, ClassVar
 
 from node.partition import Partition
+from node.step import Step as Step
 from pairing.facts import Disk
 
 ESCROW_SECONDS = 600.0
 """How long the acknowledgement of the recovery key is waited for (DESIGN 5.5)."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
-    """One step. `name` is stable: it is in events, journals and the documentation."""
-
-    name: ClassVar[str]
-    seconds: ClassVar[float] = 120.0
-    """Deadline of one run of this step."""
-    destructive: ClassVar[bool] = False
-    """Changes the disk or the firmware: skipped in a dry run, never before the escrow."""
-    rehearsed: ClassVar[bool] = False
-    """Only looks, at what is there before anything is written: carried out in a dry run too."""
-    needs_key: ClassVar[bool] = False
-    """Needs the recovery key that was escrowed in this plan."""
-    again_from: ClassVar[str] = ""
-    """The step with which an interrupted run of this one starts again; empty = with itself."""
-
-    @property
-    def text(self) -> str:
-        """What it does, in one line for people."""
-        raise NotImplementedError
-
-    @property
-    def weight(self) -> int:
-        """Its share of the whole, in rough seconds on a small machine."""
-        return 1
-
-    def to_json(self) -> dict[str, Any]:
-        """The name and all fields, ready for `json.dumps`."""
-        return {"step": self.name, **asdict(self)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

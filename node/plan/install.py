@@ -150,6 +150,15 @@ def layout(image: Image, *, encrypted: bool, again: bool = False) -> tuple[Parti
         ),
         Partition(label="_empty", kind="root", size=root, content=("empty, for the upgrade",)),
         Partition(label="_empty", kind="root-verity", size=verity),
+        *_recovery(root, verity, again),
+        Partition(
+            label=persistent, kind="linux-generic", size=0, filesystem="ext4", encrypted=encrypted
+        ),
+    )
+
+
+def _recovery(root: int, verity: int, again: bool) -> tuple[Partition, Partition]:
+    return (
         Partition(
             label="kr_recovery",
             kind=RECOVERY,
@@ -165,9 +174,6 @@ def layout(image: Image, *, encrypted: bool, again: bool = False) -> tuple[Parti
             content=("recovery image hashes",),
             source="hashes",
             kept=again,
-        ),
-        Partition(
-            label=persistent, kind="linux-generic", size=0, filesystem="ext4", encrypted=encrypted
         ),
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,9 +10,12 @@ from typing import Any
 
 import pytest
 
+from node.execute import Handler
 from node.facts import recorded
 from node.plan.install import plan_install
-from node.steps import Plan
+from node.steps import Plan, Step
+from node.system.install.handover import Handover
+from node.system.install.table import handlers
 from node.system.medium import image_in
 from node.testing.ground import Ground
 from pairing.config.document import Document, from_plain
@@ -19,6 +23,7 @@ from pairing.config.problem import Mark
 
 FACTS = recorded(Path(__file__).parents[2] / "examples/machines/virtio-vm.json")
 MakePlan = Callable[..., Plan]
+CONFIG = b"#cloud-config\nhostname: shop-17\n"
 
 
 @pytest.fixture
@@ -42,3 +47,27 @@ def make_plan(ground: Ground) -> MakePlan:
         return plan_install(facts, document)
 
     return make
+
+
+def handover_to(kept: list[Path]) -> Handover:
+    return Handover(
+        config=CONFIG, escrow=lambda: b"sealed", report=lambda: b"report", keep=kept.append
+    )
+
+
+async def run(ground: Ground, plan: Plan, name: str, handover: Handover | None = None) -> None:
+    step = next(step for step in plan.steps if step.name == name)
+    table: dict[type[Step], Handler] = dict(handlers(ground.doors, handover or handover_to([])))
+    await table[type(step)](step, ground.work(plan))
+
+
+def secret_forms(secret: bytes) -> list[bytes]:
+    return [secret, base64.b64encode(secret), secret.hex().encode()]
+
+
+def assert_not_told(ground: Ground, secret: bytes) -> None:
+    """Neither in a command line nor in an environment, a log or the standard input."""
+    for call in ground.programs.calls:
+        text = repr((call.argv, dict(call.environment))).encode()
+        assert not [form for form in secret_forms(secret) if form in text]
+    assert secret.decode() not in "\n".join(ground.logged)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
 import os
@@ -14,22 +13,16 @@ from typing import Any
 import pytest
 import trio.testing
 
-from node.execute import Handler
 from node.recoverykey import RecoveryKey
-from node.steps import Plan, Step
 from node.system.install.doors import Doors
-from node.system.install.handover import Handover
 from node.system.install.table import handlers
 from node.system.keyfile import drop, held, hold
 from node.testing.ground import DISK, DONE, Call, Ground
-from pairing import approval, errors
+from pairing import errors
 from pairing.process import Result
 
-from .conftest import MakePlan
+from .conftest import CONFIG, MakePlan, assert_not_told, handover_to, run
 
-TANG = {"mode": "tpm2+tang", "tang": "http://tang.example"}
-APPROVAL = {"mode": "tpm2", "unlock": "approval"}
-CONFIG = b"#cloud-config\nhostname: shop-17\n"
 UNLOCKED = Result(0, b"No usable token is available.\nKey slot 0 unlocked.\n", b"")
 METADATA = json.dumps({"keyslots": {"0": {"area": {"offset": "4096", "size": "8192"}}}})
 LUKS: dict[str, Any] = {
@@ -37,30 +30,6 @@ LUKS: dict[str, Any] = {
     "cryptsetup luksUUID": Result(0, b"0b6f2f7e-5c3d-4d8f-9c3b-3f2f6d7a1e11\n", b""),
     "cryptsetup luksDump": Result(0, METADATA.encode(), b""),
 }
-
-
-def handover_to(kept: list[Path]) -> Handover:
-    return Handover(
-        config=CONFIG, escrow=lambda: b"sealed", report=lambda: b"report", keep=kept.append
-    )
-
-
-async def run(ground: Ground, plan: Plan, name: str, handover: Handover | None = None) -> None:
-    step = next(step for step in plan.steps if step.name == name)
-    table: dict[type[Step], Handler] = dict(handlers(ground.doors, handover or handover_to([])))
-    await table[type(step)](step, ground.work(plan))
-
-
-def secret_forms(secret: bytes) -> list[bytes]:
-    return [secret, base64.b64encode(secret), secret.hex().encode()]
-
-
-def assert_not_told(ground: Ground, secret: bytes) -> None:
-    """Neither in a command line nor in an environment, a log or the standard input."""
-    for call in ground.programs.calls:
-        text = repr((call.argv, dict(call.environment))).encode()
-        assert not [form for form in secret_forms(secret) if form in text]
-    assert secret.decode() not in "\n".join(ground.logged)
 
 
 # --- wipe-tables ----------------------------------------------------------------------------------
@@ -206,65 +175,6 @@ async def test_a_key_that_would_lie_on_a_disk_is_not_used(
     staged.plant_mounts()
     await run(staged, make_plan(), "write-disk")  # the control
     assert list((staged.root / "run").rglob("key-*"))
-
-
-# --- tang and approval ----------------------------------------------------------------------------
-
-
-async def test_tang_and_the_tpm_together(ground: Ground, make_plan: MakePlan) -> None:
-    await run(ground, make_plan(TANG), "bind-tang")
-    binds = [argv for argv in ground.programs.called("clevis") if argv[2] == "bind"]
-    assert [argv[5] for argv in binds] == ["/dev/vda2", "/dev/vda9"]
-    assert binds[0][-2] == "sss"
-    config = json.loads(binds[0][-1])
-    assert config["t"] == 2
-    assert config["pins"]["tpm2"] == {"pcr_bank": "sha256", "pcr_ids": "7,12"}
-    assert config["pins"]["tang"] == [{"url": "http://tang.example"}]
-    assert_not_told(ground, ground.key.passphrase)
-
-
-async def test_tang_alone_is_its_own_pin(ground: Ground, make_plan: MakePlan) -> None:
-    await run(ground, make_plan({"mode": "tang", "tang": "http://tang.example"}), "bind-tang")
-    bind = ground.programs.called("clevis")[-1]
-    assert bind[-2:] == ("tang", '{"url": "http://tang.example"}')
-
-
-async def test_bound_again_it_is_bound_once(ground: Ground, make_plan: MakePlan) -> None:
-    listed = b"1: sss '{\"t\":2}'\n"
-    ground.programs.answers["clevis luks list"] = Result(0, listed, b"")
-    await run(ground, make_plan(TANG), "bind-tang")
-    kinds = [argv[2] for argv in ground.programs.called("clevis")]
-    assert kinds == ["list", "unbind", "bind"] * 2
-
-
-async def test_the_number_of_an_approval_is_a_credential(
-    ground: Ground, make_plan: MakePlan
-) -> None:
-    seen: list[bytes] = []
-
-    def enroll(call: Call) -> Result:
-        folder = Path(call.environment["CREDENTIALS_DIRECTORY"])
-        (file,) = folder.iterdir()
-        assert file.name == "cryptenroll.new-tpm2-pin"
-        assert file.stat().st_mode & 0o777 == 0o600
-        seen.append(file.read_bytes())
-        return Result(0, b"", b"")
-
-    ground.programs.answers["systemd-cryptenroll"] = enroll
-    await run(ground, make_plan(APPROVAL), "bind-approval")
-    number = approval.pin(ground.key.passphrase)
-    assert seen == [number, number]
-    assert_not_told(ground, number)
-    assert_not_told(ground, ground.key.passphrase)
-    assert not (ground.doors.own / "credentials").exists()
-    argv = ground.programs.called("systemd-cryptenroll")[0]
-    assert {"--wipe-slot=tpm2", "--tpm2-with-pin=yes", "--tpm2-pcrs=7+12"} <= set(argv)
-
-
-def test_the_number_is_made_from_the_key_and_does_not_tell_it() -> None:
-    key = RecoveryKey(bytes(range(32)))
-    assert approval.pin(key.passphrase) == b"5b69703ea8f18e32d95601eb5f94e109"
-    assert approval.pin(RecoveryKey(bytes(32)).passphrase) != approval.pin(key.passphrase)
 
 
 # --- prove-key ------------------------------------------------------------------------------------
