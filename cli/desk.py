@@ -15,7 +15,7 @@ from cli.approval import Approval
 from cli.configs import Fetch, Fitted
 from cli.endorsement import EkMakers, Endorsed, endorsed, require_expected
 from cli.records import NodeJournal, Records, now
-from pairing import errors, keys
+from pairing import approval, errors, keys
 from pairing.config import Document
 from pairing.events import Event, EventType, State
 from pairing.facts import Facts, facts_text, from_json
@@ -70,6 +70,8 @@ class OperatorDesk:
     """A config has left this machine, in this run or in an earlier one."""
     known: KnownLease | None = None
     """The lease, from an earlier run or this one."""
+    awaits_approval: bool = False
+    """It has restarted and is locked until somebody approves its start."""
     hostname: str = ""
     """The one that the config gives it, once that is known."""
     facts: Facts = field(default_factory=Facts)
@@ -257,6 +259,7 @@ class OperatorDesk:
         self.dry_run = event.dry_run
         if event.type is EventType.STATE:
             self.state = event.state
+            self.awaits_approval = event.state is State.LOCKED and event.code == approval.AWAITS
         self.report.event(event, now(), self.facts.serial)
 
     def _remember(self, event: Event, signature: bytes) -> None:

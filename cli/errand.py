@@ -14,9 +14,10 @@ import trio
 
 from cli import nodes
 from cli.audit import Audit
+from cli.desk import OperatorDesk
 from cli.keyring import Keyring
 from cli.nodes import NodeRecord
-from cli.pairing_run import Network, WarmUp, libp2p
+from cli.pairing_run import Network, Run, WarmUp, libp2p
 from cli.records import Records, now
 from pairing import approval, errands, errors
 from pairing.errands import Do, Errand, UnlockWith
@@ -25,8 +26,8 @@ from pairing.protocol import handshake
 from pairing.protocol.errand import ErrandMachine, Standing
 from pairing.protocol.messages import EscrowRecord, VolumeProof
 from pairing.protocol.requests import Task, UnlockKind
-from pairing.protocol.terms import KnownLease
-from pairing.report import Lines
+from pairing.protocol.terms import KnownLease, Way
+from pairing.report import Lines, Report
 from pairing.transport.base import Address, Target
 
 OPEN_SECONDS = 300.0
@@ -47,7 +48,7 @@ class NodeErrand:
     timeout: float = 120.0
     network: Network = field(default_factory=libp2p)
     warm: WarmUp = field(default_factory=WarmUp)
-    talk: Lines = field(default_factory=lambda: Lines(sys.stderr, sys.stdout))
+    talk: Report = field(default_factory=lambda: Lines(sys.stderr, sys.stdout))
 
     # --- the recovery key -----------------------------------------------------------------------
 
@@ -124,25 +125,38 @@ class NodeErrand:
 
     async def errand(self, choose: Callable[[Standing], Errand]) -> bool:
         """One connection, one question; whether something was asked. Raises errors.KnownError."""
-        machine = ErrandMachine(
-            known=self.node.stored.known,
-            identity=self.keyring.identity(),
-            random=secrets.token_bytes,
-        )
-        clerk = DeskClerk(self, choose)
+        identity, clerk = self.keyring.identity(), DeskClerk(self, choose)
+
+        def machine() -> ErrandMachine:
+            known = self.node.stored.known
+            return ErrandMachine(known=known, identity=identity, random=secrets.token_bytes)
+
         try:
             async with self.network() as dialer:
-                return await errands.run_errand(
-                    machine, dialer, self._targets(machine), clerk, self.timeout
-                )
+                return await errands.run_errand(machine, dialer, self._target, clerk, self.timeout)
         except* errors.KnownError as group:
             raise _first(group) from None
 
-    def _targets(self, machine: ErrandMachine) -> list[Target]:
-        return [
-            Target(way.key, way.label, tuple(self.addresses), tuple(self.relays))
-            for way in machine.ways()
-        ]
+    def _target(self, way: Way) -> Target:
+        return Target(way.key, way.label, tuple(self.addresses), tuple(self.relays))
+
+
+async def approve_first_start(run: Run, keyring: Keyring, desk: OperatorDesk) -> None:
+    """Open a machine of this run that waits for it (`unlock: approval`): it was approved minutes
+    ago. Raises errors.KnownError."""
+    errand = NodeErrand(
+        node=nodes.find(run.records, desk.node),
+        keyring=keyring,
+        records=run.records,
+        addresses=desk.token.addresses,
+        relays=run.order.relays,
+        timeout=run.timeout,
+        network=run.network,
+        talk=run.report,
+    )
+    if await errand.approve():
+        errand.note("start-approved", by="kairos-register")
+        run.report.say("approved", "its first start (unlock: approval)")
 
 
 @dataclass(slots=True)

@@ -82,6 +82,8 @@ class Run:
     loopback: bool = False
     warnings: Sequence[Problem] = ()
     network: Network = field(default_factory=libp2p)
+    approve_start: Callable[[OperatorDesk], Awaitable[None]] | None = None
+    """Opens a machine that waits for its first start to be approved. Raises errors.KnownError."""
     warm: WarmUp = field(default_factory=WarmUp)
     records: Records = field(default_factory=Records)
     reader: PhotoReader = field(default_factory=PhotoReader)
@@ -153,8 +155,17 @@ class Run:
         desk.released = stored.released if stored else False
         desk.known = stored.known if stored else None
         desk.hostname = stored.hostname if stored else ""
-        desk.machine = OperatorMachine(
-            token,
+        desk.machine = self._machine(desk)
+        try:
+            outcome = await interruptible(lambda: self._to_the_end(desk))
+        finally:
+            desk.close()
+        await desk.settle(desk.machine.released)
+        return self._verdict(name, desk, outcome or _interrupted(desk.released))
+
+    def _machine(self, desk: OperatorDesk) -> OperatorMachine:
+        return OperatorMachine(
+            desk.token,
             self.identity,
             self.goal,
             secrets.token_bytes,
@@ -163,12 +174,19 @@ class Run:
             desk.released,
             (self.records.last_state(desk.node) if desk.released else None) or State.WAITING,
         )
+
+    async def _to_the_end(self, desk: OperatorDesk) -> Outcome:
+        """With `unlock: approval`, who has just approved the machine approves its first start."""
+        earlier = desk.released
+        outcome = await self._session(desk)
+        if not desk.awaits_approval or earlier or self.approve_start is None:
+            return outcome
         try:
-            outcome = await interruptible(lambda: self._session(desk))
-        finally:
-            desk.close()
-        await desk.settle(desk.machine.released)
-        return self._verdict(name, desk, outcome or _interrupted(desk.released))
+            await self.approve_start(desk)
+        except errors.KnownError as error:
+            return error
+        desk.machine = self._machine(desk)
+        return await self._session(desk)
 
     async def _session(self, desk: OperatorDesk) -> Outcome:
         assert desk.machine is not None

@@ -10,6 +10,7 @@ import os
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -131,6 +132,7 @@ def prepare(asked: Asked) -> Run:
     from cli import approval, configs, sources
     from cli.desk import Order
     from cli.endorsement import read_makers
+    from cli.errand import approve_first_start
     from cli.keyring import Keyring
     from cli.pairing_run import Run, libp2p
     from pairing.config.template import require_values
@@ -157,7 +159,7 @@ def prepare(asked: Asked) -> Run:
         dry_run=asked.dry_run,
         ek_makers=read_makers(asked.ek_ca),
     )
-    return Run(
+    run = Run(
         order=order,
         goal=goal,
         identity=keyring.identity(),
@@ -168,6 +170,8 @@ def prepare(asked: Asked) -> Run:
         warnings=warnings,
         network=libp2p(_path(asked.relay_ca), _path(asked.relay_token_file)),
     )
+    run.approve_start = partial(approve_first_start, run, keyring)
+    return run
 
 
 def _path(text: str | None) -> Path | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import trio
@@ -88,7 +89,7 @@ def lock(agent: Agent, file: ReportFile, code: str, text: str) -> None:
         code=code,
         text=text,
     )
-    agent.error = errors.from_slug(code, text)
+    agent.error = errors.locked(code, text)
 
 
 async def run_installed(
@@ -160,3 +161,45 @@ async def run_locked(
         await agent.is_open.wait()
         await trio.sleep(FAREWELL_SECONDS)
         nursery.cancel_scope.cancel()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """What a start of the installed system came to: open, or locked for the reason `code`."""
+
+    code: str = ""
+    text: str = ""
+
+
+async def run_started(
+    agent: Agent,
+    transport: Transport,
+    warm_up: Callable[[], None],
+    start: Start,
+    *,
+    tenancy: Path,
+    report: ReportFile | None,
+    life: Life,
+) -> None:
+    """All of it: locked until somebody opens the volumes, then the lease in `tenancy` and `life`.
+
+    `agent.opener` opens them when an operator sends the key; whoever opens them otherwise calls
+    `agent.opened`. Without a `report` record a locked node can tell nobody. A lease that cannot be
+    read keeps the system from reporting, not from working.
+    """
+    if start.code:
+        if report is None:
+            agent.error = errors.locked(start.code, start.text)
+            agent.changed()
+            await agent.is_open.wait()
+        else:
+            lock(agent, report, start.code, start.text)
+            await run_locked(agent, transport, warm_up, report.relays)
+    agent.error = None
+    try:
+        restore(agent, tenancy)
+    except errors.TenancyDamaged as error:
+        agent.machine, agent.error = _machine(agent, Mode.INSTALLED), error
+        LOG.warning("%s", error)
+    again = AGAIN_SECONDS if start.code else 0.0
+    await run_installed(agent, transport, warm_up, life, again)

@@ -9,6 +9,9 @@ from __future__ import annotations
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+AWAITS = "locked-approval"
+"""The reason that a machine gives while it waits for an approval: an error's slug."""
+
 
 def pin(passphrase: bytes) -> bytes:
     """The number that the TPM wants beside its registers: 32 hex digits, ASCII.

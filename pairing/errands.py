@@ -16,7 +16,7 @@ from pairing.protocol import effects, frames
 from pairing.protocol.errand import Answered, ErrandEffect, ErrandMachine, Standing
 from pairing.protocol.messages import EscrowRecord, VolumeProof
 from pairing.protocol.requests import Task, UnlockKind
-from pairing.protocol.terms import KnownLease
+from pairing.protocol.terms import KnownLease, Way
 from pairing.transport.base import Channel, Dialer, Target
 
 REDIAL_PAUSE = 0.5
@@ -195,12 +195,27 @@ class _Errand:
 
 
 async def run_errand(
-    machine: ErrandMachine, dialer: Dialer, targets: Sequence[Target], clerk: Clerk, find: float
+    new_machine: Callable[[], ErrandMachine],
+    dialer: Dialer,
+    target: Callable[[Way], Target],
+    clerk: Clerk,
+    find: float,
 ) -> bool:
     """Find the node within `find` seconds, see how it is, ask; whether anything was asked.
 
-    Raises errors.KnownError: that the node is not found, refuses, or could not do it.
+    A node that hangs up before it has said anything is between two of its keys: it is dialled
+    again, by a new machine. Raises errors.KnownError: that the node is not found, refuses, or could
+    not do it.
     """
-    channel = await reach_any(dialer, targets, find)
-    clerk.notice(f"connected: {channel.path}")
-    return await _Errand(machine, clerk).run(channel)
+    until = trio.current_time() + find
+    while True:
+        machine = new_machine()
+        targets = [target(way) for way in machine.ways()]
+        channel = await reach_any(dialer, targets, max(0.0, until - trio.current_time()))
+        clerk.notice(f"connected: {channel.path}")
+        try:
+            return await _Errand(machine, clerk).run(channel)
+        except errors.ConnectionLost:
+            if machine.met or trio.current_time() >= until:
+                raise
+        await trio.sleep(REDIAL_PAUSE)

@@ -234,7 +234,11 @@ class _Session:
         self.desk.notice("connection lost; dialling again")
         patience = self.machine.patience
         within = max(patience.silence, patience.reboot)  # the machine's own deadline comes first
-        self.nursery.start_soon(self._dial, self._targets(ways), within)
+        self.nursery.start_soon(self._dial_again, self._targets(ways), within)
+
+    async def _dial_again(self, targets: Sequence[Target], within: float) -> None:
+        await trio.sleep(REDIAL_PAUSE)  # for a node that hangs up at once: it changes its key
+        await self._dial(targets, within)
 
     def _targets(self, ways: Sequence[Way]) -> list[Target]:
         return [replace(self.target, key=way.key, label=way.label) for way in ways]

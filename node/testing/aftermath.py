@@ -19,7 +19,7 @@ from pairing.events import State
 from pairing.peertoken import Token
 from pairing.protocol import handshake
 from pairing.protocol.effects import Done, NodeView
-from pairing.protocol.messages import Manifest
+from pairing.protocol.messages import EscrowRecord, Manifest, SealedKey
 from pairing.protocol.operator import OperatorMachine
 from pairing.protocol.terms import Identity, KnownLease, Patience, Release
 from pairing.serving import Reporter
@@ -45,12 +45,26 @@ class Shop(Agent):
 
     off: trio.Event = field(default_factory=trio.Event)
     report: bytes = b""
+    key: bytes = b""
+    """Its recovery key, if it has one."""
+
+    def sealed(self, key: bytes, recipients: Sequence[bytes]) -> EscrowRecord:
+        """The record of a recovery key."""
+        node, held = self.machine.public, self.machine.tenancy
+        assert held is not None
+        context = handshake.escrow_context(node, held.lease)
+        kept = tuple(
+            SealedKey(recipient=to, sealed=keys.seal(key, to, context)) for to in recipients
+        )
+        return EscrowRecord(node=node, lease=held.lease, serial="S-1", keys=kept)
 
     async def check(self, manifest: Manifest, config: bytes) -> Sequence[str]:
         return ("1/1 nothing",)
 
     async def install(self, manifest: Manifest, delay: float, reporter: Reporter) -> None:
         reporter.entered(State.INSTALLING)
+        if self.key:
+            await reporter.escrow(self.sealed(self.key, manifest.escrow))
         self.keep(self.state / "tenancy.json")
         self.report = self.report_file()
         reporter.entered(State.WRITTEN)

@@ -104,6 +104,11 @@ class ErrandMachine:
         )
         return [Send(self._entry.claim())]
 
+    @property
+    def met(self) -> bool:
+        """Whether the node has said how it is."""
+        return self._lease is not None
+
     def lost(self) -> list[ErrandEffect]:
         """The channel is gone."""
         return [] if self.over else self.fail(errors.ConnectionLost())

@@ -14,7 +14,7 @@ from pairing import errors, keys
 from pairing.events import Mode, State
 from pairing.protocol import handshake, requests
 from pairing.protocol.callers import NodePolicy
-from pairing.protocol.effects import Announce, NodeEffect, Opened, TryUnlock
+from pairing.protocol.effects import Announce, Close, NodeEffect, Opened, TryUnlock
 from pairing.protocol.kept import ReportFile
 from pairing.protocol.node import NodeMachine
 from pairing.protocol.reportkey import PrivateReportKey
@@ -28,6 +28,14 @@ class LockedMachine(NodeMachine):
     """A `NodeMachine` of the report key. Answer `TryUnlock` with `unlocked` or `unlock_failed`."""
 
     sealing: keys.EscrowKey
+    open: bool = False
+    """It is on its way to its own key: nobody new is told that it is locked."""
+
+    def opened(self, conn: int, source: str, channel_key: bytes, now: float) -> list[NodeEffect]:
+        """See `NodeMachine`."""
+        if self.open:
+            return [Close(conn)]
+        return NodeMachine.opened(self, conn, source, channel_key, now)
 
     def kept(self) -> None:
         """Nothing: what this lease was is in the volume that is not open."""
@@ -54,7 +62,7 @@ class LockedMachine(NodeMachine):
 
     def unlocked(self, now: float) -> list[NodeEffect]:
         """The volumes are open: the node goes on under its own key."""
-        self.now = now
+        self.now, self.open = now, True
         return [*self._answered("", ""), Opened()]
 
     def unlock_failed(self, error: errors.KnownError, now: float) -> list[NodeEffect]:

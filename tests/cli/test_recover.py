@@ -19,12 +19,13 @@ from cli.records import Records
 from node import afterwards
 from node.recoverykey import RecoveryKey
 from node.testing.aftermath import Operator, Shop, installed_by, shop, the_good_way
-from pairing import approval, errors, keys
+from pairing import approval, errors, peertoken
 from pairing.events import State
+from pairing.peertoken import Token
 from pairing.protocol import handshake
 from pairing.protocol.effects import CarryOut
 from pairing.protocol.kept import ReportFile
-from pairing.protocol.messages import EscrowRecord, SealedKey, VolumeProof
+from pairing.protocol.messages import VolumeProof
 from pairing.protocol.requests import Task, UnlockKind
 from pairing.report import Lines
 from pairing.serving import Reporter
@@ -38,14 +39,8 @@ NEW = RecoveryKey(b"n" * 32).passphrase
 
 @pytest.fixture
 def quick_clock() -> trio.testing.MockClock:
-    """Virtual time that hardly waits for threads: there are few here, and long waits."""
-    return trio.testing.MockClock(autojump_threshold=0.004)
-
-
-def sealed(node: bytes, lease: bytes, key: bytes, *to: bytes) -> EscrowRecord:
-    context = handshake.escrow_context(node, lease)
-    kept = tuple(SealedKey(recipient=one, sealed=keys.seal(key, one, context)) for one in to)
-    return EscrowRecord(node=node, lease=lease, serial="S-1", keys=kept)
+    """Virtual time that waits only a little for threads: there are long waits here."""
+    return trio.testing.MockClock(autojump_threshold=0.01)
 
 
 @dataclass(slots=True)
@@ -63,11 +58,9 @@ class Volumes:
             raise errors.UnlockFailed
 
     async def change(self, order: CarryOut, reporter: Reporter) -> None:
-        held = self.shop.machine.tenancy
-        assert held is not None
         assert order.task is Task.ROTATE
         assert order.recovery == self.key
-        record = sealed(self.shop.machine.public, held.lease, NEW, *order.escrow)
+        record = self.shop.sealed(NEW, order.escrow)
         await reporter.escrow(record)
         self.key = NEW
         digest = handshake.record_digest(record)
@@ -80,23 +73,23 @@ async def registered(network: MemoryNetwork, folder: Path) -> tuple[Records, Vol
     operator = Operator(goal=State.WRITTEN, identity=keyring.identity())
     async with installed_by(operator, network, folder) as first:
         known = operator.desk.leases[-1]
-    assert known.report is not None
     records.keep_lease("CODE", known, released=True, hostname="shop-17")
-    record = sealed(known.report.node, known.lease, KEY, keyring.escrow().public)
-    records.keep_escrow(record, b"")
+    records.keep_escrow(first.sealed(KEY, (keyring.escrow().public,)), b"")
     return records, Volumes(first)
 
 
 async def locked(network: MemoryNetwork, folder: Path, volumes: Volumes, code: str) -> None:
     agent = shop(folder)
-    agent.opener = volumes.open
-    afterwards.lock(agent, ReportFile.from_bytes(volumes.shop.report), code, "")
-    await afterwards.run_locked(agent, network.transport("node"), lambda: None)
-    again = volumes.shop = shop(folder)
-    again.maintainer = volumes.change
-    assert afterwards.restore(again, folder / "tenancy.json")
-    await afterwards.run_installed(
-        again, network.transport("node"), lambda: None, the_good_way, afterwards.AGAIN_SECONDS
+    agent.opener, agent.maintainer = volumes.open, volumes.change
+    report, volumes.shop = ReportFile.from_bytes(volumes.shop.report), agent
+    await afterwards.run_started(
+        agent,
+        network.transport("node"),
+        lambda: None,
+        afterwards.Start(code=code),
+        tenancy=folder / "tenancy.json",
+        report=report,
+        life=the_good_way,
     )
 
 
@@ -216,3 +209,40 @@ def test_a_machine_that_nobody_knows(station: Station) -> None:
 def test_an_address_that_is_none(station: Station, port: str) -> None:
     said = station.fleet("recover", "shop-99", "--address", f"192.0.2.1:{port}")
     assert said.status == 2
+
+
+async def test_one_registration_goes_through_a_start_that_needs_approval(
+    station: Station, tmp_path: Path, quick_clock: object
+) -> None:
+    station.config.write_text(station.config.read_text() + "k3s:\n  enabled: true\n")
+    network, agent = station.network, shop(tmp_path)
+    agent.key = KEY
+    volumes = Volumes(agent)
+
+    async def machine(scope: trio.CancelScope) -> None:
+        await agent.off.wait()
+        scope.cancel()
+        await trio.sleep(30)
+        await locked(network, tmp_path, volumes, approval.AWAITS)
+
+    async with trio.open_nursery() as nursery, trio.open_nursery() as first:
+        first.start_soon(agent.run, network.transport("node"), lambda: None)
+        while not agent.reachable.addresses:  # noqa: ASYNC110 (virtual time)
+            await trio.sleep(0.1)
+        run = station.run("--wait", "ready", "--approve", "yes")
+        nursery.start_soon(machine, first.cancel_scope)
+        nursery.start_soon(through, run, peertoken.parse(agent.token()), nursery.cancel_scope)
+    (verdict,) = VERDICTS
+    VERDICTS.clear()
+    assert (verdict.exit, verdict.state) == (0, "ready"), verdict.text
+    assert volumes.tried == [(UnlockKind.APPROVAL, approval.pin(KEY))]
+    assert actions(run.records) == ["recovery-key-opened", "start-approved"]
+    assert "first start" in station.err.getvalue()
+
+
+VERDICTS: list[Any] = []
+
+
+async def through(run: Any, token: Token, scope: trio.CancelScope) -> None:
+    VERDICTS.append(await run.pair("photo.png", token))
+    scope.cancel()

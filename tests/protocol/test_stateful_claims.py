@@ -91,7 +91,8 @@ class Claims(RuleBasedStateMachine):
     @rule(target=ends, who=st.integers(0, 2))
     def somebody_installs_it(self, who: int) -> OperatorEnd:
         """The whole way, as far as nobody else is in it: rare by chance."""
-        end = self.somebody_gets_a_photo(self.talk.photo(), who)
+        end = self.talk.operator(self.talk.photo(), identity=self.people[who])
+        self.all.append(end)
         self.connect(end)
         self.release(end)
         self.the_node_installs(State.WRITTEN)

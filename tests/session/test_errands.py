@@ -23,7 +23,7 @@ from pairing.protocol.errand import ErrandMachine, Standing
 from pairing.protocol.kept import ReportFile
 from pairing.protocol.messages import EscrowRecord, SealedKey, VolumeProof
 from pairing.protocol.requests import Task, UnlockKind
-from pairing.protocol.terms import Identity, KnownLease
+from pairing.protocol.terms import Identity, KnownLease, Way
 from pairing.serving import Reporter
 from pairing.testing.desks import RecordingDesk
 from pairing.transport.base import Target
@@ -58,10 +58,15 @@ def clerk(ask: Callable[[Standing], Errand] = lambda standing: None) -> Clerk:
 async def errand(
     network: MemoryNetwork, known: KnownLease, identity: Identity, at: Clerk, find: float = 30
 ) -> bool:
-    machine = ErrandMachine(known=known, identity=identity, random=secrets.token_bytes)
-    targets = [Target(way.key, way.label) for way in machine.ways()]
+    def machine() -> ErrandMachine:
+        return ErrandMachine(known=known, identity=identity, random=secrets.token_bytes)
+
     async with network.transport().dialer() as dialer:
-        return await run_errand(machine, dialer, targets, at, find)
+        return await run_errand(machine, dialer, target, at, find)
+
+
+def target(way: Way) -> Target:
+    return Target(way.key, way.label)
 
 
 async def open_again(network: MemoryNetwork, known: KnownLease, identity: Identity) -> None:
@@ -111,14 +116,15 @@ async def lives_on(
 ) -> None:
     """Locked, then open, as the installed system does it."""
     agent = shop(folder)
-    agent.opener = volumes.open
-    afterwards.lock(agent, file, errors.LockedError.slug, "another TPM")
-    await afterwards.run_locked(agent, network.transport("node"), lambda: None)
-    again = shop(folder)
-    again.maintainer = volumes.change
-    assert afterwards.restore(again, folder / "tenancy.json")
-    await afterwards.run_installed(
-        again, network.transport("node"), lambda: None, the_good_way, afterwards.AGAIN_SECONDS
+    agent.opener, agent.maintainer = volumes.open, volumes.change
+    await afterwards.run_started(
+        agent,
+        network.transport("node"),
+        lambda: None,
+        afterwards.Start(code=errors.LockedError.slug, text="another TPM"),
+        tenancy=folder / "tenancy.json",
+        report=file,
+        life=the_good_way,
     )
 
 
@@ -225,10 +231,9 @@ async def test_orders_of_others_and_of_another_boot_are_refused(
             machine._lease = replace(machine._lease, boot="yesterday")
             return order
 
-        targets = [Target(way.key, way.label) for way in machine.ways()]
         async with network.transport().dialer() as dialer:
             with pytest.raises(errors.BadProof):
-                await run_errand(machine, dialer, targets, clerk(at_another_boot), 30)
+                await run_errand(lambda: machine, dialer, target, clerk(at_another_boot), 30)
         nursery.cancel_scope.cancel()
     assert volumes.orders == []
 
