@@ -25,7 +25,7 @@ from pairing.protocol.terms import Identity, KnownLease, Patience, Release
 from pairing.serving import Reporter
 from pairing.session import Decision, register
 from pairing.testing.desks import RecordingDesk
-from pairing.transport.base import Target
+from pairing.transport.base import Target, Transport
 from pairing.transport.memory import MemoryNetwork
 
 MACHINE = Path(__file__).parents[2] / "examples" / "machines" / "fanless-emmc.json"
@@ -90,13 +90,14 @@ class Operator:
     known: KnownLease | None = None
     outcome: Done | errors.KnownError | None = None
 
-    async def pair(self, token: Token, network: MemoryNetwork) -> None:
+    async def pair(self, token: Token, transport: Transport) -> None:
+        """Until the goal, or why not: see `outcome`."""
         patience = Patience(silence=30, reboot=300, verdict=3000)
         machine = OperatorMachine(
             token, self.identity, self.goal, secrets.token_bytes, patience, self.known
         )
         target = Target(token.key, handshake.label(token.secret, token.key), token.addresses)
-        async with network.transport().dialer() as dialer:
+        async with transport.dialer() as dialer:
             try:
                 self.outcome = await register(machine, dialer, target, self.desk, find=60)
             except errors.KnownError as error:
@@ -118,7 +119,8 @@ async def installed_by(
             first.start_soon(agent.run, network.transport("node"), lambda: None)
             while not agent.reachable.addresses:  # noqa: ASYNC110 (virtual time)
                 await trio.sleep(0.1)
-            nursery.start_soon(operator.pair, peertoken.parse(agent.token()), network)
+            token = peertoken.parse(agent.token())
+            nursery.start_soon(operator.pair, token, network.transport())
             await agent.off.wait()
             first.cancel_scope.cancel()
         await trio.sleep(60)  # firmware and boot

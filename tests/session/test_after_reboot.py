@@ -18,6 +18,7 @@ from pairing.peertoken import Token
 from pairing.protocol.effects import Done
 from pairing.protocol.kept import ReportFile
 from pairing.serving import Reporter
+from pairing.testing.network import loopback_transport
 from pairing.transport.memory import MemoryNetwork
 
 
@@ -86,7 +87,7 @@ async def test_a_later_run_hears_how_it_ended(tmp_path: Path, quick_clock: objec
         token = Token(token.key, secrets.token_bytes(16))
         known = operator.desk.leases[-1]
         again = Operator(identity=operator.identity, known=known)
-        await again.pair(token, network)
+        await again.pair(token, network.transport())
         nursery.cancel_scope.cancel()
     assert isinstance(again.outcome, Done)
     assert again.outcome.state is State.READY
@@ -131,3 +132,50 @@ async def test_a_damaged_lease_is_named(tmp_path: Path) -> None:
     path.write_bytes(b"{}")
     with pytest.raises(errors.TenancyDamaged):
         afterwards.restore(agent, path)
+
+
+async def test_over_libp2p_at_another_port(tmp_path: Path) -> None:
+    """Real sockets, real mDNS: the address in the photo is nobody's after the restart."""
+    transport, agent = loopback_transport(), shop(tmp_path)
+    operator = Operator()
+
+    async def quick(reporter: Reporter) -> None:
+        for state in (State.INSTALLED, State.JOINED, State.READY):
+            reporter.entered(state)
+
+    async with trio.open_nursery() as nursery:
+        async with trio.open_nursery() as first:
+            first.start_soon(agent.run, transport, lambda: None)
+            while not agent.reachable.addresses:  # noqa: ASYNC110 (a few turns)
+                await trio.sleep(0.05)
+            token = peertoken.parse(agent.token(), loopback=True)
+            nursery.start_soon(operator.pair, token, transport)
+            await agent.off.wait()
+            first.cancel_scope.cancel()
+        again = shop(tmp_path)
+        assert afterwards.restore(again, tmp_path / "tenancy.json")
+        assert again.machine.public == token.key
+        await afterwards.run_installed(again, transport, lambda: None, quick)
+    assert operator.outcome == Done(State.READY, already=False)
+
+
+async def test_over_libp2p_a_locked_node(tmp_path: Path) -> None:
+    transport, agent = loopback_transport(), shop(tmp_path)
+    operator = Operator()
+    async with trio.open_nursery() as nursery:
+        async with trio.open_nursery() as first:
+            first.start_soon(agent.run, transport, lambda: None)
+            while not agent.reachable.addresses:  # noqa: ASYNC110 (a few turns)
+                await trio.sleep(0.05)
+            token = peertoken.parse(agent.token(), loopback=True)
+            nursery.start_soon(operator.pair, token, transport)
+            await agent.off.wait()
+            first.cancel_scope.cancel()
+        again = shop(tmp_path)
+        file = ReportFile.from_bytes(agent.report)
+        afterwards.lock(again, file, errors.UnlockFailed.slug, "")
+        nursery.start_soon(afterwards.run_locked, again, transport, lambda: None)
+        while operator.outcome is None:  # noqa: ASYNC110 (a few turns)
+            await trio.sleep(0.1)
+        again.opened()
+    assert isinstance(operator.outcome, errors.LockedError)
