@@ -189,6 +189,7 @@ async def run_started(
     """
     if start.code:
         if report is None:
+            agent.machine.state = State.LOCKED
             agent.error = errors.locked(start.code, start.text)
             agent.changed()
             await agent.is_open.wait()

@@ -14,7 +14,8 @@ import trio
 from node.console import Console
 from node.screen import Screen
 from pairing import keys
-from pairing.events import State
+from pairing.events import INSTALLS, Mode, State
+from pairing.protocol.node import NodeMachine
 
 if TYPE_CHECKING:
     from node.agent import Agent
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 LOG = logging.getLogger("kairos.node")
 FIRST_DRAW_SECONDS = 3.0
 """A slow serial line need not be done before the node goes on."""
+COMPARED = frozenset({State.CLAIMED, State.LOCKED})
+"""States in which the words of both screens are compared."""
 PICTURE_SIZE = (100, 37)
 """Columns and rows of the picture: a framebuffer of 800 x 592."""
 
@@ -107,7 +110,7 @@ def screen_of(agent: Agent, now: float) -> Screen:
     error = agent.error
     return Screen(
         state=machine.state,
-        token=agent.token() if machine.state is State.WAITING else "",
+        token=agent.token() if _shows_code(machine) else "",
         step_name=running.step,
         step=running.text,
         number=int(number or 0),
@@ -115,7 +118,7 @@ def screen_of(agent: Agent, now: float) -> Screen:
         percent=_percent(running.done, running.total, int(number or 0), int(steps or 0)),
         machine=keys.fingerprint_words(machine.public),
         operator=keys.fingerprint_words(held.operator) if held else (),
-        compare=held.words if held and machine.state is State.CLAIMED else (),
+        compare=held.words if held and machine.state in COMPARED else (),
         serial=agent.facts.serial,
         addresses=tuple(address.host for address in agent.reachable.addresses[:2]),
         relay=_relay(agent),
@@ -125,6 +128,12 @@ def screen_of(agent: Agent, now: float) -> Screen:
         dry_run=agent.dry_run,
         visitor=agent.rescue.visitor,
     )
+
+
+def _shows_code(machine: NodeMachine) -> bool:
+    """While it can be claimed; and while it is locked, for who can help."""
+    claimable = machine.state is State.WAITING and machine.mode in INSTALLS
+    return claimable or machine.mode is Mode.LOCKED
 
 
 def _relay(agent: Agent) -> str:

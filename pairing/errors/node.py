@@ -63,6 +63,13 @@ class TenancyUnwritable(NodeError):
     hint = "Check that the OEM volume is mounted, writable and not full."
 
 
+class StartUnknown(NodeError):
+    """It is not known what the start of the installed system came to: it counts as locked."""
+
+    number, slug = 609, "start-unknown"
+    hint = "Look at its screen and its log; start it again, or start its recovery system."
+
+
 class TenancyDamaged(NodeError):
     """The node's lease from before the reboot cannot be read, so it cannot report."""
 

@@ -1,0 +1,86 @@
+"""`kairos-node run` on an installed system: waits for the start's end, then tells how it went.
+
+The start itself (`kairos-node boot`) opens the volumes and leaves its report in memory; what it
+came to decides whether this is the node of before the reboot, or a locked one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import trio
+
+from node.afterwards import Start, run_started
+from node.agent import LOG, TENANCY, Agent
+from pairing import errors
+from pairing.events import State
+from pairing.protocol.kept import ReportFile
+from pairing.serving import Reporter
+from pairing.transport.base import Transport
+
+BOOT = "run/kairos-register/boot.json"
+OEM = "oem"
+START_SECONDS = 900.0
+"""For a start to end; its own unit has ten minutes."""
+LOOK_SECONDS = 0.5
+
+
+async def run_living(
+    agent: Agent, transport: Transport, warm_up: Callable[[], None], root: Path = Path("/")
+) -> None:
+    """Until there is nothing more to do or to tell."""
+    agent.machine.state = State.REBOOTING
+    agent.changed()
+    start = await start_of(root)
+    report = await trio.to_thread.run_sync(_report, agent) if start.code else None
+
+    async def life(reporter: Reporter) -> None:
+        from node.life import live  # providers and stages: not before they are needed
+
+        await live(reporter, look=agent.look, root=root, held=agent.machine.tenancy)
+
+    await run_started(
+        agent,
+        transport,
+        warm_up,
+        start,
+        tenancy=root / OEM / TENANCY,
+        report=report,
+        life=life,
+    )
+    agent.changed()
+
+
+async def start_of(root: Path) -> Start:
+    """What the start came to; a start that does not end is not open either."""
+    with trio.move_on_after(START_SECONDS):
+        while True:
+            found = read_start(root / BOOT)
+            if found is not None:
+                return found
+            await trio.sleep(LOOK_SECONDS)
+    return Start(code=errors.StartUnknown.slug)
+
+
+def read_start(path: Path) -> Start | None:
+    """The start's report; None while there is none. One that says nothing known is not open."""
+    try:
+        body = json.loads(path.read_bytes())
+        state, code, text = (str(body.get(name, "")) for name in ("state", "code", "text"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, AttributeError):
+        return Start(code=errors.StartUnknown.slug)
+    if state == "open":
+        return Start()
+    return Start(code=code or errors.StartUnknown.slug, text=text)
+
+
+def _report(agent: Agent) -> ReportFile | None:
+    try:
+        return agent.installed()
+    except (ValueError, errors.KnownError) as wrong:
+        LOG.warning("report record: %s", wrong)
+        return None
