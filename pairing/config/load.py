@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path as FilePath
 from typing import Any, Protocol
@@ -44,25 +44,27 @@ class _Parser(Protocol):
     def dispose(self) -> None: ...
 
 
-def load_file(path: FilePath) -> Document:
+def load_file(path: FilePath, headers: Sequence[str] = HEADERS) -> Document:
     """Read and parse one file. Raises errors.ConfigFileMissing and what `load` raises."""
     try:
         with path.open("rb") as file:
             source = file.read(MAX_BYTES + 1)
     except OSError as why:
         raise errors.ConfigFileMissing(f"({why.strerror})", element=str(path)) from None
-    return load(source, str(path))
+    return load(source, str(path), headers)
 
 
-def load(source: bytes | str, name: str = "config.yaml") -> Document:
-    """Parse `source`; `name` is what problems call the file.
+def load(
+    source: bytes | str, name: str = "config.yaml", headers: Sequence[str] = HEADERS
+) -> Document:
+    """Parse `source`; `name` is what problems call the file, `headers` what its first line may be.
 
     Raises errors.ConfigTooLarge beyond 1 MiB, 32 levels or 20,000 nodes, and errors.ConfigError
     with every problem found (all duplicate keys, tags and anchors at once; syntax stops at the
     first error).
     """
     text = _decode(source, name)
-    _check_text(text, name)
+    _check_text(text, name, headers)
     _check_limits(text, name)
     builder = _Builder(name)
     try:
@@ -89,7 +91,7 @@ def _decode(source: bytes | str, name: str) -> str:
         ) from None
 
 
-def _check_text(text: str, name: str) -> None:
+def _check_text(text: str, name: str, headers: Sequence[str]) -> None:
     """What can be said of the text before YAML is parsed: header, characters, directives."""
     if text.startswith("\ufeff"):
         what = "The file begins with a byte order mark."
@@ -97,23 +99,24 @@ def _check_text(text: str, name: str) -> None:
     if found := _FORBIDDEN.search(text):
         what = f"The character U+{ord(found[0]):04X} is not allowed here."
         raise _refuse(name, *_place(text[: found.start()]), what, 'Write it as "\\u..." in quotes.')
-    _check_header(text, name)
+    _check_header(text, name, headers)
     # Refused before libyaml sees them: it compares every %TAG with all others (quadratic).
     if found := _DIRECTIVE.search(text):
         place = _place(text[: found.start()])
         raise _refuse(name, *place, "Lines that begin with % (directives) are not allowed.")
 
 
-def _check_header(text: str, name: str) -> None:
+def _check_header(text: str, name: str, headers: Sequence[str]) -> None:
     first = text[: text.find("\n")] if "\n" in text else text
-    if first.rstrip() in HEADERS:
+    if first.rstrip() in headers:
         return
-    what = f"The first line must be {HEADERS[0]} (or {' or '.join(HEADERS[1:])})."
+    others = f" (or {' or '.join(headers[1:])})" if headers[1:] else ""
+    what = f"The first line must be {headers[0]}{others}."
     close = re.sub(r"\s", "", first).lower()
-    if close in HEADERS:
+    if close in headers:
         raise _refuse(name, 1, 1, what, f"Write it exactly so: {close}")
     for number, line in enumerate(text[:4096].splitlines(), 1):
-        if line.rstrip() in HEADERS:
+        if line.rstrip() in headers:
             raise _refuse(name, 1, 1, what, f"Move it up from line {number}.")
     raise _refuse(name, 1, 1, what, "Add it above the rest.")
 

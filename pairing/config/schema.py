@@ -57,6 +57,12 @@ def check(document: Document, name: SchemaName, *, rendered: bool = False) -> li
     return _first(checker.node(document.root, rules, ()))
 
 
+def check_against(document: Document, rules: Rules) -> list[Problem]:
+    """The same for a document that is no config, with a schema of its own."""
+    checker = _Checker(document, rules, "", rendered=True)
+    return _first(checker.node(document.root, rules, ()))
+
+
 def _first(problems: Iterator[Problem]) -> list[Problem]:
     """Up to 50 errors. Warnings never push out an error: then a wrong config would seem valid."""
     found: list[Problem] = []
@@ -73,7 +79,7 @@ def _first(problems: Iterator[Problem]) -> list[Problem]:
 class _Checker:
     document: Document
     root: Rules
-    name: SchemaName
+    name: SchemaName | Literal[""]
     rendered: bool
 
     def node(self, node: Node, rules: Rules, path: Path) -> Iterator[Problem]:

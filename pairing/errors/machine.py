@@ -86,3 +86,31 @@ class StoreUnwritable(MissingError):
 
     number, slug = 723, "store-unwritable"
     hint = "Check that the folder exists, is yours and is not full."
+
+
+class BaseUnsuitable(MissingError):
+    """No image can be made from this base."""
+
+    number, slug = 730, "base-unsuitable"
+    hint = "It needs systemd 257 or newer, dracut, cryptsetup, a kernel and Python 3.11 to 3.13."
+
+
+class SourceMissing(MissingError):
+    """Images are made from this project's source folder, and this is none."""
+
+    number, slug = 731, "source-missing"
+    hint = "Run the command from a clone of the project, set up with `make install`."
+
+
+class DigestWrong(MissingError):
+    """This is not the file that the recipe names: its SHA-256 digest differs."""
+
+    number, slug = 732, "digest-wrong"
+    hint = "Do not use it. If the file was renewed on purpose, write its new digest in the recipe."
+
+
+class SourceUnreadable(MissingError):
+    """A file that the recipe names cannot be read."""
+
+    number, slug = 733, "recipe-source"
+    hint = "Paths in a recipe are meant from the recipe's folder; URLs begin with https://."

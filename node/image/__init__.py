@@ -1,0 +1,1 @@
+"""Recipe to bootable media: root tree, verity, kernels, stick, update files (docs/images.md)."""

@@ -1,0 +1,1 @@
+"""Where a root tree comes from: one file for each kind of base."""

@@ -1,0 +1,120 @@
+"""The initrd: finds the root by its partition's label, checks it (dm-verity), lays `/etc` over it.
+
+dracut(8) makes it in the base tree itself, so that its programs and drivers are those of the image.
+It is the same for every version of an image: what differs is in the UKI's kernel line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from node.image.product import UNITS
+from node.image.rooms import WORK, Room
+from pairing import errors
+
+SECONDS = 900.0
+MODULES = (
+    "systemd",
+    "systemd-initrd",
+    "systemd-modules-load",
+    "systemd-pcrphase",
+    "systemd-tmpfiles",
+    "systemd-udevd",
+    "systemd-veritysetup",
+    "dm",
+    "kernel-modules",
+    "rootfs-block",
+    "tpm2-tss",
+    "udev-rules",
+)
+LEFT_OUT = ("crypt", "fips", "i18n", "lvm", "mdraid", "network", "nfs", "plymouth", "resume")
+DRIVERS = ("dm-verity", "loop", "nls_ascii", "nls_cp437", "overlay", "squashfs", "vfat")
+"""Without them there is no root. dracut itself takes along the drivers of all kinds of disks."""
+OVERLAY_UNIT = """# Changes to /etc live in memory, above the image's.
+[Unit]
+Description=Writable /etc
+DefaultDependencies=no
+Requires=sysroot.mount
+After=sysroot.mount systemd-tmpfiles-setup.service
+Before=initrd-fs.target
+[Mount]
+What=overlay
+Where=/sysroot/etc
+Type=overlay
+Options=lowerdir=/sysroot/etc,upperdir=/run/etc-overlay/upper,workdir=/run/etc-overlay/work
+"""
+OVERLAY_FOLDERS = "d /run/etc-overlay/upper 0755\nd /run/etc-overlay/work 0755\n"
+# A CD's partitions are not looked for by the kernel; a loop device over it has them.
+CD_RULE = (
+    'SUBSYSTEM=="block", KERNEL=="sr[0-9]*", ACTION!="remove", ENV{ID_FS_LABEL}=="KR_LIVE",'
+    ' TAG+="systemd", ENV{SYSTEMD_WANTS}+="partitions-of-cd@%k.service"\n'
+)
+CD_UNIT = """[Unit]
+Description=Partitions of the CD in %I
+DefaultDependencies=no
+After=systemd-udevd.service
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/usr/sbin/losetup --find --partscan --read-only /dev/%I
+"""
+
+
+def files() -> Mapping[str, str]:
+    """What is in our initrd beside what dracut takes along, by path."""
+    emergency = next((UNITS / "emergency.service.d").iterdir())
+    units = "usr/lib/systemd/system"
+    return {
+        f"{units}/sysroot-etc.mount": OVERLAY_UNIT,
+        f"{units}/partitions-of-cd@.service": CD_UNIT,
+        f"{units}/emergency.service.d/{emergency.name}": emergency.read_text(encoding="utf-8"),
+        "usr/lib/tmpfiles.d/etc-overlay.conf": OVERLAY_FOLDERS,
+        "usr/lib/udev/rules.d/90-partitions-of-cd.rules": CD_RULE,
+    }
+
+
+def settings() -> str:
+    """dracut.conf(5): for any machine, the same bytes each time."""
+    lists = {
+        "dracutmodules": MODULES,
+        "omit_dracutmodules": LEFT_OUT,
+        "add_drivers": DRIVERS,
+        "install_items": ("/usr/sbin/losetup",),
+    }
+    lines = [f'{name}+=" {" ".join(words)} "' for name, words in lists.items()]
+    lines[0] = lines[0].replace("dracutmodules", "add_dracutmodules")
+    lines += ['hostonly="no"', 'reproducible="yes"', 'compress="zstd"', 'early_microcode="no"']
+    return "\n".join(lines) + "\n"
+
+
+def make(draft: Path, tree: Path, epoch: int) -> None:
+    """Fill `draft` with `initrd`, `kernel` and `version` (the kernel's).
+
+    Raises errors.BaseUnsuitable and what Room.run raises.
+    """
+    version = kernel_version(tree)
+    for name, text in files().items():
+        place = draft / "extra" / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(text, encoding="utf-8")
+    wants = draft / "extra/usr/lib/systemd/system/initrd-fs.target.requires"
+    wants.mkdir()
+    (wants / "sysroot-etc.mount").symlink_to("../sysroot-etc.mount")
+    (draft / "settings.conf").write_text(settings(), encoding="utf-8")
+    (draft / "confdir").mkdir()
+    argv = ["dracut", "--force", "--quiet", "--conf", f"{WORK}/settings.conf"]
+    argv += ["--confdir", f"{WORK}/confdir", "--kver", version, "--include", f"{WORK}/extra", "/"]
+    argv += ["--tmpdir", "/tmp", f"{WORK}/initrd"]
+    date = {"SOURCE_DATE_EPOCH": str(epoch)}
+    Room(tree).run(argv, draft, seconds=SECONDS, environment=date)
+    (draft / "kernel").write_bytes((tree / f"boot/vmlinuz-{version}").read_bytes())
+    (draft / "version").write_text(version, encoding="utf-8")
+
+
+def kernel_version(tree: Path) -> str:
+    """Of the newest kernel in a tree, as `uname -r` says it. Raises errors.BaseUnsuitable."""
+    found = sorted((tree / "boot").glob("vmlinuz-*"))
+    if not found:
+        raise errors.BaseUnsuitable("It has no kernel in /boot.")
+    return found[-1].name.removeprefix("vmlinuz-")

@@ -1,0 +1,162 @@
+"""Layers of a root tree as tar archives: written, merged, unpacked. Owners stay what they are.
+
+Nothing here needs root: an archive can hold files of any owner, and mksquashfs reads archives.
+"""
+
+from __future__ import annotations
+
+import io
+import stat
+import tarfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(slots=True)
+class Layer:
+    """Files to be laid over a tree, all owned by root. Paths are relative, without `./`."""
+
+    files: dict[str, tuple[bytes, int]] = field(default_factory=dict)
+    links: dict[str, str] = field(default_factory=dict)
+    folders: dict[str, int] = field(default_factory=dict)
+
+    def file(self, path: str, content: str | bytes, mode: int = 0o644) -> None:
+        """A file with this content."""
+        data = content.encode() if isinstance(content, str) else content
+        self.files[path.lstrip("/")] = (data, mode)
+
+    def link(self, path: str, target: str) -> None:
+        """A symbolic link."""
+        self.links[path.lstrip("/")] = target
+
+    def folder(self, path: str, mode: int = 0o755) -> None:
+        """An empty folder, unless files come into it."""
+        self.folders[path.lstrip("/")] = mode
+
+    def tree(self, source: Path, path: str) -> None:
+        """Everything below the folder `source`, at `path`."""
+        for entry in sorted(source.rglob("*")):
+            place = f"{path.strip('/')}/{entry.relative_to(source)}".lstrip("/")
+            if entry.is_symlink():
+                self.link(place, str(entry.readlink()))
+            elif entry.is_file():
+                self.file(place, entry.read_bytes(), _mode(entry))
+
+    def write(self, target: Path, epoch: int) -> None:
+        """As an archive: sorted, with every folder on the way, all times `epoch` (seconds)."""
+        with tarfile.open(target, "w", format=tarfile.PAX_FORMAT) as archive:
+            for path in sorted(self._parents() | set(self.folders)):
+                entry = _member(path, tarfile.DIRTYPE, self.folders.get(path, 0o755), epoch)
+                archive.addfile(entry)
+            for path, (data, mode) in sorted(self.files.items()):
+                entry = _member(path, tarfile.REGTYPE, mode, epoch)
+                entry.size = len(data)
+                archive.addfile(entry, io.BytesIO(data))
+            for path, to in sorted(self.links.items()):
+                entry = _member(path, tarfile.SYMTYPE, 0o777, epoch)
+                entry.linkname = to
+                archive.addfile(entry)
+
+    def _parents(self) -> set[str]:
+        """Every folder on the way to a file or link."""
+        names = [*self.files, *self.links, *self.folders]
+        return {str(parent) for name in names for parent in Path(name).parents} - {"."}
+
+
+def _mode(entry: Path) -> int:
+    return 0o755 if entry.stat().st_mode & stat.S_IXUSR else 0o644
+
+
+def _member(path: str, kind: bytes, mode: int, epoch: int) -> tarfile.TarInfo:
+    entry = tarfile.TarInfo(path)
+    entry.type, entry.mode, entry.mtime = kind, mode, epoch
+    return entry
+
+
+def merge(
+    layers: Sequence[Path], target: Path, *, epoch: int, leave_out: Sequence[str] = ()
+) -> None:
+    """One archive of several: a file of a later layer takes the place of an earlier one.
+
+    Left out: device nodes, and whatever begins with a prefix in `leave_out` (prefixes count for
+    the first layer only: what we add ourselves is wanted). No time is later than `epoch`.
+    Raises tarfile.TarError and OSError.
+    """
+    winners = _winners(layers)
+    with tarfile.open(target, "w", format=tarfile.PAX_FORMAT) as out:
+        for number, layer in enumerate(layers):
+            prefixes = tuple(leave_out) if number == 0 else ()
+            with tarfile.open(layer) as archive:
+                for member in _kept(archive, number, winners, prefixes):
+                    _copy(archive, member, out, epoch)
+
+
+def _winners(layers: Sequence[Path]) -> Mapping[str, int]:
+    """Which layer each path comes from: the last with it; a folder's first."""
+    winners: dict[str, int] = {}
+    folders: set[str] = set()
+    for number, layer in enumerate(layers):
+        with tarfile.open(layer) as archive:
+            for member in archive:
+                name = plain(member.name)
+                if member.isdir() and name in folders:
+                    continue
+                winners[name] = number
+                if member.isdir():
+                    folders.add(name)
+                else:
+                    folders.discard(name)
+    return winners
+
+
+def _kept(
+    archive: tarfile.TarFile, number: int, winners: Mapping[str, int], prefixes: tuple[str, ...]
+) -> Iterator[tarfile.TarInfo]:
+    for member in archive:
+        name = plain(member.name)
+        if not name or member.isdev() or winners[name] != number:
+            continue
+        if prefixes and name.startswith(prefixes):
+            continue
+        yield member
+
+
+def _copy(
+    archive: tarfile.TarFile, member: tarfile.TarInfo, out: tarfile.TarFile, epoch: int
+) -> None:
+    """Hard links become files of their own: what they point at may have been left out."""
+    source = archive.getmember(member.linkname) if member.islnk() else member
+    entry = tarfile.TarInfo(plain(member.name))
+    entry.type, entry.mode, entry.linkname = source.type, source.mode, source.linkname
+    entry.uid, entry.gid, entry.mtime = source.uid, source.gid, min(int(source.mtime), epoch)
+    entry.pax_headers = {
+        key: value for key, value in source.pax_headers.items() if key.startswith("SCHILY.xattr.")
+    }
+    if source.isreg():
+        entry.size = source.size
+        out.addfile(entry, archive.extractfile(source))
+    else:
+        out.addfile(entry)
+
+
+def plain(name: str) -> str:
+    """A member's path without `./` and slashes at the ends; empty for the root."""
+    path = name.removeprefix("./").strip("/")
+    return "" if path == "." else path
+
+
+def unpack(archive: Path, target: Path) -> None:
+    """Unpack as an ordinary user can: owned by that user, without device nodes.
+
+    Raises tarfile.TarError (also for a member that would leave `target`) and OSError.
+    """
+
+    def plain_member(member: tarfile.TarInfo, path: str) -> tarfile.TarInfo | None:
+        if member.isdev():
+            return None
+        member = tarfile.tar_filter(member, path)
+        return member.replace(uid=None, gid=None, uname=None, gname=None, deep=False)  # type: ignore[arg-type]
+
+    with tarfile.open(archive) as opened:
+        opened.extractall(target, filter=plain_member)

@@ -1,0 +1,1 @@
+"""What a machine boots from: one file for each medium."""

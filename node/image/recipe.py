@@ -1,0 +1,158 @@
+"""A recipe: what an image is made of. YAML in, frozen data out.
+
+The schema is published (`recipe.schema.json`, `kairos-fleet image schema`); what it cannot say is
+checked here. Paths in a recipe are meant from the recipe's folder.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import pkgutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from pairing import errors
+from pairing.config import Document, Problem, load_file
+from pairing.config.schema import Rules, check_against
+
+HEADER = "#kairos-image"
+CONSOLES = ("tty0", "ttyS0")
+PROVIDERS = "/usr/lib/kairos-register/providers.d"
+PROGRAMS = MappingProxyType({"k3s": "/usr/bin/k3s"})
+"""Providers that are programs of their own, not plug-ins of ours."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Base:
+    """Where the root tree comes from: a Debian suite, unless `oci` or `dockerfile` is there."""
+
+    suite: str = "trixie"
+    mirror: str = ""
+    components: Sequence[str] = ("main",)
+    oci: str = ""
+    dockerfile: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageFile:
+    """A file of the image: its content, or the file with it."""
+
+    path: str
+    content: str = ""
+    source: str = ""
+    mode: int = 0o644
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderFile:
+    """A program that comes from elsewhere: `source` is a file or a URL, checked by digest."""
+
+    name: str
+    source: str
+    sha256: str
+    path: str = ""
+
+    @property
+    def target(self) -> str:
+        """Where it lies in the image."""
+        return self.path or PROGRAMS.get(self.name, f"{PROVIDERS}/{self.name}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """Everything that goes into an image. `folder` is what its paths are meant from."""
+
+    version: str
+    id: str = "node"
+    flavour: str = "core"
+    kernel: str = "cloud"
+    base: Base = field(default_factory=Base)
+    packages: Sequence[str] = ()
+    files: Sequence[ImageFile] = ()
+    persistent: Sequence[str] = ()
+    consoles: Sequence[str] = CONSOLES
+    kernel_words: Sequence[str] = ()
+    providers: Sequence[ProviderFile] = ()
+    fleets: Sequence[str] = ()
+    relays: Sequence[str] = ()
+    language: str = "en"
+    secure_boot: str = "off"
+    tries: int = 3
+    folder: Path = Path()
+
+    def place(self, path: str) -> Path:
+        """A path of the recipe, as seen from here."""
+        return self.folder / path
+
+
+@functools.cache
+def schema() -> Rules:
+    """The published JSON Schema; do not change it."""
+    text = pkgutil.get_data(__package__, "recipe.schema.json")
+    assert text is not None
+    loaded: Rules = json.loads(text)
+    return loaded
+
+
+def read(path: Path, *, allow_open: bool = False) -> Recipe:
+    """Read and check a recipe. `allow_open`: it need not pin a fleet.
+
+    Raises errors.ConfigError with every problem, errors.ConfigTooLarge, errors.ConfigFileMissing.
+    """
+    document = load_file(path, (HEADER,))
+    found = check_against(document, schema())
+    found = found or list(_across_keys(document, allow_open=allow_open))
+    if found:
+        raise errors.ConfigError(problems=found)
+    return from_plain(document.value, path.parent)
+
+
+def from_plain(body: Mapping[str, Any], folder: Path) -> Recipe:
+    """A recipe from what a checked file says."""
+    same = ("version", "id", "flavour", "kernel", "language", "secure_boot", "tries")
+    lists = ("packages", "persistent", "consoles", "kernel_words", "fleets", "relays")
+    simple = {key: body[key] for key in same if key in body}
+    simple |= {key: tuple(body[key]) for key in lists if key in body}
+    base = dict(body.get("base", {}))
+    if "components" in base:
+        base["components"] = tuple(base["components"])
+    return Recipe(
+        **simple,
+        base=Base(**base),
+        files=tuple(_file(item) for item in body.get("files", ())),
+        providers=tuple(ProviderFile(**item) for item in body.get("providers", ())),
+        folder=folder,
+    )
+
+
+def _file(item: Mapping[str, Any]) -> ImageFile:
+    return ImageFile(**{**item, "mode": int(item.get("mode", "0644"), 8)})
+
+
+def _across_keys(document: Document, *, allow_open: bool) -> Iterator[Problem]:
+    """What the schema cannot say."""
+
+    def at(path: tuple[str | int, ...], message: str, hint: str = "") -> Problem:
+        return Problem(path=path, mark=document.position(path), message=message, suggestion=hint)
+
+    body = document.value
+    if not body.get("fleets") and not (body.get("open") or allow_open):
+        hint = "Pin one (kairos-fleet keys export --fleet), or say `open: true` or --open."
+        yield at(("fleets",), "No fleet is pinned: anybody's photo could claim it.", hint)
+    if body.get("fleets") and body.get("open"):
+        yield at(("open",), "An image is open or pins fleets, not both.")
+    if body.get("token", "native") != "native":
+        yield at(("token",), "Only `native` works yet.", "Remove it.")
+    base = body.get("base", {})
+    origins = [name for name in ("suite", "oci", "dockerfile") if name in base]
+    if len(origins) > 1:
+        yield at(("base",), f"Only one of {', '.join(origins)} can be the base.")
+    if origins and origins != ["suite"] and body.get("packages"):
+        yield at(("packages",), "Packages come with the base image.", "Install them there.")
+    for number, item in enumerate(body.get("files", ())):
+        if ("content" in item) == ("source" in item):
+            yield at(("files", number), "A file has either content or source.")

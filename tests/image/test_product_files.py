@@ -1,0 +1,143 @@
+"""What is ours in an image: units enabled, kernel lines, layers laid over one another."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from node import settings
+from node.image import layers, product, uki
+from node.image.layers import Layer
+from node.image.recipe import ImageFile, Recipe
+from node.image.uki import Mode
+from node.plan.install import VERSION
+
+RECIPE = Recipe(version="1.0.0", fleets=(), relays=(), language="fr")
+
+
+def test_every_unit_of_ours_is_there_and_enabled_as_it_says() -> None:
+    made = product.layer(RECIPE, b"", b"")
+    units = {entry.name for entry in product.UNITS.iterdir() if entry.is_file()}
+    kinds = ("system", "network")
+    assert all(any(f"usr/lib/systemd/{k}/{u}" in made.files for k in kinds) for u in units)
+    folder = "etc/systemd/system"
+    wanted = f"{folder}/basic.target.wants/kairos-node.service"
+    assert made.links[wanted] == "/usr/lib/systemd/system/kairos-node.service"
+    assert f"{folder}/boot-complete.target.requires/kairos-health.service" in made.links
+    assert f"{folder}/k3s.service" not in made.links
+    assert any(
+        name.startswith("usr/lib/systemd/system/emergency.service.d/") for name in made.files
+    )
+
+
+def test_nothing_that_is_needed_is_masked() -> None:
+    made = product.layer(RECIPE, b"", b"")
+    masked = {Path(name).name for name, to in made.links.items() if to == "/dev/null"}
+    enabled = {Path(name).name for name, to in made.links.items() if to != "/dev/null"}
+    assert masked
+    assert not masked & enabled
+
+
+def test_the_settings_are_what_the_node_reads(tmp_path: Path) -> None:
+    made = product.layer(RECIPE, b"", b"")
+    data, _mode = made.files["etc/kairos-register/node.yaml"]
+    (tmp_path / "node.yaml").write_bytes(data)
+    assert settings.read(tmp_path / "node.yaml").language == "fr"
+
+
+def test_public_keys_and_files_of_the_recipe_come_in(tmp_path: Path) -> None:
+    (tmp_path / "motd").write_text("hello")
+    recipe = Recipe(
+        version="1.0.0",
+        files=(ImageFile(path="/etc/motd", source="motd", mode=0o600),),
+        persistent=("/srv",),
+        folder=tmp_path,
+    )
+    made = product.layer(recipe, b"pcr", b"update")
+    assert made.files["etc/motd"] == (b"hello", 0o600)
+    assert made.files["usr/lib/kairos-register/pcr.pub"][0] == b"pcr"
+    assert made.files["usr/lib/systemd/import-pubring.gpg"][0] == b"update"
+    kept = made.files["usr/lib/kairos-register/persistent.conf"][0].decode().split()
+    assert "/srv" in kept
+    assert "/opt" not in kept, "the program lies there"
+    body = json.loads(made.files["usr/lib/kairos-register/image.json"][0])
+    assert (body["version"], body["arch"]) == ("1.0.0", "x86_64")
+    assert VERSION.fullmatch(body["version"])
+
+
+@pytest.mark.parametrize("mode", list(Mode))
+def test_kernel_lines_name_mode_root_and_labels(mode: Mode) -> None:
+    words = uki.kernel_line(RECIPE, mode, "ab" * 32, ("kairos.sums=x",)).split()
+    data, hashes = uki.labels(mode, "1.0.0")
+    assert f"kairos.mode={mode.value}" in words
+    assert f"systemd.verity_root_data=PARTLABEL={data}" in words
+    assert f"systemd.verity_root_hash=PARTLABEL={hashes}" in words
+    assert words[-1] == "kairos.sums=x"
+    assert len({uki.labels(each, "1.0.0") for each in Mode}) == len(Mode)
+
+
+def test_the_recovery_system_sorts_behind_every_slot() -> None:
+    """systemd-boot sorts by IMAGE_ID first (its name begins with that of the slots)."""
+    slots = product.os_release(RECIPE, "kr")
+    assert "IMAGE_ID=kr\n" in slots
+    assert "IMAGE_ID=kr-recovery\n" in product.os_release(RECIPE, "kr-recovery")
+
+
+def test_later_layers_win_and_prefixes_count_for_the_first_only(tmp_path: Path) -> None:
+    base, ours = Layer(), Layer()
+    base.file("etc/motd", "theirs")
+    base.file("boot/vmlinuz", "kernel")
+    base.folder("boot")
+    base.link("etc/os-release", "../usr/lib/os-release")
+    ours.file("etc/motd", "ours", 0o600)
+    ours.file("boot/ours", "kept")
+    base.write(tmp_path / "a.tar", 1000)
+    ours.write(tmp_path / "b.tar", 1000)
+    layers.merge(
+        [tmp_path / "a.tar", tmp_path / "b.tar"],
+        tmp_path / "c.tar",
+        epoch=500,
+        leave_out=("boot/",),
+    )
+    with tarfile.open(tmp_path / "c.tar") as merged:
+        names = merged.getnames()
+        assert sorted(names) == sorted(set(names))
+        assert "boot/vmlinuz" not in names
+        assert {"boot", "boot/ours", "etc/os-release"} <= set(names)
+        motd = merged.extractfile("etc/motd")
+        assert motd is not None
+        assert motd.read() == b"ours"
+        assert all(member.mtime == 500 for member in merged)
+        assert all((member.uid, member.gid) == (0, 0) for member in merged)
+
+
+def test_the_same_layer_is_the_same_archive(tmp_path: Path) -> None:
+    for name, order in (("a", ("x", "y")), ("b", ("y", "x"))):
+        made = Layer()
+        for path in order:
+            made.file(path, path)
+        made.write(tmp_path / name, 7)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_hard_links_become_files_and_devices_are_left_out(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        entry = tarfile.TarInfo("./one")
+        entry.size = 3
+        archive.addfile(entry, io.BytesIO(b"abc"))
+        linked = tarfile.TarInfo("./two")
+        linked.type, linked.linkname = tarfile.LNKTYPE, "./one"
+        archive.addfile(linked)
+        device = tarfile.TarInfo("./dev")
+        device.type = tarfile.CHRTYPE
+        archive.addfile(device)
+    layers.merge([tmp_path / "a.tar"], tmp_path / "b.tar", epoch=0)
+    with tarfile.open(tmp_path / "b.tar") as merged:
+        two = merged.extractfile("two")
+        assert two is not None
+        assert two.read() == b"abc"
+        assert sorted(merged.getnames()) == ["one", "two"]
