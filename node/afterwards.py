@@ -18,7 +18,7 @@ from node.tenancy_store import TenancyStore
 from pairing import errors
 from pairing.events import Mode, State
 from pairing.protocol.kept import ReportFile
-from pairing.protocol.locked import locked_machine
+from pairing.protocol.locked import LockedMachine, locked_machine
 from pairing.protocol.node import NodeMachine
 from pairing.serving import Reporter, Serving
 from pairing.transport.base import Transport
@@ -159,6 +159,8 @@ async def run_locked(
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_listen, agent, transport, warm_up, serving)
         await agent.is_open.wait()
+        if isinstance(agent.machine, LockedMachine):
+            agent.machine.open = True  # whoever opened it
         await trio.sleep(FAREWELL_SECONDS)
         nursery.cancel_scope.cancel()
 

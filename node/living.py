@@ -41,16 +41,27 @@ async def run_living(
 
         await live(reporter, look=agent.look, root=root, held=agent.machine.tenancy)
 
-    await run_started(
-        agent,
-        transport,
-        warm_up,
-        start,
-        tenancy=root / OEM / TENANCY,
-        report=report,
-        life=life,
-    )
+    async with trio.open_nursery() as nursery:
+        if start.code:
+            nursery.start_soon(_until_open, agent, root)
+        await run_started(
+            agent,
+            transport,
+            warm_up,
+            start,
+            tenancy=root / OEM / TENANCY,
+            report=report,
+            life=life,
+        )
+        nursery.cancel_scope.cancel()
     agent.changed()
+
+
+async def _until_open(agent: Agent, root: Path) -> None:
+    """Whoever opens the volumes, here or over the network, leaves another report."""
+    while read_start(root / BOOT) != Start():  # noqa: ASYNC110 (another program's file)
+        await trio.sleep(LOOK_SECONDS)
+    agent.opened()
 
 
 async def start_of(root: Path) -> Start:

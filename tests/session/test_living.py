@@ -107,8 +107,16 @@ async def test_locked_it_shows_a_code_and_says_why(
         assert agent.machine.mode is Mode.LOCKED
         assert peertoken.parse(screen.token).key == agent.machine.public
         assert (screen.state, screen.code) == (State.LOCKED, "E827")
-        nursery.cancel_scope.cancel()
+        # Somebody opens it at the machine: it goes on under its own key.
+        tenancy = root / living.OEM / TENANCY
+        tenancy.parent.mkdir(parents=True)
+        (tmp_path / "tenancy.json").rename(tenancy)
+        left(root, state="open")
+        await trio.sleep(1)
+        later = Operator(identity=operator.identity, known=operator.desk.leases[-1])
+        await later.pair(peertoken.parse(first.token()), network.transport())
     assert isinstance(operator.outcome, errors.UnlockFailed)
+    assert later.outcome == Done(State.READY, already=False)
 
 
 async def test_locked_without_a_record_it_tells_nobody(tmp_path: Path, quick_clock: object) -> None:
