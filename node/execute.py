@@ -124,11 +124,7 @@ class _Run:
         self._log: deque[str] = deque(maxlen=TAIL_LINES)
 
     async def all(self) -> Outcome:
-        records = [
-            record
-            for record in self._journal.records
-            if record.get("plan") == self._digest and record.get("dry_run") == self._dry_run
-        ]
+        records = own_records(self._plan, self._journal, dry_run=self._dry_run)
         start = resume_at(self._plan, records, self._key.fingerprint)
         if start == len(self._plan.steps):
             return Outcome(_recorded_volumes(records))
@@ -208,6 +204,14 @@ class _Run:
                 **more,
             }
         )
+
+
+def own_records(plan: Plan, journal: Journal, *, dry_run: bool) -> Sequence[Mapping[str, Any]]:
+    """What the journal holds of this very plan, rehearsed or not."""
+    mine = {"plan": plan.digest, "dry_run": dry_run}
+    return [
+        record for record in journal.records if {name: record.get(name) for name in mine} == mine
+    ]
 
 
 def resume_at(plan: Plan, records: Sequence[Mapping[str, Any]], key: str) -> int:

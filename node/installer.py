@@ -12,15 +12,16 @@ from pathlib import Path
 
 import trio
 
-from node.execute import Emit, Handler, Outcome, execute
+from node.execute import Emit, Handler, Outcome, execute, own_records, resume_at
 from node.journal import Journal
 from node.plan.install import InstallOptions, plan_install
 from node.plan.protection import protection
 from node.providers.found import require_programs
 from node.recoverykey import RecoveryKey
-from node.steps import EscrowKey, Plan, Step, WriteDisk
+from node.steps import EscrowKey, KeepConfig, Plan, Step, WriteDisk
 from node.system.install.doors import Doors, write_durably
 from node.system.install.handover import Handover
+from node.system.install.keep_config import oem_folder
 from node.system.keyfile import drop, held
 from node.system.protected import VOLUMES, locks
 from pairing import errors, keys
@@ -95,6 +96,7 @@ class Installer:
             self.doors.hold_key(self.plan.release, self._recovery)
         handover = replace(self.handover, config=self._config, escrow=self._kept_record)
         with Journal(self.state / "journal.jsonl") as journal:
+            self._keep_again(journal, handover)
             outcome = await execute(
                 self.plan,
                 journal=journal,
@@ -108,6 +110,15 @@ class Installer:
             reporter.proved(self._proof(outcome))
         if not self.dry_run:
             self.protection = await trio.to_thread.run_sync(self._protected, manifest, outcome)
+
+    def _keep_again(self, journal: Journal, handover: Handover) -> None:
+        """An earlier attempt got past `keep-config`: its volume is open, the lease goes there."""
+        assert self.plan is not None
+        records = own_records(self.plan, journal, dry_run=self.dry_run)
+        at = resume_at(self.plan, records, self._recovery.fingerprint)
+        past = any(isinstance(step, KeepConfig) for step in self.plan.steps[:at])
+        if past and not self.dry_run:
+            handover.keep(oem_folder(self.doors))
 
     def _protected(self, manifest: Manifest, outcome: Outcome) -> Protection:
         """What is on the disk now, whatever was asked for. Raises errors.ProtectionMissing."""

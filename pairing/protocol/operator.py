@@ -306,7 +306,8 @@ class OperatorMachine:
         if event.type is not EventType.STATE and event.state is not State.INSTALLING:
             return []
         old = event.seq <= self._resumed_at
-        if old and (self._deciding or self._manifest is not None):
+        undecided = self._exam is not None or self._deciding
+        if old and (undecided or self._manifest is not None):
             return []  # what happened before the release that this call decides on
         if event.state in BAD:
             return [] if old and event.state.value != self._resumed_state else self._bad_end(event)

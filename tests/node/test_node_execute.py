@@ -239,6 +239,27 @@ async def test_a_failed_step_says_which_why_and_the_tail_of_its_log(
     bench.assert_installed()
 
 
+async def test_a_failure_that_has_a_name_keeps_it(journal_path: Path) -> None:
+    bench = bench_for(journal_path)
+
+    def fail() -> None:
+        raise errors.DiskBusy("Something has it open.", element="/dev/sda")
+
+    with Journal(journal_path) as journal, pytest.raises(errors.DiskBusy) as failed:
+        await execute(
+            PLAN,
+            journal=journal,
+            emit=bench.emit,
+            escrow=bench.escrow,
+            dry_run=False,
+            handlers=failing(bench, WriteDisk, fail),  # type: ignore[arg-type]
+        )
+    assert failed.value.element == "write-disk"
+    said = failed.value.detail.split("\n")
+    assert said[0] == "/dev/sda: Something has it open. (step write-disk)"
+    assert said[-1] == "line 29"
+
+
 async def test_a_wrong_key_stops_before_the_boot_entries(journal_path: Path) -> None:
     bench = bench_for(journal_path)
     write = bench.machine.handlers[WriteDisk]

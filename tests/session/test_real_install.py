@@ -4,6 +4,7 @@ steps, its own key file, its own lease; killed at every step and started again.
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import secrets
@@ -19,10 +20,12 @@ from node.facts import recorded
 from node.running import keep_early
 from node.settings import Settings
 from node.system.medium import image_in
-from node.testing.ground import IMAGE, Ground, healthy
-from pairing import keys, peertoken
+from node.testing.ground import DONE, IMAGE, Answer, Call, Ground, healthy
+from pairing import errors, keys, peertoken
 from pairing.events import EventType, State
 from pairing.facts import Facts
+from pairing.peertoken import Token
+from pairing.process import Result
 from pairing.protocol import handshake
 from pairing.protocol.effects import Done, NodeView
 from pairing.protocol.kept import KeptTenancy, ReportFile
@@ -107,11 +110,15 @@ class Shop:
 class Operator:
     desk: RecordingDesk = field(default_factory=lambda: RecordingDesk(releasing))
     done: Done | None = None
+    photo: Token | None = None
+    identity: Identity = field(default_factory=lambda: Identity(keys.generate()))
 
     async def pair(self, agent: Agent, network: MemoryNetwork) -> None:
-        token = peertoken.parse(agent.token())
-        identity, patience = Identity(keys.generate()), Patience(silence=30, verdict=3000)
-        machine = OperatorMachine(token, identity, State.WRITTEN, secrets.token_bytes, patience)
+        token = self.photo = self.photo or peertoken.parse(agent.token())
+        patience = Patience(silence=30, verdict=3000)
+        machine = OperatorMachine(
+            token, self.identity, State.WRITTEN, secrets.token_bytes, patience
+        )
         target = Target(token.key, handshake.label(token.secret, token.key), token.addresses)
         async with network.transport().dialer() as dialer:
             self.done = await register(machine, dialer, target, self.desk, find=60)
@@ -158,6 +165,82 @@ async def test_from_the_code_to_the_restart(shop: Shop, patient_clock: object) -
         "KR_PERSISTENT",
     ]
     assert IMAGE["version"] == "1.0.0"
+
+
+def opened(operator: Operator) -> set[bytes]:
+    """The recovery keys that the operator was given, whatever they are sealed in."""
+    return {
+        ESCROW.open(record.keys[0].sealed, handshake.escrow_context(record.node, record.lease))
+        for record in operator.desk.escrow
+    }
+
+
+async def test_no_secret_is_told(
+    shop: Shop, patient_clock: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Command lines, environments, the journal, events: canaries in none of them."""
+    canary = "canary-5e41f6"
+    monkeypatch.setattr(f"{__name__}.CONFIG", CONFIG.replace(b"shop-0815", canary.encode()))
+    shop.ground.programs.answers["systemd-repart"] = Result(0, b"", b"repart: done\n")
+    operator, journal = Operator(), b""
+    async with trio.open_nursery() as nursery, shop.running() as agent:
+        nursery.start_soon(operator.pair, agent, shop.network)
+        await shop.left.wait()
+        journal = (shop.ground.doors.own / "journal.jsonl").read_bytes()
+    (key,) = opened(operator)
+    said = [repr((call.argv, dict(call.environment))) for call in shop.ground.programs.calls]
+    said += [str(event.to_json()) for event in operator.desk.events if event.step]
+    said += [journal.decode()]
+    for secret in (key.decode(), base64.b64encode(key).decode(), key.hex(), canary):
+        assert not [text for text in said if secret in text]
+    assert canary.encode() in (oem(shop) / "90_custom.yaml").read_bytes(), "the control"
+    assert any("--key-file=" in text for text in said), "the key went as a file"
+
+
+# --- faults (R8): stopped with a name, and resumed with the same key -----------------------------
+
+NO_SPACE = Result(1, b"", b"Failed to copy: No space left on device\n")
+
+
+def no_oem(call: Call) -> Result:
+    """What was just written cannot be mounted."""
+    if "/dev/mapper/kr_oem" in call.argv:
+        return Result(32, b"", b"mount: can't read superblock\n")
+    return DONE
+
+
+FAULTS: dict[str, tuple[Answer, str, str]] = {
+    "systemd-repart --no-pager": (NO_SPACE, "step-failed", "No space left"),
+    "cryptsetup open": (Result(2, b"", b"No key available\n"), "key-not-proved", "KR_OEM"),
+    "mount": (no_oem, "step-failed", "superblock"),
+    "systemd-creds": (Result(1, b"", b"TPM error 0x921\n"), "tpm-unusable", "0x921"),
+    "efibootmgr --create-only": (NO_SPACE, "boot-entries-refused", "No space left"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("program", FAULTS)
+async def test_a_fault_has_a_name_and_the_same_command_goes_on(
+    shop: Shop, patient_clock: object, program: str
+) -> None:
+    answer, slug, said = FAULTS[program]
+    operator = Operator()
+    shop.ground.programs.answers[program] = answer
+    if program == "systemd-repart --no-pager":
+        shop.ground.programs.answers["systemd-repart --version"] = DONE
+    async with shop.running() as agent:
+        with pytest.raises(errors.NodeError) as failed:
+            await operator.pair(agent, shop.network)
+        assert failed.value.slug == slug
+        assert said in failed.value.detail
+        assert not (shop.ground.doors.own / "esp/EFI/BOOT").exists()
+        del shop.ground.programs.answers[program]
+        healthy(shop.ground)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(operator.pair, agent, shop.network)
+            await shop.left.wait()
+    assert_installed(shop, operator)
+    assert len(opened(operator)) == 1, "a fault never leads to a second key"
 
 
 STEPS = ("check-image", "escrow-key", "write-disk", "prove-key", "keep-config", "mark-complete")

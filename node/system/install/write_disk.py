@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import trio
@@ -50,10 +51,7 @@ def write_disk(doors: Doors, handover: Handover) -> Handler:
         _write_definitions(folder, step, sources)
         key = doors.key_file(work) if work.plan.encryption != "none" else None
         argv = command(step, folder=folder, key=key, public_key=PUBLIC_KEY)
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(_watch, doors, step, work, _written(doors, step.disk))
-            await doors.tool(argv, work, seconds=step.seconds - 60)
-            nursery.cancel_scope.cancel()
+        await _watched(doors, argv, step, work)
         await doors.settle(work)
         for made in step.partitions:
             doors.partition(step.disk, made.label)
@@ -91,6 +89,20 @@ def _write_definitions(folder: Path, step: WriteDisk, sources: Sources) -> None:
     folder.mkdir(mode=0o700)
     for name, lines in definitions(step, sources).items():
         (folder / name).write_text(lines, encoding="utf-8")
+
+
+async def _watched(doors: Doors, argv: Sequence[str], step: WriteDisk, work: Work) -> None:
+    """Run it while its progress is reported. Raises errors.MissingError."""
+    failed: list[errors.MissingError] = []
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_watch, doors, step, work, _written(doors, step.disk))
+        try:
+            await doors.tool(argv, work, seconds=step.seconds - 60)
+        except errors.MissingError as wrong:
+            failed.append(wrong)  # raised here, it would come out in a group
+        nursery.cancel_scope.cancel()
+    if failed:
+        raise failed[0]
 
 
 async def _watch(doors: Doors, step: WriteDisk, work: Work, before: int) -> None:
