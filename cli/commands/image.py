@@ -16,8 +16,30 @@ def image() -> None:
     \b
     Examples:
       kairos-fleet image build shop.yaml --out build/
+      kairos-fleet image keys image-keys/ --name "Example Shops"
       kairos-fleet image schema > recipe.schema.json
     """
+
+
+@image.command()
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--name", default="kairos-register", help="Whose keys they are, in certificates.")
+def keys(folder: Path, name: str) -> None:
+    """Make the keys that sign images and updates, in a folder of their own.
+
+    Keys that are there stay. Keep the folder like the key of a safe: machines trust its kernels
+    and updates for their whole life.
+
+    \b
+    Examples:
+      kairos-fleet image keys image-keys/ --name "Example Shops"
+    """
+    from node.image import build as building
+    from node.image import signing
+    from node.image.recipe import Base
+
+    for path in signing.make_keys(folder, building.tool_room(Base()), name):
+        click.echo(path)
 
 
 @image.command()
@@ -32,7 +54,7 @@ def image() -> None:
 @click.option(
     "--image-keys",
     type=click.Path(path_type=Path, file_okay=False, exists=True),
-    help="Folder with the private keys that sign it.",
+    help="Folder of `kairos-fleet image keys`: they sign kernels and updates.",
 )
 @click.option("--open", "allow_open", is_flag=True, help="The recipe need not pin a fleet.")
 def build(recipe: Path, out: Path, image_keys: Path | None, allow_open: bool) -> None:
@@ -42,6 +64,7 @@ def build(recipe: Path, out: Path, image_keys: Path | None, allow_open: bool) ->
     Examples:
       kairos-fleet image build shop.yaml --out build/
       kairos-fleet image build lab.yaml --open
+      kairos-fleet image build shop.yaml --image-keys image-keys/
     """
     from node.image import build as building
     from node.image import recipe as recipes

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from node.image import initrd, product, python, root
 from node.image.bases import debian
-from node.image.media import esp, stick
-from node.image.recipe import Recipe
+from node.image.media import esp, stick, updates
+from node.image.recipe import Base, Recipe
 from node.image.rooms import Room
 from node.image.root import Root
 from node.image.store import Store, cache_folder
@@ -64,11 +64,7 @@ def prepare(recipe: Recipe, say: Say = quiet, store: Store | None = None) -> Par
         "base", options, lambda draft: debian.make_node_tree(draft, base, kernel, more, EPOCH)
     )
     say("Debian tree of the tools")
-    tools = store.part(
-        "tools",
-        [str(EPOCH), base.suite, base.mirror, *debian.tool_options(base)],
-        lambda draft: debian.make_tools(draft, base, EPOCH),
-    )
+    tools = tool_room(base, store)
     version = python.python_of(tree / "tree")
     say("Python packages")
     inputs = [tree.name, *python.locked(), *python.pip(version, Path(), Path())[1:]]
@@ -78,11 +74,21 @@ def prepare(recipe: Recipe, say: Say = quiet, store: Store | None = None) -> Par
     boot = store.part("initrd", inputs, lambda draft: initrd.make(draft, tree / "tree", EPOCH))
     return Parts(
         tree=tree / "tree",
-        tools=Room(tools / "tree"),
+        tools=tools,
         base=tree / "root.tar",
         site=site / "site.tar",
         boot=boot,
     )
+
+
+def tool_room(base: Base, store: Store | None = None) -> Room:
+    """Make or find the tree with the tools that make images. Raises what `prepare` raises."""
+    place = (store or Store(cache_folder())).part(
+        "tools",
+        [str(EPOCH), base.suite, base.mirror, *debian.tool_options(base)],
+        lambda draft: debian.make_tools(draft, base, EPOCH),
+    )
+    return Room(place / "tree")
 
 
 def build(
@@ -115,7 +121,8 @@ def build(
         say("stick")
         boot = esp.make(ingredients, payload, "esp.img")
         medium = stick.make(parts.tools, work, _partitions(boot, made), made.hash, "stick.raw")
-        return _take(recipe, out, medium, made, payload.files[f"kr_{recipe.version}.efi"])
+        kernel = payload.files[f"kr_{recipe.version}.efi"]
+        return _take(ingredients, out, medium, made, kernel)
 
 
 def _partitions(boot: Path, made: Root) -> list[stick.Part]:
@@ -161,23 +168,23 @@ def _draft(out: Path) -> Iterator[Path]:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def _take(recipe: Recipe, out: Path, medium: Path, made: Root, kernel: Path) -> Built:
-    """The finished files under their names: what a node's upgrade reads, and the stick."""
-    version = recipe.version
-    names = {
-        medium: f"{recipe.id}-{version}.raw",
-        made.squashfs: f"kr_{version}.root",
-        made.verity: f"kr_{version}.verity",
-        kernel: f"kr_{version}.efi",
-    }
-    stick_file, squashfs, verity, uki = (
-        source.replace(out / name) for source, name in names.items()
-    )
+def _take(made: Ingredients, out: Path, medium: Path, root: Root, kernel: Path) -> Built:
+    """The finished files under their names: the stick, and what a machine's upgrade reads.
+
+    Checksums and their signature come last: without them nothing of it is an update.
+    """
+    version = made.recipe.version
+    for name in ("SHA256SUMS", "SHA256SUMS.gpg"):
+        (out / name).unlink(missing_ok=True)
+    stick_file = medium.replace(out / f"{made.recipe.id}-{version}.raw")
+    sources = {"root": root.squashfs, "verity": root.verity, "efi": kernel}
+    files = {kind: path.replace(out / f"kr_{version}.{kind}") for kind, path in sources.items()}
+    updates.publish(made.tools, out, made.work, made.keys)
     return Built(
         version=version,
         stick=stick_file,
-        root=squashfs,
-        verity=verity,
-        kernel=uki,
-        roothash=made.hash,
+        root=files["root"],
+        verity=files["verity"],
+        kernel=files["efi"],
+        roothash=root.hash,
     )

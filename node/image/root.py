@@ -42,7 +42,10 @@ def make(draft: Path, parts: Sequence[Path], tools: Room, epoch: int) -> Root:
     squash += ["-mkfs-time", str(epoch), "-default-mode", "0755", "root.squashfs"]
     _shell(tools, draft, f"{' '.join(squash)} < root.tar")
     whole.unlink()
-    return Root(draft / "root.squashfs", draft / "root.verity", _hash_tree(draft, tools))
+    hashes = _hash_tree(draft, tools)
+    for name in ("root.squashfs", "root.verity"):
+        (draft / name).chmod(0o644)
+    return Root(draft / "root.squashfs", draft / "root.verity", hashes)
 
 
 def _hash_tree(draft: Path, tools: Room) -> str:
