@@ -226,3 +226,18 @@ def test_nobody_unlocks_a_node_that_is_not_locked() -> None:
     end = installed(talk)
     talk.forge(end, write_message(requests.Unlock(kind="recovery", sealed=b"s" * 64)))
     assert isinstance(end.error, errors.ProtocolBroken)
+
+
+def test_a_photo_of_the_locked_screen_says_locked_to_its_operator_only() -> None:
+    talk = Conversation()
+    end = installed(talk)
+    talk.lock(on_disk(talk), TPM, "why")
+    owner = talk.operator(talk.photo(), identity=end.machine.identity)
+    talk.connect(owner)
+    assert isinstance(owner.error, errors.LockedError)
+    assert "why" in owner.error.sentence
+    assert owner.view is not None
+    stranger = talk.operator(talk.photo())
+    talk.connect(stranger)
+    assert isinstance(stranger.error, errors.Taken)
+    assert stranger.view is None
