@@ -236,8 +236,8 @@ def test_a_photo_of_the_locked_screen_says_locked_to_its_operator_only() -> None
     talk.connect(owner)
     assert isinstance(owner.error, errors.LockedError)
     assert "why" in owner.error.sentence
-    assert owner.view is not None
+    assert owner.machine.view is not None
     stranger = talk.operator(talk.photo())
     talk.connect(stranger)
     assert isinstance(stranger.error, errors.Taken)
-    assert stranger.view is None
+    assert stranger.machine.view is None
