@@ -42,6 +42,7 @@ from pairing.errors.install import (
     ImageTampered,
     KeyNotInMemory,
     KeyNotProved,
+    PolicyKeyMissing,
     TangUnusable,
     TpmUnusable,
 )
@@ -241,6 +242,7 @@ __all__ = [
     "PhotoWorkerFailed",
     "PictureTooLarge",
     "PolicyFileInvalid",
+    "PolicyKeyMissing",
     "PolicyUnmet",
     "PortTaken",
     "ProtectionMissing",

@@ -61,6 +61,13 @@ class KeyNotProved(NodeError):
     hint = "Run the same command again; if it happens twice, replace the disk."
 
 
+class PolicyKeyMissing(NodeError):
+    """The image has no key for the policies that the TPM needs; the disk was not touched."""
+
+    number, slug = 619, "policy-key-missing"
+    hint = "Build the image with keys (`kairos-fleet image build --image-keys DIR`)."
+
+
 class KeyNotInMemory(NodeError):
     """The recovery key would have to lie on a disk, so it is not used."""
 

@@ -63,7 +63,7 @@ LOCKED = Result(0, b"TPM2_PT_PERMANENT:\n  inLockout:                 1\n", b"")
 FAULTS: list[tuple[object, Callable[[Ground], None], type[errors.KnownError], str]] = [
     ("tpm2", answers(systemd_creds=FAILED), errors.TpmUnusable, "Status 1"),
     ("tpm2", answers(systemd_creds=forgetting), errors.TpmUnusable, "unsealed"),
-    ("tpm2", no_key, errors.ImageMissing, "signed policies"),
+    ("tpm2", no_key, errors.PolicyKeyMissing, "pcr.pub"),
     ("tpm2", answers(efibootmgr=FAILED), errors.BootEntriesRefused, "Status 1"),
     ("tpm2", read_only_firmware, errors.BootEntriesRefused, "read-only"),
     ("tpm2", answers(systemd_repart=None), errors.CommandMissing, "systemd-repart"),

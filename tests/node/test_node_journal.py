@@ -70,9 +70,12 @@ def test_a_changed_byte_is_noticed_or_cuts_the_tail(
         found, _, _ = parse(bytes(stored))
     except errors.JournalDamaged:
         return
-    # Not noticed: only what was the last line feed may have gone, and the last line with it.
-    assert place == len(stored) - 1
-    assert found == records[:-1]
+    # Not noticed: a space between two words may have become a tab, or what was the last line feed
+    # has gone, and the last line with it.
+    if place == len(stored) - 1:
+        assert found == records[:-1]
+    else:
+        assert found == records
 
 
 @pytest.mark.parametrize("harm", ["drop", "swap", "double"])

@@ -42,7 +42,7 @@ async def _programs(doors: Doors, step: CheckMachine, work: Work) -> None:
     wanted += FOR_TPM if step.tpm else ()
     wanted += FOR_TANG if step.tang else ()
     for program in wanted:
-        await doors.tool((program, "--version"), work, seconds=SECONDS, check=False)
+        await doors.tool((program, "--version"), None, seconds=SECONDS, check=False)
 
 
 async def _tpm(doors: Doors, work: Work) -> None:
@@ -65,7 +65,7 @@ async def _tpm(doors: Doors, work: Work) -> None:
         raise errors.TpmUnusable("What it unsealed is not what was sealed.")
     signed = [step for step in work.plan.steps if isinstance(step, (WriteDisk, BindApproval))]
     if any(step.signed_pcrs for step in signed) and not read(doors.at(PUBLIC_KEY)):
-        raise errors.ImageMissing("It has no key for signed policies.", element=str(PUBLIC_KEY))
+        raise errors.PolicyKeyMissing(element=str(PUBLIC_KEY))
     if any(isinstance(step, BindApproval) for step in signed):
         await _not_locked_out(doors, work)
 

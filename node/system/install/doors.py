@@ -77,14 +77,14 @@ class Doors:
     async def tool(
         self,
         argv: Sequence[str | Path],
-        work: Work,
+        work: Work | None,
         *,
         seconds: float,
         stdin: bytes = b"",
         environment: Mapping[str, str] | None = None,
         check: bool = True,
     ) -> Result:
-        """Run a program beside us; the end of what it says goes into the step's log."""
+        """Run a program beside us; the end of what it says goes into the step's log, if given."""
         said = tuple(map(str, argv))
         call = partial(
             self.run,
@@ -96,7 +96,8 @@ class Doors:
         )
         result = await trio.to_thread.run_sync(call)
         for line in result.stderr.decode("utf-8", "replace").splitlines()[-LINES_LOGGED:]:
-            work.log(f"{said[0]}: {line}")
+            if work is not None:
+                work.log(f"{said[0]}: {line}")
         if check and result.status != 0:
             raise errors.CommandFailed(f"Status {result.status}.", element=said[0])
         return result
