@@ -84,6 +84,8 @@ class Image:
     kernel: int = 0
     roothash: str = ""
     secure_boot: str = ""
+    policies: bool = False
+    """Its kernels carry signed policies by which a TPM knows them, and it has the key to these."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,6 +207,7 @@ def _image(body: object, where: str) -> Image:
         kernel=_number(image, "kernel", where),
         roothash=_text(image, "roothash", where),
         secure_boot=_text(image, "secure_boot", where),
+        policies=_flag(image, "policies", where),
     )
 
 

@@ -92,6 +92,11 @@ def plan_install(facts: Facts, config: Document, options: InstallOptions = DEFAU
             f"It was released for {options.device}, but the config chooses {disk.path}."
         )
     asked = encryption(config)
+    if facts.image and asked.mode == "tpm2" and not facts.image.policies:
+        raise errors.ConfigNotForThisMachine(
+            "Its image has no key for signed policies, so the TPM could not tell its kernels from"
+            " others: build it with keys, or choose another install.encrypt.mode."
+        )
     partitions = layout(image, encrypted=asked.mode != "none", again=is_own(disk, facts))
     _check_size(disk, partitions)
     return Plan(

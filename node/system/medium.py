@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from node.system.booted import booted, part
 from node.system.reading import Run, output, read, short
 from pairing.facts import NUMBER_LIMIT, Image
 
+PUBLIC_KEY = Path("/usr/lib/kairos-register/pcr.pub")
+"""Public key of the PCR 11 policies, in the image."""
 FOLDER = Path("/run/kairos-register/medium")
 MOUNT_SECONDS = 30.0
 BOOT_LABELS = ("KR_LIVE", "KR_ESP")
@@ -27,7 +30,9 @@ IMAGE_FILE = "kairos/image.json"
 def image(root: Path, run: Run) -> Image | None:
     """What the booted medium can install; None if it holds nothing of ours."""
     folder = mounted(root, run)
-    return None if folder is None else image_in(read(folder / IMAGE_FILE))
+    found = None if folder is None else image_in(read(folder / IMAGE_FILE))
+    has_key = bool(read(root / str(PUBLIC_KEY).lstrip("/")))
+    return None if found is None else replace(found, policies=has_key)
 
 
 def source(root: Path) -> Path | None:

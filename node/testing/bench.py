@@ -18,7 +18,7 @@ from pairing.config.problem import Mark
 from pairing.facts import Facts, Image
 
 MIB = 2**20
-IMAGE = Image(version="1.0.0", root=300 * MIB, verity=3 * MIB)
+IMAGE = Image(version="1.0.0", root=300 * MIB, verity=3 * MIB, policies=True)
 
 
 class Killed(BaseException):

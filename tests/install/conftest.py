@@ -40,7 +40,8 @@ def make_plan(ground: Ground) -> MakePlan:
         value = {"hostname": "shop-17", "install": {"encrypt": encrypt, "wipe": recovery}}
         document = Document(from_plain(value, Mark("config.yaml", 1, 1)))
         image = image_in((ground.medium / "kairos/image.json").read_bytes())
-        facts = replace(FACTS, image=image)
+        assert image is not None
+        facts = replace(FACTS, image=replace(image, policies=True))
         if recovery:
             disk = replace(FACTS.disks[0], booted=True, in_use=True, content=("gpt",))
             facts = replace(facts, mode="recovery", disks=(disk,))

@@ -32,7 +32,9 @@ install:
 @pytest.fixture
 def facts() -> Facts:
     """A machine that was started from a stick of ours."""
-    return replace(recorded(MACHINE), image=image_in(json.dumps(IMAGE).encode()))
+    image = image_in(json.dumps(IMAGE).encode())
+    assert image is not None
+    return replace(recorded(MACHINE), image=replace(image, policies=True))
 
 
 def plan_for(tmp_path: Path, facts: Facts, encrypt: str = "tpm2") -> alone.Alone:

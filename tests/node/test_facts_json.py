@@ -28,7 +28,7 @@ NIC = st.builds(Nic, name=TEXT, mac=TEXT, link=FLAG, speed=NUMBER, addresses=TEX
 TPM = st.builds(Tpm, version=TEXT, vendor=TEXT, ek_hash=TEXT)
 IMAGE = st.builds(
     Image, version=TEXT, arch=TEXT, root=NUMBER, verity=NUMBER, kernel=NUMBER, roothash=TEXT,
-    secure_boot=TEXT,
+    secure_boot=TEXT, policies=FLAG,
 )  # fmt: skip
 FACTS = st.builds(
     Facts, serial=TEXT, vendor=TEXT, product=TEXT, uuid=TEXT, arch=TEXT, cpu=TEXT, cores=NUMBER,

@@ -41,7 +41,7 @@ from pairing.facts import Disk, Facts, Image, Nic, Tpm
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "tests/data/plans"
-IMAGE = Image(version="1.4.0", root=700 * 2**20, verity=6 * 2**20, kernel=90 * 2**20)
+IMAGE = Image(version="1.4.0", root=700 * 2**20, verity=6 * 2**20, kernel=90 * 2**20, policies=True)
 MACHINES = {
     path.stem: replace(recorded(path), image=IMAGE)
     for path in sorted((ROOT / "examples/machines").glob("*.json"))
@@ -307,11 +307,13 @@ def test_in_the_recovery_system_its_own_disk_is_meant() -> None:
         ({"mode": "installed"}, "its own disk"),
         ({"firmware": "bios"}, "UEFI"),
         ({"arch": "aarch64"}, "image is for x86_64"),
+        ({"image": replace(IMAGE, policies=False)}, "no key for signed policies"),
     ],
 )
 def test_machines_that_cannot_be_installed(change: dict[str, str], said: str) -> None:
     facts = replace(MACHINES["virtio-vm"], **change)  # type: ignore[arg-type]
-    facts = replace(facts, image=replace(IMAGE, arch="x86_64"))
+    if "arch" in change:
+        facts = replace(facts, image=replace(IMAGE, arch="x86_64"))
     with pytest.raises(errors.ConfigNotForThisMachine, match=said):
         plan_install(facts, silent(), OPTIONS)
 

@@ -69,7 +69,8 @@ def releasing(view: NodeView) -> Decision:
 
 def facts_of(ground: Ground) -> Facts:
     image = image_in((ground.medium / "kairos/image.json").read_bytes())
-    return replace(recorded(MACHINE), image=image)
+    assert image is not None
+    return replace(recorded(MACHINE), image=replace(image, policies=True))
 
 
 @dataclass(slots=True)

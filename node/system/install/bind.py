@@ -11,7 +11,8 @@ from pathlib import Path
 from node.execute import Handler, Work
 from node.plan.repart import tpm_options
 from node.steps import BindApproval, BindTang
-from node.system.install.doors import PUBLIC_KEY, Doors
+from node.system.install.doors import Doors
+from node.system.medium import PUBLIC_KEY
 from pairing import approval
 
 SECONDS = 120.0

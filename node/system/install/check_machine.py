@@ -8,7 +8,8 @@ import secrets
 from node.execute import Handler, Work
 from node.steps import BindApproval, CheckMachine, WriteDisk
 from node.system.install.boot_entries import listed
-from node.system.install.doors import PUBLIC_KEY, Doors
+from node.system.install.doors import Doors
+from node.system.medium import PUBLIC_KEY
 from node.system.reading import read
 from pairing import errors
 

@@ -19,8 +19,6 @@ from pairing import errors, process
 from pairing.process import Result
 
 RUN_FOLDER = Path("/run/kairos-register")
-PUBLIC_KEY = Path("/usr/lib/kairos-register/pcr.pub")
-"""Public key of the PCR 11 policies, in the image."""
 LINES_LOGGED = 8
 SETTLE_SECONDS = 30
 

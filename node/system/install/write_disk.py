@@ -12,8 +12,9 @@ from node.execute import Handler, Work
 from node.plan.repart import SMALLEST_REST, Sources, command, definitions
 from node.steps import WriteDisk
 from node.system.booted import booted, disk_name, part
-from node.system.install.doors import PUBLIC_KEY, Doors
+from node.system.install.doors import Doors
 from node.system.install.handover import Handover
+from node.system.medium import PUBLIC_KEY
 from node.system.reading import names, number, read, text
 from pairing import errors
 
