@@ -56,7 +56,10 @@ def mounted(root: Path, run: Run) -> Path | None:
     if (already := _mounts(root).get(_number(root, came_from.disk, boot.name))) is not None:
         return root / already.lstrip("/")
     folder = root / str(FOLDER).lstrip("/")
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError:
+        return None
     options = "ro,nodev,nosuid,noexec"
     mount = ("mount", "--types", "vfat", "--options", options, device, str(folder))
     return folder if output(run, mount, seconds=MOUNT_SECONDS) is not None else None

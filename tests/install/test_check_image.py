@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 
 import pytest
 
@@ -14,6 +15,7 @@ from node.system.booted import booted
 from node.system.install.check_image import check_image
 from node.testing.ground import FILES, IMAGE, MIB, Ground
 from pairing import errors
+from pairing.process import Result
 
 from .conftest import MakePlan
 
@@ -157,6 +159,14 @@ def test_the_medium_is_mounted_read_only_once(ground: Ground) -> None:
     (call,) = ground.programs.called("mount")
     assert call[1:5] == ("--types", "vfat", "--options", "ro,nodev,nosuid,noexec")
     assert call[5] == "/dev/vdb1"
+
+
+def test_who_may_not_mount_has_no_image(ground: Ground) -> None:
+    ground.programs.answers["mount"] = Result(32, b"", b"mount: must be superuser\n")
+    assert medium.image(ground.root, ground.programs) is None
+    shutil.rmtree(ground.root / "run")
+    ground.write("run", b"not a folder")
+    assert medium.image(ground.root, ground.programs) is None
 
 
 def test_a_medium_that_is_mounted_is_used_where_it_is(ground: Ground) -> None:
