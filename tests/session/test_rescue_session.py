@@ -61,10 +61,11 @@ async def test_a_shell_its_answers_and_its_end(tmp_path: Path, patient_clock: ob
 
 async def test_ctrl_c_reaches_the_program(tmp_path: Path, patient_clock: object) -> None:
     network, agent = MemoryNetwork(), agent_in(tmp_path, fleets=PINNED)
-    person = Person(
-        [("exit", "trap 'echo caught' INT; echo re''ady\r"), ("ready", "sleep 1000\r"),
-         ("sleep 1000", "\x03"), ("caught", "exit\r")]
-    )  # fmt: skip
+    # The program says that it is ready once it would be caught: a shell may still be starting it.
+    program = (
+        """sh -c 'trap "echo cau""ght; exit" INT; echo re""ady; while :; do sleep 0.1; done'"""
+    )
+    person = Person([("exit", f"{program}\r"), ("ready", "\x03"), ("caught", "exit\r")])
     async with running(agent, network) as token:
         await repaired(token, network, person, station(FLEET))
     assert "caught" in person.shown
