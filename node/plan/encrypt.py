@@ -4,9 +4,18 @@ from __future__ import annotations
 
 from pairing.config.rules import Encryption, Mode
 
-LITERAL_PCRS = (7, 12)
-"""Secure Boot state and keys; command line, credentials and add-ons from outside the image. 12
-closes a hole: the boot stub takes more kernel words from firmware tables, measured there only."""
+LITERAL_PCRS = (7, 12, 15)
+"""Secure Boot state and keys; command line, credentials and add-ons from outside the image; volumes
+that were opened. 12 closes a hole: the boot stub takes more kernel words from firmware tables,
+measured there only. 15 closes another: what an exchanged volume makes a good system run could
+else ask the TPM for the key of the true one (`node.plan.boot.SealOff`)."""
+NOTHING_OPENED = "15:sha256=" + 64 * "0"
+"""Register 15 as it has to be when the key is asked for; by now something may be measured in it."""
+TPM_PCRS = f"7+12+{NOTHING_OPENED}"
+"""`--tpm2-pcrs=` of systemd-repart(8) and systemd-cryptenroll(1)."""
+CLEVIS_PCRS = "7,12,15"
+"""`pcr_ids` of clevis-encrypt-tpm2(1), which seals to what the registers hold now: only right
+where no volume was opened since the start."""
 SIGNED_PCRS = (11,)
 """The unified kernel image, by a policy that the image's builder signs: survives upgrades."""
 

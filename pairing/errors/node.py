@@ -112,3 +112,17 @@ class ProtectionMissing(NodeError):
 
     number, slug = 674, "protection-missing"
     hint = "Do not use this machine as it is; please report it with the machine's facts."
+
+
+class BootIncomplete(NodeError):
+    """The volumes are open, but a part of the start failed."""
+
+    number, slug = 638, "boot-incomplete"
+    hint = "The part that failed is named; `kairos-node doctor` on the machine shows more."
+
+
+class UpgradeRefused(NodeError):
+    """This upgrade is not done; nothing was changed."""
+
+    number, slug = 639, "upgrade-refused"
+    hint = "`kairos-node state` shows what is installed and what is on trial."

@@ -1,0 +1,1 @@
+"""Commands of `kairos-node` for the installed system, one file per subject."""
