@@ -8,6 +8,7 @@ from typing import NoReturn
 
 import click
 
+from node.commands.boot import boot
 from node.stages.command import stage
 from pairing import __version__, errors
 
@@ -173,6 +174,7 @@ def unlock() -> None:
         key.wipe()
 
 
+main.add_command(boot)
 main.add_command(stage)
 
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from node.booted import BootReport, Trouble, on_trial, write_report
 from node.plan.boot import (
     ApplyStage,
     BootFacts,
@@ -23,13 +22,17 @@ from node.plan.boot import (
     SealOff,
     plan_boot,
 )
+from node.stages.apply import apply
+from node.stages.command import CONFIG, OUTCOMES
+from node.started import BootReport, Trouble, on_trial, write_report
 from node.system import board
 from node.system.door import Door
 from node.system.keeping import Keeper
 from node.system.opening import Opener, Secret
 from node.system.tpmview import seal_off
 from node.system.volumes import boot_facts
-from pairing import errors
+from pairing import errors, process
+from pairing.config.load import load_file
 
 Say = Callable[[str], None]
 Stage = Callable[[str], Sequence[str]]
@@ -138,6 +141,17 @@ class Starter:
     def _apply_stage(self, step: ApplyStage) -> None:
         for line in self.stage(step.stage):
             self._note(step, line)
+
+
+def apply_stage(stage: str, root: Path = Path("/"), run: Door = process.run) -> Sequence[str]:
+    """A stage of the config on the open volume; a line for each part that failed.
+
+    The outcome is kept like those of the later stages' units. Raises errors.ConfigError.
+    """
+    document = load_file(root / str(CONFIG).lstrip("/"))
+    outcome = apply(stage, document, root=root, run=run)
+    outcome.keep(root / OUTCOMES)
+    return [failure.text for failure in outcome.failures]
 
 
 def planned(root: Path, run: Door) -> Iterator[str]:

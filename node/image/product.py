@@ -34,7 +34,6 @@ LEFT_OUT = (
 PERSISTENT = (
     "/etc/cni",
     "/etc/rancher",
-    "/etc/ssh",
     "/home",
     "/opt/cni",
     "/root",
@@ -70,7 +69,9 @@ MASKED = (
     "systemd-ask-password-console.path",
     "systemd-ask-password-wall.path",
     "systemd-boot-random-seed.service",
-    # PCR 15 is not part of any policy here.
+    # PCR 15 has to be empty until the volumes are open (`node.plan.encrypt`).
+    "systemd-pcrfs-root.service",
+    "systemd-pcrfs@.service",
     "systemd-pcrmachine.service",
 )
 MASKED_GENERATORS = (

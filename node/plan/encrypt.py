@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pairing.config.rules import Encryption, Mode
 
 LITERAL_PCRS = (7, 12, 15)
@@ -9,13 +11,7 @@ LITERAL_PCRS = (7, 12, 15)
 that were opened. 12 closes a hole: the boot stub takes more kernel words from firmware tables,
 measured there only. 15 closes another: what an exchanged volume makes a good system run could
 else ask the TPM for the key of the true one (`node.plan.boot.SealOff`)."""
-NOTHING_OPENED = "15:sha256=" + 64 * "0"
-"""Register 15 as it has to be when the key is asked for; by now something may be measured in it."""
-TPM_PCRS = f"7+12+{NOTHING_OPENED}"
-"""`--tpm2-pcrs=` of systemd-repart(8) and systemd-cryptenroll(1)."""
-CLEVIS_PCRS = "7,12,15"
-"""`pcr_ids` of clevis-encrypt-tpm2(1), which seals to what the registers hold now: only right
-where no volume was opened since the start."""
+OPENED = 15
 SIGNED_PCRS = (11,)
 """The unified kernel image, by a policy that the image's builder signs: survives upgrades."""
 
@@ -27,6 +23,15 @@ _TEXTS: dict[Mode, str] = {
     "recovery-only": "opened at every start by a person with the recovery key",
     "none": "none, the disk can be read by whoever has it",
 }
+
+
+def registers_text(pcrs: Sequence[int]) -> str:
+    """`--tpm2-pcrs=` of systemd-repart(8) and systemd-cryptenroll(1).
+
+    Register 15 has to be empty when the key is asked for, whatever it holds now: the volumes may
+    be open while a slot is made.
+    """
+    return "+".join(f"{pcr}:sha256={64 * '0'}" if pcr == OPENED else str(pcr) for pcr in pcrs)
 
 
 def describe(encryption: Encryption) -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from node.partition import Partition
+from node.plan.encrypt import registers_text
 from node.steps import WriteDisk
 
 SMALLEST_REST = 1024 * 2**20
@@ -76,7 +77,7 @@ def tpm_options(
     """How a volume is bound to this machine's TPM (systemd-cryptenroll(1), the same words)."""
     return (
         "--tpm2-device=auto",
-        f"--tpm2-pcrs={'+'.join(map(str, pcrs))}",
+        f"--tpm2-pcrs={registers_text(pcrs)}",
         f"--tpm2-public-key={public_key}",
         f"--tpm2-public-key-pcrs={'+'.join(map(str, signed))}",
     )

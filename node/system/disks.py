@@ -38,7 +38,7 @@ def disks(root: Path, run: Run) -> tuple[Disk, ...]:
     printed = output(run, LSBLK, seconds=LSBLK_SECONDS)
     rows = [row for row in _rows(printed) if _is_disk(row)]
     mounted = _mounted(root)
-    booted = boot_partition(root)
+    booted = _boot_partition(root)
     links = _links(root)
     found = [_disk(row, root, run, mounted, booted, links) for row in rows]
     if (running := running_root(root)) is not None:
@@ -108,8 +108,7 @@ def _mounted(root: Path) -> frozenset[str]:
     return frozenset(numbers | {fields[0] for line in swaps if (fields := line.split())})
 
 
-def boot_partition(root: Path) -> str:
-    """Id of the partition that the firmware started, in lower case; empty if it is not told."""
+def _boot_partition(root: Path) -> str:
     value = read(root / "sys/firmware/efi/efivars" / BOOT_PARTITION)[4:]
     return value.decode("utf-16-le", "replace").strip("\0").lower()
 

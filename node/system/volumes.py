@@ -6,15 +6,15 @@ than the last upgrade.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from node.plan.boot import MAPPED, BootFacts, Found
 from node.plan.header import Header, read_header
-from node.system.disks import boot_partition
+from node.system.booted import booted, parts
 from node.system.door import Door
-from node.system.reading import link_name, names, read, text
+from node.system.reading import number, read, text
 from pairing import errors
 
 BLKID_SECONDS = 20.0
@@ -54,23 +54,16 @@ def boot_facts(root: Path, run: Door) -> BootFacts:
 
 
 def booted_disk(root: Path) -> str:
-    """Kernel name of the disk whose loader was started, such as `vda`; empty if it is not known.
-
-    The firmware's variable comes first: with two alike disks it is the only thing that tells them
-    apart. Without it, the disk that the root file system lies on.
-    """
-    name = link_name(root / "dev/disk/by-partuuid" / (boot_partition(root) or "none"))
-    candidates = (name, *_root_devices(root))
-    return next((disk for one in candidates if (disk := _disk_of(root, one))), "")
+    """Kernel name of the disk that the root lies on, such as `vda`; empty if it is not known."""
+    found = booted(root)
+    return found.disk if found else ""
 
 
 def partitions(root: Path, run: Door) -> tuple[PartitionFound, ...]:
     """All partitions of the booted disk, in their order."""
     disk = booted_disk(root)
-    folder = root / "sys/class/block" / disk
-    found = [name for name in names(folder) if (folder / name / "partition").is_file()]
-    found.sort(key=lambda name: int(text(folder / name / "partition") or 0))
-    return tuple(_partition(name, folder, run) for name in found) if disk else ()
+    found = parts(root, disk) if disk else ()
+    return tuple(_partition(one.device.name, root / "sys/block" / disk, run) for one in found)
 
 
 def kept_paths(root: Path) -> tuple[str, ...]:
@@ -121,30 +114,13 @@ def _partition(name: str, folder: Path, run: Door) -> PartitionFound:
         partition=told.get("PART_ENTRY_UUID", ""),
         filesystem=told.get("TYPE", ""),
         uuid=told.get("UUID", ""),
-        size=512 * int(text(folder / name / "size") or 0),
+        size=512 * number(folder / name / "size"),
     )
 
 
 def _pairs(printed: str) -> Mapping[str, str]:
     lines = (line.partition("=") for line in printed.splitlines())
     return {name: value.replace("\\", "") for name, _, value in lines}
-
-
-def _root_devices(root: Path) -> Iterator[str]:
-    """Kernel names below the root file system: of a dm-verity device its data partition."""
-    for line in read(root / "proc/self/mountinfo").decode("utf-8", "replace").splitlines():
-        fields = line.split()
-        if len(fields) > 4 and fields[4] == "/":
-            device = root / "sys/dev/block" / fields[2]
-            yield from names(device / "slaves") or [device.resolve().name]
-
-
-def _disk_of(root: Path, partition: str) -> str:
-    """The disk of a partition: its parent in sysfs; empty if it is none."""
-    device = root / "sys/class/block" / partition
-    if not partition or not (device / "partition").is_file():
-        return ""
-    return device.resolve().parent.name
 
 
 def _is_plain(path: str) -> bool:

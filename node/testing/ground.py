@@ -198,7 +198,7 @@ METADATA = json.dumps(
             "0": {
                 "type": "systemd-tpm2",
                 "keyslots": ["1"],
-                "tpm2-hash-pcrs": [7, 12],
+                "tpm2-hash-pcrs": [7, 12, 15],
                 "tpm2-pubkey-pcrs": [11],
             }
         },

@@ -22,6 +22,12 @@ LABELS = (
 )
 DISK_ID = "0a1b2c3d-0000-4000-8000-00000000000{}"
 
+ROOT_MOUNT = "22 1 253:0 / / ro - squashfs /dev/dm-0 ro\n"
+CMDLINE = (
+    "roothash=00 systemd.verity_root_data=PARTLABEL=kr_root_1.0.0"
+    " systemd.verity_root_hash=PARTLABEL=kr_verity_1.0.0 kairos.mode=installed\n"
+)
+
 
 @dataclass
 class InstalledMachine:
@@ -43,12 +49,17 @@ class InstalledMachine:
     labels: Sequence[str] = LABELS
 
     def __post_init__(self) -> None:
-        self.write("proc/self/mountinfo", "22 1 253:0 / / ro - squashfs /dev/dm-0 ro\n")
-        for number, _ in enumerate(self.labels, start=1):
-            self.write(f"sys/class/block/vda/vda{number}/partition", f"{number}\n")
-            self.write(f"sys/class/block/vda/vda{number}/size", "2048\n")
-            (self.root / f"sys/class/block/vda{number}").symlink_to(f"vda/vda{number}")
-        self.write("sys/dev/block/253:0/slaves/vda3/size", "")
+        self.write("proc/self/mountinfo", ROOT_MOUNT)
+        self.write("proc/cmdline", CMDLINE)
+        self.write("sys/block/dm-0/dm/uuid", "CRYPT-VERITY-0-root\n")
+        self.write("sys/block/dm-0/dm/name", "root\n")
+        for number, label in enumerate(self.labels, start=1):
+            folder = f"sys/block/vda/vda{number}"
+            self.write(f"{folder}/partition", f"{number}\n")
+            self.write(f"{folder}/size", "2048\n")
+            self.write(f"{folder}/uevent", f"PARTN={number}\nPARTNAME={label}\n")
+            if "1.0.0" in label:
+                self.write(f"sys/block/dm-0/slaves/vda{number}/size", "")
         self.write("etc/os-release", 'IMAGE_ID=kr\nIMAGE_VERSION="1.0.0"\n')
         self.write("etc/machine-id", 32 * "a" + "\n")
         for folder in ("dev/mapper", "oem", "boot", "usr/local", "run"):
@@ -192,7 +203,7 @@ class InstalledMachine:
 
     def restart(self) -> None:
         """Power off and on: mappings, mounts, registers and /run are gone, volumes stay."""
-        self.write("proc/self/mountinfo", "22 1 253:0 / / ro - squashfs /dev/dm-0 ro\n")
+        self.write("proc/self/mountinfo", ROOT_MOUNT)
         for mapped in (self.root / "dev/mapper").iterdir():
             mapped.unlink()
         for left in (self.root / "run/kairos-register").glob("*"):

@@ -23,7 +23,7 @@ async def test_tang_and_the_tpm_together(ground: Ground, make_plan: MakePlan) ->
     assert binds[0][-2] == "sss"
     config = json.loads(binds[0][-1])
     assert config["t"] == 2
-    assert config["pins"]["tpm2"] == {"pcr_bank": "sha256", "pcr_ids": "7,12"}
+    assert config["pins"]["tpm2"] == {"pcr_bank": "sha256", "pcr_ids": "7,12,15"}
     assert config["pins"]["tang"] == [{"url": "http://tang.example"}]
     assert_not_told(ground, ground.key.passphrase)
 
@@ -63,7 +63,11 @@ async def test_the_number_of_an_approval_is_a_credential(
     assert_not_told(ground, ground.key.passphrase)
     assert not (ground.doors.own / "credentials").exists()
     argv = ground.programs.called("systemd-cryptenroll")[0]
-    assert {"--wipe-slot=tpm2", "--tpm2-with-pin=yes", "--tpm2-pcrs=7+12"} <= set(argv)
+    assert {
+        "--wipe-slot=tpm2",
+        "--tpm2-with-pin=yes",
+        f"--tpm2-pcrs=7+12+15:sha256={64 * '0'}",
+    } <= set(argv)
 
 
 def test_the_number_is_made_from_the_key_and_does_not_tell_it() -> None:

@@ -249,7 +249,7 @@ def check_encryption_laws(plan: Plan, facts: Facts, config: dict[str, Any]) -> N
     alone = plan.encryption == "tpm2" and not approval
     assert write.tpm == alone, "with Tang or approval the TPM alone must not open it"
     assert (BindApproval in kinds) == approval
-    assert (write.pcrs == (7, 12)) == write.tpm
+    assert (write.pcrs == (7, 12, 15)) == write.tpm
     assert (SetBootEntries in kinds) == (facts.firmware == "uefi")
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from node.boot import Starter, planned
-from node.booted import BootReport, disk_is_open, read_report
 from node.plan.boot import (
     BootFacts,
     Found,
@@ -22,6 +21,7 @@ from node.plan.boot import (
 )
 from node.plan.header import Header, read_header
 from node.plan.tpmpolicy import ZERO
+from node.started import BootReport, disk_is_open, read_report
 from node.system.opening import Secret
 from node.testing.installed import FAILED, InstalledMachine
 from pairing import errors
@@ -175,18 +175,13 @@ def test_a_start_on_trial_is_told(tmp_path: Path) -> None:
     assert boot(machine).trial
 
 
-def test_two_disks_with_the_same_labels(tmp_path: Path) -> None:
-    """The loader's own partition says which disk is meant, whatever the root lies on."""
+def test_a_second_disk_with_the_same_labels_is_not_touched(tmp_path: Path) -> None:
     machine = InstalledMachine(tmp_path, both(TPM2))
-    (tmp_path / "sys/class/block/vdb/vdb1").mkdir(parents=True)
-    machine.write("sys/class/block/vdb/vdb1/partition", "1\n")
-    (tmp_path / "sys/class/block/vdb1").symlink_to("vdb/vdb1")
-    (tmp_path / "dev/disk/by-partuuid").mkdir(parents=True)
-    (tmp_path / "dev/disk/by-partuuid/0a1b").symlink_to("../../vda1")
-    machine.boot_variable("LoaderDevicePartUUID", "0A1B")
-    machine.write("sys/dev/block/253:0/slaves/vdb1/size", "")
-    (tmp_path / "sys/dev/block/253:0/slaves/vda3/size").unlink()
+    for number, label in enumerate(machine.labels, start=1):
+        machine.write(f"sys/block/sda/sda{number}/partition", f"{number}\n")
+        machine.write(f"sys/block/sda/sda{number}/uevent", f"PARTNAME={label}\n")
     assert boot(machine).state == "open"
+    assert not [argv for argv in machine.asked if "/dev/sda" in " ".join(argv)]
 
 
 # --- locked -------------------------------------------------------------------------------------
