@@ -44,6 +44,7 @@ test: tools ## every test that needs neither root nor a virtual machine: 5 minut
 e2e: tools chroot-demo ## virtual machines, network namespaces, the demo in a bare system (root)
 	.ci/packages
 	$(BIN)/python -m pairing.testing.guest
+	$(BIN)/python -m node.testing.images
 	$(BIN)/python -m node.testing.kube_build
 	$(PYTEST) -m "($(NEEDS_MACHINE)) and not ($(LONG))"
 

@@ -160,10 +160,11 @@ def _drive(drive: Drive, name: str) -> list[str]:
     read_only = "on" if drive.read_only or drive.plug is Plug.CD else "off"
     # Nothing of a test has to survive this host's power cut: its own flushes are left out.
     file = f"driver=file,node-name={name}-file,filename={drive.image},read-only={read_only}"
-    words = ["-blockdev", f"{file},discard=unmap,cache.no-flush=on"]
+    sparse = "discard=unmap,detect-zeroes=unmap"
+    words = ["-blockdev", f"{file},{sparse},cache.no-flush=on"]
     below = f"{name}-file"
     if drive.log is not None:
-        words += ["-blockdev", f"driver=file,node-name={name}-out,filename={drive.log}"]
+        words += ["-blockdev", f"driver=file,node-name={name}-out,filename={drive.log},{sparse}"]
         logging = f"driver=blklogwrites,node-name={name}-log,file={below},log={name}-out"
         words += ["-blockdev", f"{logging},log-sector-size=512,log-super-update-interval=1024"]
         below = f"{name}-log"

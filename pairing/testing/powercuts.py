@@ -132,6 +132,8 @@ class Recording:
     acknowledged: int
     entry: int | None
     zeroing: bool = True
+    requests: int | None = None
+    """How many requests belong to the installation; None: all."""
     ignored: Sequence[str] = ()
     """Labels whose content may differ all the time: an unencrypted volume in use."""
 
@@ -148,7 +150,7 @@ def examine(
     """
     looker = Looker(recording.image, recording.key, recording.ignored)
     before = looker.look()
-    with Replay(recording.log, recording.image, zeroing=recording.zeroing) as replay:
+    with _replay(recording) as replay:
         report = Report(early=early(replay.entries, recording.acknowledged))
         stale: list[Range] = []
         for cut in cuts(replay.entries):
@@ -164,6 +166,22 @@ def examine(
             replay.undo(undo)
             stale = lost
     return report
+
+
+def finished(recording: Recording) -> DiskView:
+    """The disk at the end of the recording, whose image is left there: give it another copy."""
+    with _replay(recording) as replay:
+        replay.forward(len(replay.entries))
+    return Looker(recording.image, recording.key, recording.ignored).look()
+
+
+def _replay(recording: Recording) -> Replay:
+    return Replay(
+        recording.log,
+        recording.image,
+        zeroing=recording.zeroing,
+        first=recording.requests,
+    )
 
 
 def _ranges(entries: Sequence[Entry]) -> list[Range]:

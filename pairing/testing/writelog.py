@@ -71,15 +71,18 @@ class Cut:
         return max(self.first, *(number + 1 for number in self.more)) if self.more else self.first
 
 
-def entries(log: Path) -> tuple[Entry, ...]:
-    """All requests of a log whose machine has ended. Raises WriteLogError and OSError."""
+def entries(log: Path, first: int | None = None) -> tuple[Entry, ...]:
+    """All requests of a log whose machine has ended, or the `first` ones of any log.
+
+    Raises WriteLogError and OSError.
+    """
     found: list[Entry] = []
     with log.open("rb") as file:
-        magic, _version, count, size = _SUPER.unpack(_exactly(file.read(_SUPER.size), _SUPER.size))
+        magic, _version, whole, size = _SUPER.unpack(_exactly(file.read(_SUPER.size), _SUPER.size))
         if magic != MAGIC or size < _ENTRY.size:
             raise WriteLogError(f"{log.name} is no write log")
         at = size
-        for number in range(count):
+        for number in range(whole if first is None else first):
             file.seek(at)
             sector, sectors, bits, mark = _ENTRY.unpack(
                 _exactly(file.read(_ENTRY.size), _ENTRY.size)
@@ -137,11 +140,14 @@ def cuts(log: Sequence[Entry], any_time: int, lossy: int, seed: int = 0) -> list
 class Replay:
     """A disk on which a log is written again, forwards. `image` is changed in place.
 
-    `zeroing`: whether a discard leaves zeros, as on a thin disk, or everything as it was.
+    `zeroing`: whether a discard leaves zeros, as on a thin disk, or everything as it was. `first`:
+    as for `entries`.
     """
 
-    def __init__(self, log: Path, image: Path, *, zeroing: bool = True) -> None:
-        self.entries = entries(log)
+    def __init__(
+        self, log: Path, image: Path, *, zeroing: bool = True, first: int | None = None
+    ) -> None:
+        self.entries = entries(log, first)
         self.done = 0
         self._zeroing = zeroing
         self._log = log.open("rb")

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from node.testing.images import Factory
 from pairing.testing import guest, guest_system, netns, qemu
 from pairing.testing.firmware import EMPTY
 from pairing.testing.hardware import Drive, Firmware
@@ -40,6 +41,12 @@ def network() -> Iterator[Lan]:
         pytest.skip("needs root and network namespaces")
     with lan(fresh(ARTEFACTS / "lan")) as up:
         yield up
+
+
+@pytest.fixture(scope="session")
+def factory() -> Factory:
+    """Builds the images of this run."""
+    return Factory(fresh(ARTEFACTS / "images"))
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,71 @@
+"""Images for tests: small, open, quick to boot where a processor is emulated.
+
+factory = Factory(folder)
+first = factory.build("1.0.0")
+broken = factory.build("1.2.0", files=(BROKEN,))
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from node.image import build, signing
+from node.image.build import Built
+from node.image.recipe import ImageFile, Recipe
+from pairing.testing.firmware import Certificates
+
+QUICK = ("cryptomgr.notests", "mitigations=off", "audit=0", "apparmor=0", "no_timer_check")
+"""Kernel words: emulation is slow enough without these."""
+RECIPE = Recipe(id="e2e", version="1.0.0", kernel_words=QUICK, tries=2)
+UNHEALTHY = ImageFile(
+    path="/etc/systemd/system/kairos-health.service.d/broken.conf",
+    content="[Service]\nExecStart=\nExecStart=/usr/bin/false\n",
+)
+"""A version that boots and is not well."""
+
+
+@dataclass(slots=True)
+class Factory:
+    """Builds versions into `folder`, signed with keys that are made for this run."""
+
+    folder: Path
+    recipe: Recipe = RECIPE
+    built: dict[str, Built] = field(default_factory=dict)
+
+    @property
+    def keys(self) -> Path:
+        return self.folder / "keys"
+
+    @property
+    def certificates(self) -> Certificates:
+        """What a firmware with Secure Boot is given."""
+        return Certificates(
+            platform=self.keys / "PK.crt",
+            exchange=self.keys / "KEK.crt",
+            database=self.keys / "db.crt",
+        )
+
+    def build(
+        self, version: str, *, files: tuple[ImageFile, ...] = (), into: str = "", **changes: object
+    ) -> Built:
+        """A version of the recipe; the same one is built once. `into`: its folder, for updates.
+
+        Raises what node.image.build.build raises.
+        """
+        name = into or version
+        if name not in self.built:
+            recipe = replace(self.recipe, version=version, files=files, **changes)  # type: ignore[arg-type]
+            self.folder.mkdir(parents=True, exist_ok=True)
+            signing.make_keys(self.keys, build.tool_room(recipe.base), "e2e")
+            self.built[name] = build.build(recipe, self.folder / name, self.keys)
+        return self.built[name]
+
+
+def main() -> None:
+    """Fill the cache with what images are made of (needs the network)."""
+    build.prepare(RECIPE, lambda text: print(text, flush=True))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,214 @@
+"""The life of one machine, from the stick on: the real commands, and pictures of its screen.
+
+Each fixture is a stage that begins where the one before it ended; each test looks at a stage.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from node.testing.images import Factory
+from pairing import process
+from pairing.errors import ExitCode
+from pairing.testing import guest_system, powercuts, qemu, writelog
+from pairing.testing.box import Box
+from pairing.testing.canaries import Canaries
+from pairing.testing.diskview import HEADER
+from pairing.testing.gpt import Partition, tables
+from pairing.testing.hardware import Drive, Firmware
+from pairing.testing.lan import Lan
+from pairing.testing.operators import Operator, Run
+from pairing.testing.photos import photograph
+from pairing.testing.powercuts import Recording
+from pairing.testing.recording import Watch, recording
+from tests.e2e.conftest import ARTEFACTS, board, fresh
+
+pytestmark = [pytest.mark.root, pytest.mark.timeout(900)]
+
+DISK = 6 << 30
+CODE_SECONDS, FIND_SECONDS, INSTALL_SECONDS, END_SECONDS = 300.0, 240, 420.0, 60.0
+LOOK_SECONDS = 3.0
+CUTS_ANYWHERE, CUTS_LOSSY = 20, 20
+PASSWORD_HASH = "$6$rounds=100000$canary-salt$" + "c4n4ry" * 14 + "zz"
+SECRETS = {
+    "file": "canary-file-3f9a71c2",
+    "password": PASSWORD_HASH,
+    "environment": "canary-environment-77aa01",
+    "command": "canary-command-0b0b5e",
+}
+CONFIG = f"""#cloud-config
+hostname: till-7
+users:
+  - name: ana
+    groups: [admin]
+    passwd: {PASSWORD_HASH}
+    ssh_authorized_keys:
+      - PUBLIC
+write_files:
+  - path: /etc/shop
+    permissions: 0600
+    content: {SECRETS["file"]}
+environment: {{SHOP: {SECRETS["environment"]}}}
+runcmd:
+  - "echo {SECRETS["command"]} > /run/told"
+install:
+  device: auto
+  encrypt: tpm2
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Shop:
+    """Who and what the story is about."""
+
+    network: Lan
+    operator: Operator
+    box: Box
+    config: Path
+    watch: Watch
+    stick: Path
+
+
+@pytest.fixture(scope="module")
+def shop(network: Lan, factory: Factory) -> Iterator[Shop]:
+    folder = fresh(ARTEFACTS / "life")
+    built = factory.build("1.0.0")
+    hardware = replace(board(network.tap(20), 20), firmware=Firmware.UEFI)
+    box = Box.new(folder / "box", hardware, (DISK,))
+    operator = Operator(network.place, folder / "operator")
+    process.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", f"{folder}/id"], seconds=30)
+    config = folder / "config.yaml"
+    public = (folder / "id.pub").read_text().strip()
+    config.write_text(CONFIG.replace("PUBLIC", public))
+    with recording(box, operator.escrow) as watch:
+        yield Shop(network, operator, box, config, watch, built.stick)
+
+
+@pytest.fixture(scope="module")
+def live(shop: Shop) -> Iterator[qemu.Machine]:
+    """The machine, started from the stick, with a code and its address on the screen."""
+    stick = Drive(image=shop.stick, serial="STICK", read_only=True)
+    with shop.box.running(stick, entry=shop.network.entry) as machine:
+        deadline = time.monotonic() + CODE_SECONDS
+        while not shows_address(machine):
+            assert time.monotonic() < deadline, machine.serial[0].text()[-2000:]
+            time.sleep(LOOK_SECONDS)
+        yield machine
+
+
+def shows_address(machine: qemu.Machine) -> bool:
+    try:
+        return bool(guest_system.token_on_screen(machine).addresses)
+    except Exception:  # no code yet, or the picture was taken while it was drawn
+        return False
+
+
+@pytest.fixture(scope="module")
+def written(shop: Shop, live: qemu.Machine) -> Run:
+    """The installation, from the photo to a complete disk."""
+    with Image.open(live.screen("photographed.png")) as clean:
+        photo = live.folder / "photo.jpg"
+        photo.write_bytes(photograph(clean.convert("RGB"), severity=2, seed=1))
+    options = ("--wait", "written", "--timeout", str(FIND_SECONDS))
+    with shop.operator.register(photo, shop.config, *options) as run:
+        run.until("written", INSTALL_SECONDS)
+        shop.watch.finish()
+        run.end(END_SECONDS)
+        return run
+
+
+def test_the_stick_shows_the_same_code_on_screen_and_serial_line(live: qemu.Machine) -> None:
+    from pairing.testing.screens import picture
+
+    shown = live.folder / "serial.png"
+    picture(live.serial[0].text(), 80, 24).save(shown)
+    assert guest_system.token_in(shown).id == guest_system.token_on_screen(live).id
+
+
+def test_the_photo_leads_to_a_complete_disk(written: Run, shop: Shop) -> None:
+    assert written.end(END_SECONDS) == ExitCode.DONE, written.end_of()
+    assert written.states == ["claimed", "approved", "planned", "installing", "written"]
+    steps = [line["step"] for line in written.of("step")]
+    order = list(dict.fromkeys(steps))
+    assert order.index("escrow-key") < order.index("wipe-tables") < order.index("write-disk")
+    assert order[-1] == "mark-complete"
+    assert written.verdict["serial"] == shop.box.hardware.serial
+    assert len(list(shop.operator.escrow.glob("*.json"))) == 1
+
+
+def test_a_power_cut_at_any_moment_leaves_nothing_half_made(
+    written: Run, shop: Shop, tmp_path: Path
+) -> None:
+    watch = shop.watch
+    assert watch.acknowledged is not None
+    assert watch.entry is not None
+    made = Recording(
+        log=watch.log,
+        image=blank(tmp_path / "end.raw"),
+        key=recovery_key(shop, tmp_path),
+        acknowledged=watch.acknowledged,
+        entry=watch.entry,
+        requests=watch.finished,
+    )
+    end = powercuts.finished(made)
+    assert all(volume.slots >= 2 and volume.opens for volume in end.volumes.values())
+    assert set(end.volumes) == {"KR_OEM", "KR_PERSISTENT"}
+    again = replace(made, image=blank(tmp_path / "cuts.raw"))
+    report = powercuts.examine(
+        again, end, lambda log: writelog.cuts(log, CUTS_ANYWHERE, CUTS_LOSSY)
+    )
+    assert report.faults == []
+    assert set(report.standings) == {"nothing", "built", "starts"}
+
+
+def test_no_secret_is_outside_of_the_encrypted_volumes(
+    written: Run, shop: Shop, live: qemu.Machine
+) -> None:
+    """The positive control is below: the same search on a machine without encryption."""
+    search = Canaries(SECRETS)
+    image = shop.box.disk()
+    sealed, roots = [], []
+    for part in parts(image):
+        if part.label in ("KR_OEM", "KR_PERSISTENT"):
+            sealed.append((part.offset + HEADER, part.offset + part.size))
+        elif part.label.startswith(("kr_root", "kr_recovery")):
+            roots.append(part.offset)
+    assert len(sealed) == 2
+    assert search.in_file(image, leave_out=sealed) == set()
+    assert [found for offset in roots for found in search.in_squashfs(image, offset)] == []
+    assert search.in_tree(live.folder) == set(), "serial consoles, what the operator was told"
+    assert search.in_tree(shop.operator.folder) == set(), "records, journal, audit log"
+
+
+# --- what the tests use -----------------------------------------------------------------------
+
+
+def blank(image: Path) -> Path:
+    with image.open("wb") as file:
+        file.truncate(DISK)
+    return image
+
+
+def parts(image: Path) -> tuple[Partition, ...]:
+    def read(offset: int, length: int) -> bytes:
+        with image.open("rb") as file:
+            file.seek(offset)
+            return file.read(length)
+
+    return tables(read, image.stat().st_size).partitions
+
+
+def recovery_key(shop: Shop, folder: Path) -> bytes:
+    """The escrowed key, as an operator takes it out."""
+    target = folder / "key"
+    with shop.operator.fleet(
+        "recover", shop.box.hardware.serial, "--to", str(target), log="recover.log"
+    ) as run:
+        assert run.end(END_SECONDS) == 0, run.end_of()
+    return target.read_bytes().strip()
