@@ -4,9 +4,26 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+from cli import folders
+
+if TYPE_CHECKING:
+    from node.image.build import Built, Tell
+    from node.image.steps import BuildStep
+
+KEYS = click.option(
+    "--image-keys",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="FOLDER",
+    help="Keys that sign kernels and updates. Default: image-keys beside the operator's keys.",
+)
 
 
 @click.group()
@@ -15,30 +32,33 @@ def image() -> None:
 
     \b
     Examples:
+      kairos-fleet image build shop.yaml --dry-run
       kairos-fleet image build shop.yaml --out build/
-      kairos-fleet image keys image-keys/ --name "Example Shops"
+      kairos-fleet image keys --name "Example Shops"
+      kairos-fleet image base base.oci.tar
       kairos-fleet image schema > recipe.schema.json
     """
 
 
 @image.command()
-@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False), required=False)
 @click.option("--name", default="kairos-register", help="Whose keys they are, in certificates.")
-def keys(folder: Path, name: str) -> None:
+def keys(folder: Path | None, name: str) -> None:
     """Make the keys that sign images and updates, in a folder of their own.
 
-    Keys that are there stay. Keep the folder like the key of a safe: machines trust its kernels
-    and updates for their whole life.
+    Without FOLDER that is image-keys beside the operator's keys. Keys that are there stay. Keep
+    the folder like the key of a safe: machines trust its kernels and updates for their whole life.
 
     \b
     Examples:
-      kairos-fleet image keys image-keys/ --name "Example Shops"
+      kairos-fleet image keys --name "Example Shops"
+      kairos-fleet image keys safe/image-keys/ --name "Example Shops"
     """
     from node.image import build as building
     from node.image import signing
     from node.image.recipe import Base
 
-    for path in signing.make_keys(folder, building.tool_room(Base()), name):
+    for path in signing.make_keys(folder or _usual_keys(), building.tool_room(Base()), name):
         click.echo(path)
 
 
@@ -49,31 +69,82 @@ def keys(folder: Path, name: str) -> None:
     type=click.Path(path_type=Path, file_okay=False),
     default=Path("image"),
     show_default=True,
-    help="Folder for the stick and the update files.",
+    help="Folder for the media and the update files.",
 )
-@click.option(
-    "--image-keys",
-    type=click.Path(path_type=Path, file_okay=False, exists=True),
-    help="Folder of `kairos-fleet image keys`: they sign kernels and updates.",
-)
+@KEYS
+@click.option("--no-keys", is_flag=True, help="Sign nothing: machines take no updates from it.")
 @click.option("--open", "allow_open", is_flag=True, help="The recipe need not pin a fleet.")
-def build(recipe: Path, out: Path, image_keys: Path | None, allow_open: bool) -> None:
-    """Build an image: a stick, and the files of an upgrade.
+@click.option("--version", help="Instead of the recipe's version.")
+@click.option("--dry-run", is_flag=True, help="Print the plan and build nothing.")
+@click.option(
+    "--output",
+    type=click.Choice(["human", "json"]),
+    default="human",
+    show_default=True,
+    help="Lines for people, or one JSON object.",
+)
+def build(
+    recipe: Path,
+    out: Path,
+    image_keys: Path | None,
+    no_keys: bool,
+    allow_open: bool,
+    version: str | None,
+    dry_run: bool,
+    output: str,
+) -> None:
+    """Build an image: what machines boot from, and the files of an upgrade.
+
+    Keys that are missing are made, in the folder of --image-keys.
 
     \b
     Examples:
+      kairos-fleet image build shop.yaml --dry-run
       kairos-fleet image build shop.yaml --out build/
-      kairos-fleet image build lab.yaml --open
-      kairos-fleet image build shop.yaml --image-keys image-keys/
+      kairos-fleet image build lab.yaml --open --no-keys
+      kairos-fleet image build shop.yaml --version 2.4.1
     """
     from node.image import build as building
     from node.image import recipe as recipes
+    from node.image import signing
+    from node.image.plan import plan
 
     asked = recipes.read(recipe, allow_open=allow_open)
-    out.mkdir(parents=True, exist_ok=True)
-    say = building.quiet if not sys.stderr.isatty() else lambda text: click.echo(text, err=True)
-    built = building.build(asked, out, image_keys, say)
-    click.echo(built.stick)
+    if version is not None:
+        asked = recipes.with_version(asked, version)
+    if dry_run:
+        _show(plan(asked, keys=not no_keys), output)
+        return
+    folder = None if no_keys else image_keys or _usual_keys()
+    if folder is not None:
+        signing.make_keys(folder, building.tool_room(asked.base), asked.id)
+    with _progress() as tell:
+        _tell(building.build(asked, out, folder, tell), output)
+
+
+@image.command()
+@click.argument("target", type=click.Path(path_type=Path, dir_okay=False))
+@click.option(
+    "--kernel",
+    type=click.Choice(["cloud", "generic"]),
+    default="cloud",
+    show_default=True,
+    help="For virtual machines, or for real ones too.",
+)
+def base(target: Path, kernel: str) -> None:
+    """Write the Debian tree that images are made of as an OCI archive, for a Dockerfile's FROM.
+
+    \b
+    Examples:
+      kairos-fleet image base base.oci.tar
+      echo 'FROM oci-archive:base.oci.tar' > Dockerfile
+    """
+    from node.image import export
+    from node.image.recipe import Recipe
+
+    with _progress() as tell:
+        export.base_image(replace(Recipe(version="0"), kernel=kernel), target, tell)
+    click.echo(target)
 
 
 @image.command()
@@ -87,3 +158,50 @@ def schema() -> None:
     from node.image import recipe as recipes
 
     click.echo(json.dumps(recipes.schema(), indent=1))
+
+
+def _usual_keys() -> Path:
+    return folders.config_folder() / "image-keys"
+
+
+def _show(steps: tuple[BuildStep, ...], output: str) -> None:
+    if output == "json":
+        click.echo(json.dumps({"schema": 1, "steps": [step.to_json() for step in steps]}, indent=2))
+        return
+    for number, step in enumerate(steps, 1):
+        click.echo(f"{number:>3}  {step.text}")
+
+
+def _tell(built: Built, output: str) -> None:
+    files = [built.stick, built.iso, built.oci, built.root, built.verity, built.kernel]
+    named = [str(path) for path in (*files, built.manifest) if path is not None]
+    if output == "json":
+        body = {"schema": 1, "version": built.version, "roothash": built.roothash}
+        click.echo(json.dumps({**body, "files": named}, indent=2))
+        return
+    for name in named:
+        click.echo(name)
+
+
+@contextmanager
+def _progress() -> Iterator[Tell]:
+    """A bar on a terminal, lines elsewhere, both on standard error."""
+    if not sys.stderr.isatty():
+        yield lambda step, done, total: click.echo(step.text, err=True)
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True, highlight=False, markup=False)
+    text = TextColumn("{task.description}", markup=False)
+    percent = TextColumn("{task.percentage:>3.0f}%", markup=False)
+    bar = Progress(BarColumn(20), percent, TimeElapsedColumn(), text, console=console)
+    with bar as shown:
+        task = shown.add_task("", total=None)
+
+        def tell(step: BuildStep, done: int, total: int) -> None:
+            shown.update(task, description=step.text, completed=done, total=total)
+
+        yield tell
+        found = shown.tasks[0]
+        shown.update(task, description="built", completed=found.total)

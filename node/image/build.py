@@ -1,88 +1,164 @@
-"""Recipe to image: parts that are kept (trees, Python, initrd), then what a version is made of."""
+"""Carries out the plan of a build: one loop; each step's work is done by the module it names.
+
+Parts (trees, Python, initrd, programs) are kept by what they are made of, so another version of a
+recipe takes seconds.
+"""
 
 from __future__ import annotations
 
+import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
-from node.image import initrd, product, python, root
-from node.image.bases import debian
-from node.image.media import esp, stick, updates
+from node.image import (
+    checks,
+    initrd,
+    manifest,
+    oci,
+    plan,
+    product,
+    programs,
+    python,
+    root,
+)
+from node.image.bases import container, debian
+from node.image.media import esp, iso, stick, updates
 from node.image.recipe import Base, Recipe
 from node.image.rooms import Room
 from node.image.root import Root
+from node.image.steps import (
+    AddPython,
+    BuildKernels,
+    BuildStep,
+    CheckTree,
+    FetchProgram,
+    FillBoot,
+    MakeInitrd,
+    MakeTools,
+    MakeTree,
+    Medium,
+    PackRoot,
+    PublishUpdate,
+    WriteManifest,
+    WriteMedium,
+)
 from node.image.store import Store, cache_folder
 from node.image.uki import Ingredients
 
 EPOCH = 1_735_689_600
 """Unix seconds: the time of every file in an image, so that the same inputs give the same bytes."""
-Say = Callable[[str], None]
+UPDATE_KIND = "application/vnd.kairos-register.update.v1"
+Tell = Callable[[BuildStep, int, int], None]
+"""Called before each step: the step, the work done before it, all work (in the steps' weights)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Built:
-    """The files of a built image."""
+    """The files of a built image; `stick` and `iso` are None where the recipe wants none."""
 
     version: str
-    stick: Path
+    roothash: str
     root: Path
     verity: Path
     kernel: Path
-    roothash: str
+    manifest: Path
+    stick: Path | None = None
+    iso: Path | None = None
+    oci: Path | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Parts:
-    """What a recipe's versions have in common, ready in the cache."""
+@dataclass(slots=True, kw_only=True)
+class Bench:
+    """What a build has made so far. Attributes appear in the order of the plan."""
 
-    tree: Path
-    tools: Room
-    base: Path
-    site: Path
-    boot: Path
-    """Folder with `kernel`, `initrd` and `version`."""
+    recipe: Recipe
+    store: Store
+    keys: Path | None
+    out: Path
+    work: Path
+    part: Path = field(default=Path())
+    tools: Room = field(default=Room(Path()))
+    site: Path = field(default=Path())
+    boot: Path = field(default=Path())
+    programs: dict[str, Path] = field(default_factory=dict)
+    made: Root = field(default=Root(Path(), Path(), ""))
+    payload: esp.Payload = field(default=esp.Payload(MappingProxyType({})))
+    files: dict[str, Path] = field(default_factory=dict)
+    """Finished files by kind, as `Built` names them."""
+
+    @property
+    def tree(self) -> Path:
+        """The root tree, unpacked."""
+        return self.part / "tree"
+
+    @property
+    def ingredients(self) -> Ingredients:
+        return Ingredients(
+            recipe=self.recipe,
+            tools=self.tools,
+            work=self.work,
+            kernel_version=(self.boot / "version").read_text(encoding="utf-8"),
+            roothash=self.made.hash,
+            keys=self.keys,
+        )
 
 
-def quiet(text: str) -> None:
+def quiet(step: BuildStep, done: int, total: int) -> None:
     """Says nothing."""
 
 
-def prepare(recipe: Recipe, say: Say = quiet, store: Store | None = None) -> Parts:
-    """Make or find the parts. Needs the network where they are not cached.
+def build(
+    recipe: Recipe,
+    out: Path,
+    keys: Path | None = None,
+    tell: Tell = quiet,
+    store: Store | None = None,
+) -> Built:
+    """Build one version into `out`. `keys`: the folder of private keys (`node.image.signing`).
 
-    Raises errors.CommandMissing, errors.CommandFailed, errors.CommandTimeout, errors.SourceMissing
-    and errors.BaseUnsuitable.
+    Needs the network where parts are not in the cache. Raises errors.CommandMissing,
+    errors.CommandFailed, errors.CommandTimeout, errors.SourceMissing, errors.BaseUnsuitable,
+    errors.DigestWrong, errors.SourceUnreadable, errors.ImageKeysMissing, and OSError.
     """
-    store = store or Store(cache_folder())
-    base, kernel, more = recipe.base, recipe.kernel, recipe.packages
-    options = [str(EPOCH), base.suite, base.mirror, *debian.node_options(base, kernel, more)]
-    say("Debian tree of the node")
-    tree = store.part(
-        "base", options, lambda draft: debian.make_node_tree(draft, base, kernel, more, EPOCH)
-    )
-    say("Debian tree of the tools")
-    tools = tool_room(base, store)
-    version = python.python_of(tree / "tree")
-    say("Python packages")
-    inputs = [tree.name, *python.locked(), *python.pip(version, Path(), Path())[1:]]
-    site = store.part("site", inputs, lambda draft: _make_site(draft, tree / "tree", version))
-    say("initrd")
-    inputs = [tree.name, str(EPOCH), initrd.settings(), *map(str, initrd.files().items())]
-    boot = store.part("initrd", inputs, lambda draft: initrd.make(draft, tree / "tree", EPOCH))
-    return Parts(
-        tree=tree / "tree",
-        tools=tools,
-        base=tree / "root.tar",
-        site=site / "site.tar",
-        boot=boot,
-    )
+    steps = plan.plan(recipe, keys=keys is not None)
+    bench = _run(recipe, out, keys, tell, store, steps)
+    return Built(version=recipe.version, roothash=bench.made.hash, **bench.files)
+
+
+def prepare(recipe: Recipe, tell: Tell = quiet, store: Store | None = None) -> None:
+    """Only what all versions share: the parts come into the cache. Raises what `build` raises."""
+    place = store or Store(cache_folder())
+    place.folder.mkdir(parents=True, exist_ok=True)
+    _run(recipe, place.folder / "prepare", None, tell, place, tuple(plan.parts(recipe)))
+
+
+def _run(
+    recipe: Recipe,
+    out: Path,
+    keys: Path | None,
+    tell: Tell,
+    store: Store | None,
+    steps: Sequence[BuildStep],
+) -> Bench:
+    total, done = sum(step.weight for step in steps), 0
+    out.mkdir(parents=True, exist_ok=True)
+    with _draft(out) as work:
+        place = store or Store(cache_folder())
+        bench = Bench(recipe=recipe, store=place, keys=keys, out=out, work=work)
+        for step in steps:
+            tell(step, done, total)
+            HANDLERS[type(step)](bench, step)
+            done += step.weight
+    return bench
 
 
 def tool_room(base: Base, store: Store | None = None) -> Room:
-    """Make or find the tree with the tools that make images. Raises what `prepare` raises."""
+    """Make or find the tree with the tools that make images. Raises what `build` raises."""
     place = (store or Store(cache_folder())).part(
         "tools",
         [str(EPOCH), base.suite, base.mirror, *debian.tool_options(base)],
@@ -91,69 +167,173 @@ def tool_room(base: Base, store: Store | None = None) -> Room:
     return Room(place / "tree")
 
 
-def build(
-    recipe: Recipe,
-    out: Path,
-    keys: Path | None = None,
-    say: Say = quiet,
-    store: Store | None = None,
-) -> Built:
-    """Build one version into `out`. `keys`: the folder of private keys (`node.image.signing`).
-
-    Raises what `prepare` raises, and OSError.
-    """
-    parts = prepare(recipe, say, store)
-    with _draft(out) as work:
-        say("root file system")
-        made = root.make(work, _layers(recipe, parts, work, keys), parts.tools, EPOCH)
-        for name in ("kernel", "initrd"):
-            shutil.copy(parts.boot / name, work / name)
-        ingredients = Ingredients(
-            recipe=recipe,
-            tools=parts.tools,
-            work=work,
-            kernel_version=(parts.boot / "version").read_text(encoding="utf-8"),
-            roothash=made.hash,
-            keys=keys,
-        )
-        say("unified kernel images")
-        payload = esp.payload(ingredients, made)
-        say("stick")
-        boot = esp.make(ingredients, payload, "esp.img")
-        medium = stick.make(parts.tools, work, _partitions(boot, made), made.hash, "stick.raw")
-        kernel = payload.files[f"kr_{recipe.version}.efi"]
-        return _take(ingredients, out, medium, made, kernel)
+# --- the steps --------------------------------------------------------------------------------
 
 
-def _partitions(boot: Path, made: Root) -> list[stick.Part]:
-    return [
-        stick.Part("KR_LIVE", stick.ESP_TYPE, boot),
-        stick.Part("kr_live", stick.DATA_TYPE, made.squashfs),
-        stick.Part("kr_live_v", stick.DATA_TYPE, made.verity),
-    ]
+def _make_tools(bench: Bench, step: MakeTools) -> None:
+    bench.tools = tool_room(bench.recipe.base, bench.store)
 
 
-def _layers(recipe: Recipe, parts: Parts, work: Path, keys: Path | None) -> list[Path]:
+def _make_tree(bench: Bench, step: MakeTree) -> None:
+    bench.part = tree_part(bench.recipe, bench.store)
+
+
+def tree_part(recipe: Recipe, store: Store) -> Path:
+    """Make or find the root tree: `root.tar`, unpacked in `tree`. Raises what `build` raises."""
+    base = recipe.base
+    if base.oci or base.dockerfile:
+        inputs = container.identity(recipe)
+        return store.part("base", inputs, lambda draft: container.make_tree(draft, recipe))
+    options = debian.node_options(base, recipe.kernel, recipe.packages)
+    return store.part(
+        "base",
+        [str(EPOCH), base.suite, base.mirror, *options],
+        lambda draft: debian.make_node_tree(draft, base, recipe.kernel, recipe.packages, EPOCH),
+    )
+
+
+def _check_tree(bench: Bench, step: CheckTree) -> None:
+    checks.require_suitable(bench.tree, bench.work)
+
+
+def _add_python(bench: Bench, step: AddPython) -> None:
+    tree, version = bench.tree, python.python_of(bench.tree)
+
+    def make(draft: Path) -> None:
+        python.make_site(draft, tree, version)
+        python.pack(draft / "root", draft / "site.tar", EPOCH)
+        shutil.rmtree(draft / "root")
+
+    inputs = [bench.part.name, *python.locked(), *python.pip(version, Path(), Path())[1:]]
+    bench.site = bench.store.part("site", inputs, make) / "site.tar"
+
+
+def _make_initrd(bench: Bench, step: MakeInitrd) -> None:
+    inputs = [bench.part.name, str(EPOCH), initrd.settings(), *map(str, initrd.files().items())]
+    tree = bench.tree
+    bench.boot = bench.store.part("initrd", inputs, lambda draft: initrd.make(draft, tree, EPOCH))
+
+
+def _fetch(bench: Bench, step: FetchProgram) -> None:
+    (wanted,) = (item for item in bench.recipe.providers if item.name == step.program)
+    bench.programs[wanted.target] = programs.fetch(bench.recipe, wanted, bench.store)
+
+
+def _pack_root(bench: Bench, step: PackRoot) -> None:
+    bench.made = root.make(bench.work, _layers(bench), bench.tools, EPOCH)
+    for name in ("kernel", "initrd"):
+        shutil.copy(bench.boot / name, bench.work / name)
+
+
+def _layers(bench: Bench) -> list[Path]:
     """Base, Python packages, program, settings: later ones win."""
-    program, settings = work / "program.tar", work / "settings.tar"
-    draft = work / "program"
-    python.make_project(draft, parts.tree, python.python_of(parts.tree))
+    work, tree = bench.work, bench.tree
+    program, settings, draft = work / "program.tar", work / "settings.tar", work / "program"
+    python.make_project(draft, tree, python.python_of(tree))
     python.pack(draft / "root", program, EPOCH)
     shutil.rmtree(draft)
-    product.layer(recipe, _public(keys, "pcr.pub"), _public(keys, "update.pub")).write(
-        settings, EPOCH
-    )
-    return [parts.base, parts.site, program, settings]
+    keys = (_public(bench.keys, "pcr.pub"), _public(bench.keys, "update.pub"))
+    product.layer(bench.recipe, *keys, bench.programs).write(settings, EPOCH)
+    return [bench.part / "root.tar", bench.site, program, settings]
 
 
 def _public(keys: Path | None, name: str) -> bytes:
     return (keys / name).read_bytes() if keys is not None and (keys / name).exists() else b""
 
 
-def _make_site(draft: Path, tree: Path, version: str) -> None:
-    python.make_site(draft, tree, version)
-    python.pack(draft / "root", draft / "site.tar", EPOCH)
-    shutil.rmtree(draft / "root")
+def _build_kernels(bench: Bench, step: BuildKernels) -> None:
+    bench.payload = esp.payload(bench.ingredients, bench.made)
+
+
+def _fill_boot(bench: Bench, step: FillBoot) -> None:
+    esp.make(bench.ingredients, bench.payload, "esp.img")
+
+
+def _write_medium(bench: Bench, step: WriteMedium) -> None:
+    work, seed, target = bench.work, bench.made.hash, step.file
+    if step.medium is Medium.OCI:
+        _write_artifact(bench, target)
+    elif step.medium is Medium.ISO:
+        made = iso.make(bench.tools, work, _partitions(bench), seed, "medium", EPOCH)
+        bench.files["iso"] = made.replace(bench.out / target)
+    else:
+        made = stick.make(bench.tools, work, _partitions(bench), seed, "medium")
+        bench.files["stick"] = made.replace(bench.out / target)
+
+
+def _partitions(bench: Bench) -> list[stick.Part]:
+    return [
+        stick.Part("KR_LIVE", stick.ESP_TYPE, bench.work / "esp.img"),
+        stick.Part("kr_live", stick.DATA_TYPE, bench.made.squashfs),
+        stick.Part("kr_live_v", stick.DATA_TYPE, bench.made.verity),
+    ]
+
+
+def _publish_update(bench: Bench, step: PublishUpdate) -> None:
+    """Checksums and their signature come last: without them nothing of it is an update."""
+    version, out = bench.recipe.version, bench.out
+    for name in ("SHA256SUMS", "SHA256SUMS.gpg"):
+        (out / name).unlink(missing_ok=True)
+    kernel = bench.payload.files[f"kr_{version}.efi"]
+    sources = {"root": bench.made.squashfs, "verity": bench.made.verity, "kernel": kernel}
+    endings = {"root": "root", "verity": "verity", "kernel": "efi"}
+    for kind, path in sources.items():
+        bench.files[kind] = path.replace(out / f"kr_{version}.{endings[kind]}")
+    updates.publish(bench.tools, out, bench.work, bench.keys)
+
+
+def _write_artifact(bench: Bench, target: str) -> None:
+    """This version's update alone, with checksums of its own."""
+    folder = bench.work / "update"
+    folder.mkdir()
+    files = [bench.files[kind] for kind in ("root", "verity", "kernel")]
+    for path in files:
+        (folder / path.name).hardlink_to(path)
+    updates.publish(bench.tools, folder, bench.work, bench.keys)
+    draft, place = bench.work / "oci", bench.out / target
+    oci.write_artifact(draft, sorted(folder.iterdir()), UPDATE_KIND, bench.recipe.version)
+    shutil.rmtree(place, ignore_errors=True)
+    bench.files["oci"] = draft.replace(place)
+
+
+def _write_manifest(bench: Bench, step: WriteManifest) -> None:
+    recipe = bench.recipe
+    packages = [
+        *manifest.debian_packages(bench.tree),
+        *manifest.python_packages(python.locked()),
+    ]
+    name = step.file.removesuffix(".json") + ".cdx.json"
+    bill = manifest.bill(recipe.id, recipe.version, packages, bench.made.hash)
+    (bench.out / name).write_text(bill, encoding="utf-8")
+    listed = [path.name for path in bench.files.values() if path.is_file()]
+    body: Mapping[str, Any] = {
+        **product.described(recipe),
+        "roothash": bench.made.hash,
+        "kernel": (bench.boot / "version").read_text(encoding="utf-8"),
+        "programs": {item.target: item.sha256 for item in recipe.providers},
+        "files": manifest.digests(bench.out, [*listed, name]),
+    }
+    path = bench.out / step.file
+    path.write_text(json.dumps(body, indent=1) + "\n", encoding="utf-8")
+    bench.files["manifest"] = path
+
+
+HANDLERS: Mapping[type[BuildStep], Callable[[Bench, Any], None]] = MappingProxyType(
+    {
+        MakeTools: _make_tools,
+        MakeTree: _make_tree,
+        CheckTree: _check_tree,
+        AddPython: _add_python,
+        MakeInitrd: _make_initrd,
+        FetchProgram: _fetch,
+        PackRoot: _pack_root,
+        BuildKernels: _build_kernels,
+        FillBoot: _fill_boot,
+        WriteMedium: _write_medium,
+        PublishUpdate: _publish_update,
+        WriteManifest: _write_manifest,
+    }
+)
 
 
 @contextmanager
@@ -166,25 +346,3 @@ def _draft(out: Path) -> Iterator[Path]:
         yield work
     finally:
         shutil.rmtree(work, ignore_errors=True)
-
-
-def _take(made: Ingredients, out: Path, medium: Path, root: Root, kernel: Path) -> Built:
-    """The finished files under their names: the stick, and what a machine's upgrade reads.
-
-    Checksums and their signature come last: without them nothing of it is an update.
-    """
-    version = made.recipe.version
-    for name in ("SHA256SUMS", "SHA256SUMS.gpg"):
-        (out / name).unlink(missing_ok=True)
-    stick_file = medium.replace(out / f"{made.recipe.id}-{version}.raw")
-    sources = {"root": root.squashfs, "verity": root.verity, "efi": kernel}
-    files = {kind: path.replace(out / f"kr_{version}.{kind}") for kind, path in sources.items()}
-    updates.publish(made.tools, out, made.work, made.keys)
-    return Built(
-        version=version,
-        stick=stick_file,
-        root=files["root"],
-        verity=files["verity"],
-        kernel=files["efi"],
-        roothash=root.hash,
-    )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import configparser
 import json
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 from node.image.layers import Layer
 from node.image.python import TOP
@@ -48,6 +49,8 @@ ENABLED = {
     "sockets.target.wants": ("systemd-networkd.socket",),
     "sysinit.target.wants": ("systemd-resolved.service", "systemd-timesyncd.service"),
 }
+STANDARD_ONLY = ("k3s-agent.service", "k3s.service")
+"""Units that only the flavour `standard` has."""
 MASKED = (
     # `/var` is empty at each boot: all this would be done again each time, for nothing.
     "dpkg-db-backup.timer",
@@ -87,19 +90,27 @@ MASKED_GENERATORS = (
 """They look for what no node has: crypttab, swap to resume from, init scripts. Each costs time."""
 
 
-def layer(recipe: Recipe, pcr_key: bytes, update_key: bytes) -> Layer:
+def layer(
+    recipe: Recipe,
+    pcr_key: bytes,
+    update_key: bytes,
+    programs: Mapping[str, Path] | None = None,
+) -> Layer:
     """The files of one version. Keys: public ones, of PCR policies (PEM) and of updates (OpenPGP).
+    `programs`: fetched ones, by their place in the image.
 
     Raises OSError for a source file of the recipe that is not there.
     """
     made = Layer()
     _identity(made, recipe)
     _settings(made, recipe)
-    _units(made)
+    _units(made, recipe.flavour)
     if pcr_key:
         made.file(f"{OURS}/pcr.pub", pcr_key)
     if update_key:
         made.file("usr/lib/systemd/import-pubring.gpg", update_key)
+    for program, path in (programs or {}).items():
+        made.file(program, path.read_bytes(), 0o755)
     for item in recipe.files:
         content = recipe.place(item.source).read_bytes() if item.source else item.content
         made.file(item.path, content, item.mode)
@@ -124,6 +135,7 @@ def described(recipe: Recipe) -> dict[str, object]:
         "arch": ARCH,
         "flavour": recipe.flavour,
         "secure_boot": recipe.secure_boot,
+        "tries": recipe.tries,
     }
 
 
@@ -152,8 +164,10 @@ def _settings(made: Layer, recipe: Recipe) -> None:
     made.file("etc/kairos-register/node.yaml", json.dumps(body, indent=1) + "\n")
 
 
-def _units(made: Layer) -> None:
+def _units(made: Layer, flavour: str) -> None:
     for entry in sorted(UNITS.iterdir()):
+        if flavour == "core" and entry.name in STANDARD_ONLY:
+            continue
         if entry.is_dir():
             made.tree(entry, f"usr/lib/systemd/system/{entry.name}")
             continue

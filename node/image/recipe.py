@@ -9,8 +9,9 @@ from __future__ import annotations
 import functools
 import json
 import pkgutil
+import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -81,6 +82,7 @@ class Recipe:
     relays: Sequence[str] = ()
     language: str = "en"
     secure_boot: str = "off"
+    media: Sequence[str] = ("stick",)
     tries: int = 3
     folder: Path = Path()
 
@@ -111,10 +113,18 @@ def read(path: Path, *, allow_open: bool = False) -> Recipe:
     return from_plain(document.value, path.parent)
 
 
+def with_version(recipe: Recipe, version: str) -> Recipe:
+    """The same recipe with another version. Raises errors.UsageError."""
+    rules = schema()["properties"]["version"]
+    if not re.search(rules["pattern"], version):
+        raise errors.UsageError(f"A version {rules['x-message']}.", element=version)
+    return replace(recipe, version=version)
+
+
 def from_plain(body: Mapping[str, Any], folder: Path) -> Recipe:
     """A recipe from what a checked file says."""
     same = ("version", "id", "flavour", "kernel", "language", "secure_boot", "tries")
-    lists = ("packages", "persistent", "consoles", "kernel_words", "fleets", "relays")
+    lists = ("packages", "persistent", "consoles", "kernel_words", "fleets", "relays", "media")
     simple = {key: body[key] for key in same if key in body}
     simple |= {key: tuple(body[key]) for key in lists if key in body}
     base = dict(body.get("base", {}))

@@ -114,3 +114,10 @@ class SourceUnreadable(MissingError):
 
     number, slug = 733, "recipe-source"
     hint = "Paths in a recipe are meant from the recipe's folder; URLs begin with https://."
+
+
+class ImageKeysMissing(MissingError):
+    """The recipe asks for signed boot files, and there are no keys to sign with."""
+
+    number, slug = 734, "image-keys-missing"
+    hint = "Make them: kairos-fleet image keys. Or write `secure_boot: off`."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ RECIPE = Recipe(version="1.0.0", fleets=(), relays=(), language="fr")
 
 
 def test_every_unit_of_ours_is_there_and_enabled_as_it_says() -> None:
-    made = product.layer(RECIPE, b"", b"")
+    made = product.layer(replace(RECIPE, flavour="standard"), b"", b"")
     units = {entry.name for entry in product.UNITS.iterdir() if entry.is_file()}
     kinds = ("system", "network")
     assert all(any(f"usr/lib/systemd/{k}/{u}" in made.files for k in kinds) for u in units)
@@ -32,6 +33,12 @@ def test_every_unit_of_ours_is_there_and_enabled_as_it_says() -> None:
     assert any(
         name.startswith("usr/lib/systemd/system/emergency.service.d/") for name in made.files
     )
+
+
+def test_only_the_flavour_standard_has_k3s_units() -> None:
+    for flavour, wanted in (("core", False), ("standard", True)):
+        made = product.layer(replace(RECIPE, flavour=flavour), b"", b"")
+        assert ("usr/lib/systemd/system/k3s.service" in made.files) == wanted
 
 
 def test_nothing_that_is_needed_is_masked() -> None:

@@ -42,6 +42,7 @@ NODE_PACKAGES = (
     "python3",
     "sudo",
     "systemd",
+    "systemd-boot",
     "systemd-boot-tools",
     "systemd-container",
     "systemd-cryptsetup",

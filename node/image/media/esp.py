@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from node.image import product, uki
+from node.image import product, secureboot, uki
 from node.image.root import Root
 from node.image.uki import Ingredients, Mode
 
@@ -19,6 +19,8 @@ SECONDS = 300.0
 MIB = 2**20
 LOADER = "usr/lib/systemd/boot/efi/systemd-bootx64.efi"
 LOADER_CONF = "timeout 0\nconsole-mode keep\neditor no\n"
+ENROL = "secure-boot-enroll force\n"
+"""In setup mode, without a question and on any machine: only where the recipe says so."""
 SPARE = 8 * MIB
 VOLUME_ID = "4b524c56"
 
@@ -70,16 +72,29 @@ def make(made: Ingredients, files: Payload, target: str) -> Path:
     (work / "SHA256SUMS").write_text(files.sums, encoding="ascii")
     digest = hashlib.sha256(files.sums.encode()).hexdigest()
     live = uki.make(made, Mode.LIVE, "kr-live.efi", (f"kairos.sums={digest}",))
-    (work / "loader.conf").write_text(LOADER_CONF, encoding="ascii")
+    enrols = made.recipe.secure_boot == "enroll"
+    (work / "loader.conf").write_text(LOADER_CONF + (ENROL if enrols else ""), encoding="ascii")
     content = {
         "EFI/BOOT/BOOTX64.EFI": files.files["loader.efi"],
         "EFI/Linux/kr-live.efi": live,
         "loader/loader.conf": work / "loader.conf",
         "kairos/SHA256SUMS": work / "SHA256SUMS",
         **{f"kairos/{name}": path for name, path in files.files.items()},
+        **_secure_boot_keys(made),
     }
     vfat(made, content, target)
     return work / target
+
+
+def _secure_boot_keys(made: Ingredients) -> dict[str, Path]:
+    """What firmware in setup mode enrols: for a person to do, or the loader too."""
+    if made.keys is None or made.recipe.secure_boot == "off":
+        return {}
+    lists = secureboot.enrolment(made.tools, made.work, made.keys)
+    found = {f"kairos/keys/{name}": path for name, path in lists.items()}
+    if made.recipe.secure_boot == "enroll":
+        found |= {f"loader/keys/auto/{name}": path for name, path in lists.items()}
+    return found
 
 
 def vfat(made: Ingredients, content: Mapping[str, Path], target: str) -> None:

@@ -33,13 +33,13 @@ def make(tools: Room, work: Path, parts: Sequence[Part], seed: str, target: str)
     Raises what Room.run raises.
     """
     image, at = work / target, MIB
-    lines = ["label: gpt", f"label-id: {_uuid(seed, 'disk')}", "unit: sectors"]
+    lines = ["label: gpt", f"label-id: {identifier(seed, 'disk')}", "unit: sectors"]
     places: list[tuple[Path, int]] = []
     for part in parts:
         size = -(-part.content.stat().st_size // MIB) * MIB
         lines.append(
             f"start={at // SECTOR}, size={size // SECTOR}, type={part.kind},"
-            f' name="{part.label}", uuid={_uuid(seed, part.label)}'
+            f' name="{part.label}", uuid={identifier(seed, part.label)}'
         )
         places.append((part.content, at))
         at += size
@@ -59,6 +59,7 @@ def _copy(content: Path, image: Path, offset: int) -> None:
         shutil.copyfileobj(source, disk, 4 * MIB)
 
 
-def _uuid(seed: str, name: str) -> str:
+def identifier(seed: str, name: str) -> str:
+    """A UUID for a disk or partition: the same for the same content."""
     digest = hashlib.sha256(f"{seed} {name}".encode()).digest()
     return str(uuid.UUID(bytes=digest[:16], version=4)).upper()

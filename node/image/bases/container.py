@@ -1,0 +1,120 @@
+"""A tree from a container image: an existing one (skopeo), or what a Dockerfile makes (buildah).
+
+buildah runs the Dockerfile's commands in a chroot, without a daemon; everything it keeps lies in a
+folder of ours and goes with it. What comes out is checked like any tree: `node.image.checks`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from node.image import layers, oci
+from node.image.recipe import Recipe
+from pairing import errors, process
+
+SECONDS = 1800.0
+FILE_KINDS = ("oci-archive:", "docker-archive:", "oci:", "dir:")
+"""Names of images that are a path: meant from the recipe's folder."""
+POLICY = '{"default": [{"type": "insecureAcceptAnything"}]}\n'
+"""Signatures of images are not asked for: the digest in the image's name is what counts."""
+
+
+def identity(recipe: Recipe) -> list[str]:
+    """What tells one base from another: for a file its content, for a Dockerfile its folder's."""
+    base = recipe.base
+    if base.dockerfile:
+        path = recipe.place(base.dockerfile)
+        return ["dockerfile", *_content(path.parent), path.name, *_from_files(recipe)]
+    kind, path = _split(recipe)
+    return ["oci", base.oci, *(_content(path) if kind else ())]
+
+
+def make_tree(draft: Path, recipe: Recipe) -> None:
+    """Fill `draft` with `root.tar`, and the same unpacked in `tree`.
+
+    Raises errors.BaseUnsuitable, errors.SourceUnreadable and what process.run raises.
+    """
+    layout = draft / "layout"
+    if recipe.base.dockerfile:
+        _build(draft, recipe, layout)
+    else:
+        kind, path = _split(recipe)
+        source = f"{kind}{path.resolve()}" if kind else recipe.base.oci
+        process.run(
+            [*_skopeo(draft), "copy", "--quiet", source, f"oci:{layout}:base"], seconds=SECONDS
+        )
+    archive = draft / "root.tar"
+    oci.flatten(oci.Layout(layout).layers(), archive)
+    layers.unpack(archive, draft / "tree")
+    process.run(["rm", "-rf", str(layout)], seconds=SECONDS)
+
+
+def _build(draft: Path, recipe: Recipe, layout: Path) -> None:
+    file = recipe.place(recipe.base.dockerfile)
+    if not file.is_file():
+        raise errors.SourceUnreadable("It is no file.", element=str(file))
+    folder = file.resolve().parent
+    buildah = ["buildah", "--storage-driver", "vfs", "--root", str(draft / "storage")]
+    buildah += ["--runroot", str(draft / "run")]
+    policy = ["--signature-policy", str(_policy(draft))]
+    build = ["build", "--isolation", "chroot", "--layers=false", "--tag", "localhost/base", *policy]
+    # What FROM names as a file is meant from the Dockerfile's folder.
+    place = ["env", f"--chdir={folder}"]
+    home = {"HOME": str(draft)}
+    argv = [*place, *buildah, *build, "--file", file.name, str(folder)]
+    process.run(argv, seconds=SECONDS, environment=home)
+    push = [*buildah, "push", *policy, "localhost/base", f"oci:{layout}:base"]
+    process.run(push, seconds=SECONDS, environment=home)
+    # Its files have modes that rmtree cannot get through as an ordinary user.
+    process.run([*buildah, "rmi", "--all", "--force"], seconds=SECONDS, environment=home)
+    for name in ("storage", "run"):
+        process.run(["rm", "-rf", str(draft / name)], seconds=SECONDS)
+
+
+def _skopeo(draft: Path) -> list[str]:
+    return ["skopeo", "--policy", str(_policy(draft))]
+
+
+def _policy(draft: Path) -> Path:
+    path = draft / "policy.json"
+    path.write_text(POLICY)
+    return path
+
+
+def _split(recipe: Recipe) -> tuple[str, Path]:
+    """Kind and path of an image that is a path; empty kind for any other."""
+    for kind in FILE_KINDS:
+        if recipe.base.oci.startswith(kind):
+            return kind, recipe.place(recipe.base.oci.removeprefix(kind))
+    return "", Path()
+
+
+def _content(path: Path) -> list[str]:
+    """Name and digest of each file. Raises errors.SourceUnreadable."""
+    if not path.exists():
+        raise errors.SourceUnreadable("It is not there.", element=str(path))
+    files = sorted(path.rglob("*")) if path.is_dir() else [path]
+    return [f"{file.name} {_digest(file)}" for file in files if file.is_file()]
+
+
+def _from_files(recipe: Recipe) -> list[str]:
+    """The same of images that the Dockerfile names as files."""
+    file = recipe.place(recipe.base.dockerfile)
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        raise errors.SourceUnreadable(element=str(file)) from None
+    found: list[str] = []
+    for line in lines:
+        words = line.split()
+        if len(words) > 1 and words[0].upper() == "FROM":
+            for kind in FILE_KINDS:
+                if words[1].startswith(kind):
+                    found += _content(file.parent / words[1].removeprefix(kind))
+    return found
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
