@@ -173,8 +173,8 @@ def _show(steps: tuple[BuildStep, ...], output: str) -> None:
 
 
 def _tell(built: Built, output: str) -> None:
-    files = [built.stick, built.iso, built.oci, built.root, built.verity, built.kernel]
-    named = [str(path) for path in (*files, built.manifest) if path is not None]
+    files = [*built.media.values(), built.root, built.verity, built.kernel, built.manifest]
+    named = [str(path) for path in files]
     if output == "json":
         body = {"schema": 1, "version": built.version, "roothash": built.roothash}
         click.echo(json.dumps({**body, "files": named}, indent=2))

@@ -59,7 +59,7 @@ Tell = Callable[[BuildStep, int, int], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Built:
-    """The files of a built image; `stick` and `iso` are None where the recipe wants none."""
+    """The files of a built image; `media` are those that the recipe asks for."""
 
     version: str
     roothash: str
@@ -67,9 +67,12 @@ class Built:
     verity: Path
     kernel: Path
     manifest: Path
-    stick: Path | None = None
-    iso: Path | None = None
-    oci: Path | None = None
+    media: Mapping[Medium, Path]
+
+    @property
+    def stick(self) -> Path:
+        """The raw disk image. Raises KeyError where the recipe wants none."""
+        return self.media[Medium.STICK]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -88,6 +91,7 @@ class Bench:
     programs: dict[str, Path] = field(default_factory=dict)
     made: Root = field(default=Root(Path(), Path(), ""))
     payload: esp.Payload = field(default=esp.Payload(MappingProxyType({})))
+    media: dict[Medium, Path] = field(default_factory=dict)
     files: dict[str, Path] = field(default_factory=dict)
     """Finished files by kind, as `Built` names them."""
 
@@ -127,7 +131,8 @@ def build(
     """
     steps = plan.plan(recipe, keys=keys is not None)
     bench = _run(recipe, out, keys, tell, store, steps)
-    return Built(version=recipe.version, roothash=bench.made.hash, **bench.files)
+    made, media = bench.made.hash, bench.media
+    return Built(version=recipe.version, roothash=made, media=media, **bench.files)
 
 
 def prepare(recipe: Recipe, tell: Tell = quiet, store: Store | None = None) -> None:
@@ -255,10 +260,10 @@ def _write_medium(bench: Bench, step: WriteMedium) -> None:
         _write_artifact(bench, target)
     elif step.medium is Medium.ISO:
         made = iso.make(bench.tools, work, _partitions(bench), seed, "medium", EPOCH)
-        bench.files["iso"] = made.replace(bench.out / target)
+        bench.media[step.medium] = made.replace(bench.out / target)
     else:
         made = stick.make(bench.tools, work, _partitions(bench), seed, "medium")
-        bench.files["stick"] = made.replace(bench.out / target)
+        bench.media[step.medium] = made.replace(bench.out / target)
 
 
 def _partitions(bench: Bench) -> list[stick.Part]:
@@ -293,7 +298,7 @@ def _write_artifact(bench: Bench, target: str) -> None:
     draft, place = bench.work / "oci", bench.out / target
     oci.write_artifact(draft, sorted(folder.iterdir()), UPDATE_KIND, bench.recipe.version)
     shutil.rmtree(place, ignore_errors=True)
-    bench.files["oci"] = draft.replace(place)
+    bench.media[Medium.OCI] = draft.replace(place)
 
 
 def _write_manifest(bench: Bench, step: WriteManifest) -> None:
@@ -305,7 +310,8 @@ def _write_manifest(bench: Bench, step: WriteManifest) -> None:
     name = step.file.removesuffix(".json") + ".cdx.json"
     bill = manifest.bill(recipe.id, recipe.version, packages, bench.made.hash)
     (bench.out / name).write_text(bill, encoding="utf-8")
-    listed = [path.name for path in bench.files.values() if path.is_file()]
+    paths = [*bench.media.values(), *bench.files.values()]
+    listed = [path.name for path in paths if path.is_file()]
     body: Mapping[str, Any] = {
         **product.described(recipe),
         "roothash": bench.made.hash,

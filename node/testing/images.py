@@ -64,7 +64,7 @@ class Factory:
 
 def main() -> None:
     """Fill the cache with what images are made of (needs the network)."""
-    build.prepare(RECIPE, lambda text: print(text, flush=True))
+    build.prepare(RECIPE, lambda step, done, total: print(step.text, flush=True))
 
 
 if __name__ == "__main__":
