@@ -9,6 +9,8 @@ from typing import NoReturn
 import click
 
 from node.commands.boot import boot
+from node.commands.looking import health, state
+from node.commands.upgrade import rollback, upgrade
 from node.stages.command import stage
 from pairing import __version__, errors
 
@@ -174,8 +176,8 @@ def unlock() -> None:
         key.wipe()
 
 
-main.add_command(boot)
-main.add_command(stage)
+for command in (boot, stage, state, health, upgrade, rollback):
+    main.add_command(command)
 
 
 def entry() -> NoReturn:

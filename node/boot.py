@@ -39,6 +39,8 @@ Stage = Callable[[str], Sequence[str]]
 """Applies a stage of the config; returns a line for each part that failed."""
 Handler = Callable[[Any], None]
 
+OPEN_TARGET = "kairos-open.target"
+TARGET_SECONDS = 30.0
 STAYS_OPEN = (errors.ApprovalNeeded, errors.TangUnreachable)
 """Locked only until somebody answers: the TPM is needed again in this same start."""
 
@@ -62,7 +64,8 @@ class Starter:
         except errors.KnownError as wrong:
             report = self._stopped(wrong, "")
         write_report(self.root, report)
-        self.say(f"{report.state}" + (f": {report.text}" if report.text else ""))
+        about = (report.state, report.code, report.text)
+        self.say(": ".join(filter(None, about)))
         return report
 
     def _carry_out(self, facts: BootFacts) -> BootReport:
@@ -103,7 +106,7 @@ class Starter:
             except errors.KnownError as failed:
                 self.troubles.append(Trouble(step=SealOff.name, text=str(failed)))
         return self._report(
-            "locked" if locked else "incomplete", code=wrong.slug, text=str(wrong), means=means
+            "locked" if locked else "incomplete", code=wrong.slug, text=_details(wrong), means=means
         )
 
     def _report(self, state: Any, **more: Any) -> BootReport:
@@ -141,6 +144,22 @@ class Starter:
     def _apply_stage(self, step: ApplyStage) -> None:
         for line in self.stage(step.stage):
             self._note(step, line)
+
+
+def _details(wrong: errors.KnownError) -> str:
+    """What the error's own sentence does not say."""
+    return ": ".join(filter(None, (wrong.element, wrong.detail)))[:1000]
+
+
+def open_late(secret: Secret, root: Path, run: Door, say: Say) -> None:
+    """The start of a locked machine, again, with what somebody handed in; then all that waits.
+
+    Raises errors.LockedError, or errors.BootIncomplete.
+    """
+    report = Starter(root=root, run=run, stage=apply_stage, say=say, secret=secret).boot()
+    if report.state != "open":
+        raise errors.from_slug(report.code, report.text)
+    run(("systemctl", "start", "--no-block", OPEN_TARGET), seconds=TARGET_SECONDS)
 
 
 def apply_stage(stage: str, root: Path = Path("/"), run: Door = process.run) -> Sequence[str]:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from node import hands
 from node import settings as node_settings
 from node.agent import Agent
 from node.console import Console, active_consoles
@@ -126,7 +127,8 @@ def run_node(options: Options) -> None:
             leave=services.leave if booted and not options.machine else None,
             installed=ownership.installed_record,
             repairable=booted is not None and options.machine is None,
-            rescue=Rescue(folder=state / "rescue"),
+            rescue=Rescue(folder=state / "rescue", close_tpm=hands.close_tpm),
+            opener=hands.open_volumes if booted is Mode.INSTALLED else None,
         )
         keep_early(agent)
         try:

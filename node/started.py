@@ -33,7 +33,7 @@ class Trouble:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BootReport:
-    """`code` is an error's slug, `text` its sentence; both empty if all is well.
+    """`code` is an error's slug, `text` what its sentence does not say; empty if all is well.
 
     `trial`: the loader counts this start's tries, because its version is not proved yet. `means`
     tells how the volumes were opened (`node.plan.boot.Means`), `volumes` their UUIDs.

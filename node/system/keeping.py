@@ -104,7 +104,7 @@ class Keeper:
         self.run(argv, seconds=COPY_SECONDS)
         self.run(("sync", "--file-system", str(unfinished)), seconds=COPY_SECONDS)
         unfinished.rename(kept)
-        _flush(kept.parent)
+        flush_folder(kept.parent)
 
     def keep_identity(self, step: KeepIdentity) -> None:
         """Host keys are made here, once: the image has none. The machine id comes from the
@@ -151,10 +151,11 @@ def store(path: Path, data: bytes, mode: int) -> None:
         file.flush()
         os.fsync(file.fileno())
     unfinished.rename(path)
-    _flush(path.parent)
+    flush_folder(path.parent)
 
 
-def _flush(folder: Path) -> None:
+def flush_folder(folder: Path) -> None:
+    """Make what was renamed or removed in it last over a power cut."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

@@ -61,7 +61,7 @@ class Opener:
         options = ("--key-file", "-", step.device, step.mapped)
         result = self.run(argv + options, seconds=OPEN_SECONDS, stdin=secret.value, check=False)
         if result.status:
-            raise errors.KeyWrong(element=step.label)
+            raise errors.UnlockFailed(element=step.label)
 
     def _by_tpm(self, step: OpenVolume) -> None:
         options = "tpm2-device=auto,headless=1,tries=1"
@@ -81,7 +81,9 @@ class Opener:
         options = ("--token-type", "systemd-tpm2", step.device, step.mapped)
         if not self._succeeds(argv + options, self.secret.value):
             reason = self._reason(step)
-            raise (errors.KeyWrong if reason is errors.TpmRefuses else reason)(element=step.label)
+            raise (errors.UnlockFailed if reason is errors.TpmRefuses else reason)(
+                element=step.label
+            )
 
     def _by_clevis(self, step: OpenVolume) -> None:
         for url in self._header(step).tang:

@@ -82,13 +82,6 @@ class TpmRefuses(LockedError):
     hint = "Start the machine again, without power for a minute. Then use the recovery key."
 
 
-class KeyWrong(LockedError):
-    """This key does not open the volume."""
-
-    number, slug, retryable = 636, "locked-wrong-key", True
-    hint = "Is it the key of this machine, and of its last installation?"
-
-
 class SealedOff(LockedError):
     """The volumes were open in this start already; the TPM opens them once in a start only."""
 

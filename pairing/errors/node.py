@@ -121,6 +121,20 @@ class BootIncomplete(NodeError):
     hint = "The part that failed is named; `kairos-node doctor` on the machine shows more."
 
 
+class StartUnhealthy(NodeError):
+    """This start of the system is not good."""
+
+    number, slug = 620, "start-unhealthy"
+    hint = "On trial the machine starts again by itself, and goes back to the version before."
+
+
+class UpgradeFailed(NodeError):
+    """The upgrade failed; the version that runs stays as it is."""
+
+    number, slug, retryable = 636, "upgrade-failed", True
+    hint = "Run the same command again; if it happens twice, the source or the disk is broken."
+
+
 class UpgradeRefused(NodeError):
     """This upgrade is not done; nothing was changed."""
 

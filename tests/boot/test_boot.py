@@ -218,7 +218,7 @@ def test_an_approval_is_awaited_with_the_tpm_still_open_and_then_opens(tmp_path:
     machine.programs["tpm2_readpublic"] = lambda argv, stdin: _public(argv)
     assert boot(machine).code == "locked-approval"
     assert not sealed_off(machine)
-    assert boot(machine, Secret("pin", b"000000")).code == "locked-wrong-key"
+    assert boot(machine, Secret("pin", b"000000")).code == "unlock-failed"
     machine.restart()
     assert boot(machine, Secret("pin", b"123456")).state == "open"
 
@@ -230,7 +230,7 @@ def _public(argv: Sequence[str]) -> Result:
 
 def test_a_wrong_recovery_key(tmp_path: Path) -> None:
     machine = InstalledMachine(tmp_path, both(TPM2), frozenset())
-    assert boot(machine, Secret("key", b"NOT-IT")).code == "locked-wrong-key"
+    assert boot(machine, Secret("key", b"NOT-IT")).code == "unlock-failed"
     assert boot(machine, Secret("key", b"RECOVERY-KEY")).state == "open"
 
 

@@ -1,0 +1,110 @@
+"""`kairos-node state`: what this machine is running, from where, and how it got there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from node.health import FailedTrial, failed_trial
+from node.plan.slots import Entry, entries
+from node.started import BootReport, on_trial, read_report
+from node.system import board
+from node.system.reading import names, read
+from node.system.upgrading import LastUpgrade, last_upgrade
+
+PLACES = ("/", "/etc", "/var", "/oem", "/usr/local", "/boot")
+ENTRIES = "boot/EFI/Linux"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mounted:
+    """Where, on what kind of file system, and whether it can be written."""
+
+    where: str
+    kind: str
+    source: str
+    writable: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MachineState:
+    """All of it. `means` is how the volumes were opened, `none` if they are not encrypted."""
+
+    mode: str
+    version: str
+    trial: bool
+    entries: Sequence[Entry]
+    mounts: Sequence[Mounted]
+    start: BootReport | None
+    failed: FailedTrial | None
+    upgrade: LastUpgrade | None
+
+    def to_json(self) -> Mapping[str, Any]:
+        """Ready for `json.dumps`."""
+        body = asdict(self)
+        body["entries"] = [
+            {**asdict(entry), "blessed": entry.blessed, "running": self._runs(entry)}
+            for entry in self.entries
+        ]
+        return body
+
+    def _runs(self, entry: Entry) -> bool:
+        return self.mode == "installed" and entry.version == self.version
+
+    def text(self) -> Iterator[str]:
+        """Lines for people. Whoever prints them escapes control characters."""
+        yield f"running   {self.version or 'unknown'} ({self.mode})" + (
+            ", on trial" if self.trial else ""
+        )
+        for entry in self.entries:
+            yield f"version   {entry.version}: {_judgement(entry)}" + (
+                ", running" if self._runs(entry) else ""
+            )
+        if self.start is not None:
+            why = f" ({self.start.code})" if self.start.code else ""
+            yield f"volumes   {self.start.state}{why}" + (
+                f", opened by {self.start.means}" if self.start.means else ""
+            )
+            yield from (f"trouble   {trouble.text}" for trouble in self.start.troubles)
+        for mount in self.mounts:
+            yield f"mount     {mount.where}: {mount.kind}, " + ("rw" if mount.writable else "ro")
+        if self.upgrade is not None:
+            yield f"upgrade   {self.upgrade.text}"
+        if self.failed is not None:
+            yield f"failed    {self.failed.version}: {'; '.join(self.failed.reasons)}"
+
+
+def machine_state(root: Path) -> MachineState:
+    """Look at everything. Never raises: what cannot be read is not there."""
+    return MachineState(
+        mode=board.mode(root),
+        version=board.medium(root),
+        trial=on_trial(root),
+        entries=entries(names(root / ENTRIES)),
+        mounts=tuple(_mounts(root)),
+        start=read_report(root),
+        failed=failed_trial(root),
+        upgrade=last_upgrade(root),
+    )
+
+
+def _judgement(entry: Entry) -> str:
+    if entry.blessed:
+        return "good"
+    return "bad, all tries used" if entry.exhausted else f"on trial, {entry.left} tries left"
+
+
+def _mounts(root: Path) -> Iterator[Mounted]:
+    """The last mount of each place: what is seen there (proc_pid_mountinfo(5))."""
+    found: dict[str, Mounted] = {}
+    for line in read(root / "proc/self/mountinfo").decode("utf-8", "replace").splitlines():
+        before, _, after = line.partition(" - ")
+        fields, rest = before.split(), after.split()
+        if len(fields) < 6 or len(rest) < 3 or fields[4] not in PLACES:
+            continue
+        # Of the mount, and of the file system below it.
+        writable = "rw" in fields[5].split(",") and "rw" in rest[2].split(",")
+        found[fields[4]] = Mounted(where=fields[4], kind=rest[0], source=rest[1], writable=writable)
+    return iter(sorted(found.values(), key=lambda mount: PLACES.index(mount.where)))

@@ -1,0 +1,204 @@
+"""Carries out an upgrade's steps, and a rollback. Every file on the boot partition is changed by
+one rename or one removal, each flushed: a power cut leaves entries whose slots are whole.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from node.plan.slots import EMPTY, Entry, entries
+from node.plan.upgrade import (
+    CheckKernel,
+    ClearSlot,
+    FetchFiles,
+    RemoveEntry,
+    Slot,
+    UpgradeFacts,
+    WriteSlot,
+    definitions,
+)
+from node.step import Step
+from node.system import board
+from node.system.door import Door
+from node.system.keeping import flush_folder, store
+from node.system.kernelimage import sections
+from node.system.medium import PUBLIC_KEY
+from node.system.reading import names, read, short
+from node.system.updatesource import Signed, fetch_version
+from node.system.volumes import booted_disk, partitions
+from pairing import errors
+
+ENTRIES = "boot/EFI/Linux"
+RECORD = "usr/local/.kairos/upgrade.json"
+DEFINITIONS = "run/kairos-register/upgrade/definitions"
+SFDISK_SECONDS, UPDATE_SECONDS, SYNC_SECONDS = 30.0, 3500.0, 120.0
+LEFTOVERS = (".#", ".sysupdate")
+"""Unfinished files of systemd-sysupdate."""
+FILE_LIMIT = 4 * 2**30
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LastUpgrade:
+    """The last upgrade that was tried here. `at`: Unix seconds. `reason`: why it failed."""
+
+    before: str
+    version: str
+    source: str
+    at: int
+    reason: str = ""
+
+    @property
+    def text(self) -> str:
+        """One line for people."""
+        how = f"failed: {self.reason}" if self.reason else "written"
+        return f"{self.before} to {self.version} from {self.source}: {how}"
+
+
+def upgrade_facts(root: Path, run: Door) -> UpgradeFacts:
+    """What is on the disk now. Raises errors.UpgradeRefused if that cannot be told."""
+    disk = booted_disk(root)
+    folder = root / ENTRIES
+    if not disk or not folder.is_dir():
+        raise errors.UpgradeRefused("There is no installed disk, or its boot partition is closed.")
+    version = board.medium(root)
+    found = entries(names(folder))
+    own = [entry for entry in found if entry.version == version] or list(found)
+    room = os.statvfs(folder)
+    return UpgradeFacts(
+        mode=board.mode(root),
+        version=version,
+        disk=f"/dev/{disk}",
+        entries=found,
+        slots=tuple(Slot(device=part.device, label=part.label) for part in partitions(root, run)),
+        room=room.f_bavail * room.f_frsize,
+        kernel=max((_size(folder / entry.name) for entry in own), default=0),
+    )
+
+
+def last_upgrade(root: Path) -> LastUpgrade | None:
+    """None if there was none, or the volume with the record is not open."""
+    try:
+        body = json.loads(read(root / RECORD))
+        words = {name: short(body[name]) for name in ("before", "version", "source", "reason")}
+        return LastUpgrade(**words, at=int(body["at"]))
+    except (ValueError, TypeError, KeyError):
+        return None
+
+
+def keep_record(root: Path, record: LastUpgrade) -> None:
+    """For `kairos-node state`. Never raises: in recovery there is no place for it."""
+    if (root / RECORD).parent.is_dir():
+        with contextlib.suppress(OSError):
+            store(root / RECORD, json.dumps(asdict(record)).encode(), 0o600)
+
+
+@dataclass(frozen=True, slots=True)
+class Upgrader:
+    """`found` is the source, `room` a folder for what is fetched first."""
+
+    root: Path
+    run: Door
+    found: Signed
+    room: Path
+
+    def handlers(self) -> Mapping[type[Step], Callable[[Any], None]]:
+        """By type of step. Each raises errors.KnownError or OSError."""
+        return {
+            FetchFiles: self.fetch,
+            RemoveEntry: self.remove_entry,
+            ClearSlot: self.clear_slot,
+            WriteSlot: self.write_slot,
+            CheckKernel: self.check_kernel,
+        }
+
+    def fetch(self, step: FetchFiles) -> None:
+        """See `FetchFiles`."""
+        fetch_version(self.found, step.version, self.room, FILE_LIMIT)
+
+    def remove_entry(self, step: RemoveEntry) -> None:
+        """See `RemoveEntry`. Leftovers of an interrupted upgrade go with it."""
+        self._remove_leftovers()
+        (self.root / ENTRIES / step.entry).unlink(missing_ok=True)
+        flush_folder(self.root / ENTRIES)
+
+    def clear_slot(self, step: ClearSlot) -> None:
+        """See `ClearSlot`."""
+        disk, number = _disk_and_number(self.root, step.device)
+        # The disk is in use: its other partitions stay as the kernel knows them.
+        argv = ("sfdisk", "--no-reread", "--no-tell-kernel", "--part-label", disk, number, EMPTY)
+        self.run(argv, seconds=SFDISK_SECONDS)
+
+    def write_slot(self, step: WriteSlot) -> None:
+        """See `WriteSlot`. Raises errors.UpgradeFailed."""
+        self._remove_leftovers()
+        folder = self.root / DEFINITIONS
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(mode=0o700, parents=True)
+        for name, text in definitions(step, str(self.root / ENTRIES)).items():
+            (folder / name).write_text(text, encoding="utf-8")
+        argv = ("/usr/lib/systemd/systemd-sysupdate", f"--definitions={folder}", "--verify=yes")
+        result = self.run((*argv, "update", step.version), seconds=UPDATE_SECONDS, check=False)
+        if result.status:
+            said = result.stderr.decode("utf-8", "replace").strip()[-400:]
+            raise errors.UpgradeFailed(said, element="systemd-sysupdate")
+        self.run(("sync",), seconds=SYNC_SECONDS)
+
+    def check_kernel(self, step: CheckKernel) -> None:
+        """See `CheckKernel`. An entry that would not do is removed. Raises errors.UpgradeFailed."""
+        written = [e for e in entries(names(self.root / ENTRIES)) if e.version == step.version]
+        if not written:
+            raise errors.UpgradeFailed("Its boot entry is not there.")
+        path = self.root / ENTRIES / written[0].name
+        if reason := _unfit(path, self.root):
+            path.unlink()
+            flush_folder(path.parent)
+            raise errors.UpgradeFailed(reason)
+
+    def _remove_leftovers(self) -> None:
+        for name in names(self.root / ENTRIES):
+            if name.startswith(LEFTOVERS):
+                (self.root / ENTRIES / name).unlink(missing_ok=True)
+
+
+def _unfit(path: Path, root: Path) -> str:
+    """Why a kernel image would not open the volumes; empty if nothing speaks against it."""
+    try:
+        found = sections(path, (".pcrpkey", ".cmdline", ".pcrsig"))
+    except (ValueError, OSError) as wrong:
+        return f"Its kernel image cannot be read ({wrong})."
+    if b"kairos.mode=installed" not in found.get(".cmdline", b"").split():
+        return "Its kernel image is not that of an installed system."
+    ours = read(root / str(PUBLIC_KEY).lstrip("/")).strip(b"\0\n ")
+    if ours and found.get(".pcrpkey", b"").strip(b"\0\n ") != ours:
+        return "Its kernel image is signed by another key: the volumes would not open."
+    return ""
+
+
+def exhaust(root: Path, entry: Entry) -> None:
+    """Mark a version as one without tries left: the loader prefers every other one."""
+    folder = root / ENTRIES
+    (folder / entry.name).rename(folder / f"kr_{entry.version}+0-{entry.done}.efi")
+    flush_folder(folder)
+
+
+def _disk_and_number(root: Path, device: str) -> tuple[str, str]:
+    name = device.removeprefix("/dev/")
+    disk = booted_disk(root)
+    number = read(root / "sys/block" / disk / name / "partition").decode().strip()
+    if not number.isdigit():
+        raise errors.UpgradeFailed("It is not a partition of this disk.", element=device)
+    return f"/dev/{disk}", number
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0

@@ -1,0 +1,112 @@
+"""Upgrade and rollback of an installed system: source -> plan -> steps -> record."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from node.plan.slots import Entry, slot_versions
+from node.plan.upgrade import UpgradeFacts, UpgradePlan, plan_upgrade
+from node.step import Step
+from node.system.door import Door
+from node.system.updatesource import signed, source_of
+from node.system.upgrading import (
+    LastUpgrade,
+    Upgrader,
+    exhaust,
+    keep_record,
+    upgrade_facts,
+)
+from pairing import errors
+
+ROOM = "usr/local/.kairos/upgrade"
+"""For what is fetched first: hundreds of megabytes, which do not fit in memory."""
+ROOM_IN_MEMORY = "run/kairos-register/upgrade/files"
+"""Where no volume is open (recovery): the list only; files need a source that is read directly."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A plan and what carries it out."""
+
+    plan: UpgradePlan
+    upgrader: Upgrader
+    facts: UpgradeFacts
+    source: str
+
+
+def prepare(source: str, wanted: str, root: Path, run: Door) -> Prepared:
+    """Look at disk and source and plan; changes nothing but a folder of its own.
+
+    Raises errors.UpgradeRefused, errors.UsageError.
+    """
+    facts = upgrade_facts(root, run)
+    room = root / (ROOM if (root / ROOM).parent.is_dir() else ROOM_IN_MEMORY)
+    shutil.rmtree(room, ignore_errors=True)
+    found = signed(source_of(source, run), room, root, run)
+    offer = found.source.offer(found.versions, room)
+    plan = plan_upgrade(facts, offer, wanted)
+    return Prepared(plan, Upgrader(root, run, found, room), facts, source)
+
+
+def carry_out(made: Prepared, say: Callable[[str], None]) -> None:
+    """All steps, in order. The version before stays whole whatever happens.
+
+    Raises errors.UpgradeRefused, errors.UpgradeFailed.
+    """
+    upgrader, reason = made.upgrader, ""
+    try:
+        run_steps(made.plan.steps, upgrader, say)
+    except errors.KnownError as wrong:
+        reason = wrong.sentence
+        raise
+    finally:
+        shutil.rmtree(upgrader.room, ignore_errors=True)
+        record = LastUpgrade(
+            before=made.facts.version,
+            version=made.plan.version,
+            source=made.source,
+            at=int(time.time()),
+            reason=reason,
+        )
+        keep_record(upgrader.root, record)
+
+
+def run_steps(steps: Sequence[Step], upgrader: Upgrader, say: Callable[[str], None]) -> None:
+    """One after the other; each is told. Raises errors.KnownError, naming the step."""
+    handlers = upgrader.handlers()
+    for number, step in enumerate(steps, start=1):
+        say(f"{number}/{len(steps)} {step.name}: {step.text}")
+        try:
+            handlers[type(step)](step)
+        except OSError as wrong:
+            raise errors.UpgradeFailed(f"{wrong.strerror}.", element=step.name) from None
+
+
+def way_back(facts: UpgradeFacts) -> tuple[Entry, str]:
+    """The entry to give up, and the version that runs then. Raises errors.UpgradeRefused."""
+    if facts.mode != "installed":
+        raise errors.UpgradeRefused("Only an installed system goes back to the version before.")
+    whole = slot_versions(slot.label for slot in facts.slots)
+    others = [
+        entry
+        for entry in facts.entries
+        if entry.blessed and entry.version != facts.version and entry.version in whole
+    ]
+    running = [entry for entry in facts.entries if entry.version == facts.version]
+    if not others or not running:
+        raise errors.UpgradeRefused("There is no other version that was proved good.")
+    return running[0], others[0].version
+
+
+def roll_back(root: Path, run: Door) -> str:
+    """Let the version before run from the next start on; returns it. One rename, nothing else.
+
+    Raises errors.UpgradeRefused.
+    """
+    entry, version = way_back(upgrade_facts(root, run))
+    exhaust(root, entry)
+    return version
