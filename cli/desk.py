@@ -116,11 +116,7 @@ class OperatorDesk:
 
     def look(self, view: NodeView) -> None:
         """Take in and show what the node says of itself."""
-        try:
-            self.facts = from_json(view.facts)
-        except ValueError as wrong:
-            raise errors.ProtocolBroken(f"(facts: {wrong})") from None
-        self.endorsed = endorsed(self.facts, view.ek, self.order.ek_makers, self.clock())
+        self.endorsed = endorsed(_read(view), view.ek, self.order.ek_makers, self.clock())
         self.facts = self.endorsed.facts
         self._looked = True
         trust = TRUST_TEXTS.get(view.trust, view.trust)
@@ -263,11 +259,20 @@ class OperatorDesk:
         self.report.event(event, now(), self.facts.serial)
 
     def _remember(self, event: Event, signature: bytes) -> None:
-        if not self._looked and self.machine is not None and self.machine.view is not None:
-            self.look(self.machine.view)
+        self._look_if_nobody_else_will()
         if self._journal is None:
             self._journal = self.records.journal(self.node)
         self._journal.append(event, signature, self.facts.serial)
+
+    def _look_if_nobody_else_will(self) -> None:
+        """Where nothing is left to decide; else `decide` does, once the TPM has been asked."""
+        machine = self.machine
+        if self._looked or machine is None or machine.view is None:
+            return
+        if machine.examining:
+            self.facts = _read(machine.view)
+        else:
+            self.look(machine.view)
 
     def notice(self, text: str) -> None:
         """See `pairing.session.Desk`."""
@@ -279,3 +284,11 @@ class OperatorDesk:
         if self._journal is not None:
             self._journal.close()
             self._journal = None
+
+
+def _read(view: NodeView) -> Facts:
+    """What the node says of itself. Raises errors.ProtocolBroken."""
+    try:
+        return from_json(view.facts)
+    except ValueError as wrong:
+        raise errors.ProtocolBroken(f"(facts: {wrong})") from None

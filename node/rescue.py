@@ -37,7 +37,8 @@ from pairing.protocol.terminal import (
 )
 from pairing.serving import Reporter, TerminalTalk
 
-SHELL = ("/bin/bash", "--login")
+SHELL = ("/bin/bash",)
+"""No login shell: its profile would set another PATH, without our own commands."""
 KINDS = frozenset(
     {"xterm", "xterm-256color", "screen", "screen-256color", "tmux", "tmux-256color", "linux"}
     | {"vt100", "vt220", "rxvt", "dumb"}

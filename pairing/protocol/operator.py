@@ -224,6 +224,11 @@ class OperatorMachine:
         self.released = True
         return []
 
+    @property
+    def examining(self) -> bool:
+        """Whether the node's TPM is being asked: nobody has decided yet."""
+        return self._exam is not None
+
     def _examine(self, lease: messages.Lease, now: float) -> list[OperatorEffect]:
         """Before anybody decides, the TPM of a machine that says it has one proves its key."""
         if not lease.facts.get("tpm"):
@@ -235,9 +240,7 @@ class OperatorMachine:
         if self._exam is None:
             return []  # too late: it was decided without
         question = self._exam.received(message)
-        if question is not None:
-            return [Send(question)]
-        return self._examined()
+        return [Send(question)] if question is not None else self._examined()
 
     def _examined(self) -> list[OperatorEffect]:
         assert self.view is not None
@@ -306,7 +309,7 @@ class OperatorMachine:
         if event.type is not EventType.STATE and event.state is not State.INSTALLING:
             return []
         old = event.seq <= self._resumed_at
-        undecided = self._exam is not None or self._deciding
+        undecided = self.examining or self._deciding
         if old and (undecided or self._manifest is not None):
             return []  # what happened before the release that this call decides on
         if event.state in BAD:
