@@ -16,7 +16,7 @@ class TpmForeign(LockedError):
     """This machine's TPM is another one than at the installation, or it was cleared."""
 
     number, slug = 626, "locked-other-tpm"
-    hint = "Open it with the recovery key; then bind it to this TPM: `kairos-fleet recover NODE --reenroll`."
+    hint = "Open it, and bind it to this TPM: `kairos-fleet recover NODE --reenroll`."
 
 
 class FirmwareChanged(LockedError):
