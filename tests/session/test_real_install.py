@@ -50,14 +50,15 @@ ESCROW = keys.generate_escrow()
 
 @dataclass(slots=True)
 class Watcher:
-    """Looks at the screen; `seen` once it shows that step."""
+    """Looks at the screen; `seen` once it shows that step, or that state."""
 
     step: str = ""
+    state: State | None = None
     seen: trio.Event = field(default_factory=trio.Event)
 
     def show(self, agent: Agent) -> None:
         """See `node.agent.Display`."""
-        if self.step and agent.progress.step == self.step:
+        if agent.machine.state is self.state or (self.step and agent.progress.step == self.step):
             self.seen.set()
 
 
@@ -267,6 +268,32 @@ async def test_killed_in_a_step_it_goes_on_with_the_same_lease(
     repart = shop.ground.programs.called("systemd-repart")
     runs = [argv for argv in repart if "--version" not in argv]
     assert len(runs) <= (2 if at == "write-disk" else 1), "no second format"
+
+
+@dataclass(slots=True)
+class SlowDesk(RecordingDesk):
+    """A person who thinks for a while."""
+
+    async def decide(self, view: NodeView) -> Decision:
+        await trio.sleep(30)
+        return await RecordingDesk.decide(self, view)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("at", [State.CLAIMED, State.APPROVED, State.PLANNED, State.INSTALLING])
+async def test_killed_before_it_installs_it_keeps_the_lease(
+    shop: Shop, patient_clock: object, at: State
+) -> None:
+    operator, shop.watcher.state = Operator(SlowDesk(releasing)), at
+    async with trio.open_nursery() as nursery:
+        async with shop.running() as agent:
+            nursery.start_soon(operator.pair, agent, shop.network)
+            await shop.watcher.seen.wait()
+        async with shop.running():
+            await shop.left.wait()
+    assert shop.agents[0].machine.key.seed == shop.agents[1].machine.key.seed
+    assert_installed(shop, operator)
+    assert len(operator.desk.leases) >= 1
 
 
 @pytest.mark.parametrize("damage", [b"", b"{}", b"\x00" * 64])
