@@ -33,7 +33,7 @@ def health(trial_over: bool) -> None:
         if trial_is_over(ROOT):
             late = "the start was not proved good in time"
             found = Health(version=board.medium(ROOT), trial=True, reasons=(late,))
-            note_failure(ROOT, found)
+            note_failure(ROOT, found, unless_told=True)
             raise errors.StartUnhealthy(late)
         return
     found = judge(ROOT, process.run, lambda line: click.echo(safe(line)))
