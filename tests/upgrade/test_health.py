@@ -11,6 +11,7 @@ import pytest
 from node import health as judging
 from node.lookaround import machine_state
 from node.stages.apply import Failure, Outcome
+from node.stages.command import OUTCOMES
 from node.started import BootReport, write_report
 from node.testing.installed import DONE, InstalledMachine
 from pairing.process import Result
@@ -29,7 +30,7 @@ def good_machine(root: Path, *, trial: bool = False) -> InstalledMachine:
         machine.write("boot/EFI/Linux/kr_1.1.0+2-1.efi", "")
     write_report(root, BootReport(state="open", version="1.0.0", trial=trial, means="tpm2"))
     for stage in judging.STAGES:
-        Outcome(stage=stage).keep(root / judging.OUTCOMES)
+        Outcome(stage=stage).keep(root / OUTCOMES)
     machine.programs["systemctl"] = lambda argv, stdin: DONE
     return machine
 
@@ -40,7 +41,7 @@ def reasons(machine: InstalledMachine) -> Sequence[str]:
 
 def fail_stage(machine: InstalledMachine) -> None:
     failure = Failure(stage="boot", step="users", what="make ada", code="x", reason="no")
-    Outcome(stage="boot", failures=(failure,)).keep(machine.root / judging.OUTCOMES)
+    Outcome(stage="boot", failures=(failure,)).keep(machine.root / OUTCOMES)
 
 
 def test_a_good_start(tmp_path: Path) -> None:
