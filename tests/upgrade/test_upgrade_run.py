@@ -1,0 +1,203 @@
+"""Sources and steps of an upgrade, carried out on a machine of files."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import struct
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from node.system.kernelimage import sections
+from node.system.oci import open_artifact
+from node.system.upgrading import last_upgrade
+from node.testing.installed import DONE, FAILED, InstalledMachine
+from node.upgrade import carry_out, prepare, roll_back
+from pairing import errors
+from pairing.process import Result
+
+KEY = b"-----BEGIN PUBLIC KEY-----\nours\n-----END PUBLIC KEY-----\n"
+
+
+def kernel(cmdline: bytes = b"quiet kairos.mode=installed", key: bytes = KEY) -> bytes:
+    """A PE file with the two sections that are looked at."""
+    parts = ((b".cmdline", cmdline), (b".pcrpkey", key))
+    start, table = 0x40, b""
+    place = start + 24 + 40 * len(parts)
+    body = b""
+    for name, data in parts:
+        table += struct.pack("<8s4I16x", name, len(data), 0, len(data), place + len(body))
+        body += data
+    head = b"MZ" + bytes(0x3A) + struct.pack("<I", start)
+    return head + b"PE\0\0" + struct.pack("<HH12xHH", 0x8664, len(parts), 0, 0) + table + body
+
+
+def machine_at(root: Path, written: bytes) -> InstalledMachine:
+    """Running 1.0.0; systemd-sysupdate writes `written` as the new kernel."""
+    machine = InstalledMachine(root)
+    machine.write("usr/lib/kairos-register/pcr.pub", KEY)
+    machine.write("boot/EFI/Linux/kr_1.0.0.efi", "k")
+    machine.write("boot/EFI/Linux/kr_0.9.0.efi", "k")
+    (root / "usr/local/.kairos").mkdir()
+
+    def sysupdate(argv: Sequence[str], stdin: bytes) -> Result:
+        machine.write(f"boot/EFI/Linux/kr_{argv[-1]}+3-0.efi", written)
+        return DONE
+
+    machine.programs |= {
+        "gpgv": lambda argv, stdin: DONE,
+        "sync": lambda argv, stdin: DONE,
+        "/usr/lib/systemd/systemd-sysupdate": sysupdate,
+    }
+    return machine
+
+
+def update_folder(folder: Path, version: str = "1.1.0") -> Path:
+    folder.mkdir()
+    lines = ""
+    for kind in ("root", "verity", "efi"):
+        data = f"{kind} of {version}".encode()
+        (folder / f"kr_{version}.{kind}").write_bytes(data)
+        lines += f"{hashlib.sha256(data).hexdigest()}  kr_{version}.{kind}\n"
+    (folder / "SHA256SUMS").write_text(lines)
+    (folder / "SHA256SUMS.gpg").write_bytes(b"signature")
+    return folder
+
+
+def as_layout(files: Path, folder: Path) -> Path:
+    """An OCI image layout whose layers are the files."""
+    blobs = folder / "blobs/sha256"
+    blobs.mkdir(parents=True)
+
+    def keep(data: bytes) -> dict[str, object]:
+        digest = hashlib.sha256(data).hexdigest()
+        (blobs / digest).write_bytes(data)
+        return {"digest": f"sha256:{digest}", "size": len(data)}
+
+    layers = [
+        {**keep(path.read_bytes()), "annotations": {"org.opencontainers.image.title": path.name}}
+        for path in sorted(files.iterdir())
+    ]
+    manifest = keep(json.dumps({"schemaVersion": 2, "layers": layers}).encode())
+    tag = {"org.opencontainers.image.ref.name": "1.1.0"}
+    index = {"manifests": [{**manifest, "annotations": tag}]}
+    (folder / "index.json").write_text(json.dumps(index))
+    return folder
+
+
+@pytest.mark.parametrize("kind", ["folder", "oci", "oci with tag"])
+def test_an_upgrade(tmp_path: Path, kind: str) -> None:
+    machine = machine_at(tmp_path / "m", kernel())
+    source = str(update_folder(tmp_path / "u"))
+    if kind != "folder":
+        layout = as_layout(tmp_path / "u", tmp_path / "o")
+        source = f"oci:{layout}" + (":1.1.0" if kind == "oci with tag" else "")
+    said: list[str] = []
+    carry_out(prepare(source, "", machine.root, machine.run), said.append)
+    left = sorted(path.name for path in (machine.root / "boot/EFI/Linux").iterdir())
+    assert left == ["kr_1.0.0.efi", "kr_1.1.0+3-0.efi"]
+    record = last_upgrade(machine.root)
+    assert record is not None
+    assert (record.before, record.version, record.reason) == ("1.0.0", "1.1.0", "")
+    assert "remove-entry" in said[1 if kind != "folder" else 0]
+    assert not (machine.root / "usr/local/.kairos/upgrade").exists()
+
+
+def test_a_list_of_another_key_changes_nothing(tmp_path: Path) -> None:
+    machine = machine_at(tmp_path / "m", kernel())
+    machine.programs["gpgv"] = lambda argv, stdin: FAILED
+    with pytest.raises(errors.UpgradeRefused, match="not signed"):
+        prepare(str(update_folder(tmp_path / "u")), "", machine.root, machine.run)
+    assert (machine.root / "boot/EFI/Linux/kr_0.9.0.efi").exists()
+
+
+@pytest.mark.parametrize(
+    ("written", "why"),
+    [
+        (kernel(key=b"another"), "another key"),
+        (kernel(cmdline=b"kairos.mode=live"), "not that of an installed"),
+        (b"no kernel", "cannot be read"),
+    ],
+)
+def test_a_kernel_under_which_nothing_opens_is_removed(
+    tmp_path: Path, written: bytes, why: str
+) -> None:
+    machine = machine_at(tmp_path / "m", written)
+    made = prepare(str(update_folder(tmp_path / "u")), "", machine.root, machine.run)
+    with pytest.raises(errors.UpgradeFailed, match=why):
+        carry_out(made, lambda line: None)
+    left = [path.name for path in (machine.root / "boot/EFI/Linux").iterdir()]
+    assert left == ["kr_1.0.0.efi"]
+    record = last_upgrade(machine.root)
+    assert record is not None
+    assert why in record.reason
+
+
+def test_a_changed_blob_is_refused(tmp_path: Path) -> None:
+    layout = as_layout(update_folder(tmp_path / "u"), tmp_path / "o")
+    artifact = open_artifact(f"oci:{layout}", InstalledMachine(tmp_path / "m").run)
+    digest, size = artifact.files["kr_1.1.0.root"]
+    blob = layout / "blobs" / digest.replace(":", "/")
+    blob.write_bytes(b"x" * size)
+    with pytest.raises(errors.UpgradeRefused, match="does not match"):
+        artifact.fetch("kr_1.1.0.root", tmp_path / "got", limit=10**6, seconds=10)
+    assert not (tmp_path / "got").exists()
+
+
+@pytest.mark.parametrize("text", ["oci:/nowhere", "docker://registry.example/shop:1"])
+def test_an_image_that_is_not_there(tmp_path: Path, text: str) -> None:
+    machine = InstalledMachine(tmp_path / "m")
+    machine.programs["curl"] = lambda argv, stdin: Result(22, b"", b"404")
+    with pytest.raises(errors.UpgradeRefused):
+        open_artifact(text, machine.run)
+
+
+def test_a_registrys_token_is_no_argument(tmp_path: Path) -> None:
+    machine = InstalledMachine(tmp_path / "m")
+    challenge = 'www-authenticate: Bearer realm="https://auth.example/t",service="s",scope="p"\r\n'
+    seen: list[bytes] = []
+
+    def curl(argv: Sequence[str], stdin: bytes) -> Result:
+        assert "CANARY" not in " ".join(argv)
+        if "--head" in argv:
+            return Result(0, challenge.encode(), b"")
+        if argv[-1].startswith("https://auth.example/t?"):
+            return Result(0, b'{"token": "CANARY"}', b"")
+        seen.append(stdin)
+        return Result(0, b'{"layers": []}', b"")
+
+    machine.programs["curl"] = curl
+    assert not open_artifact("docker://registry.example/shop:1", machine.run).files
+    assert b"Authorization: Bearer CANARY" in seen[0]
+
+
+def test_no_source_is_guessed(tmp_path: Path) -> None:
+    machine = machine_at(tmp_path / "m", kernel())
+    with pytest.raises(errors.UsageError):
+        prepare("ftp://x/y", "", machine.root, machine.run)
+
+
+def test_rollback_is_one_rename(tmp_path: Path) -> None:
+    labels = (
+        *("KR_ESP", "KR_OEM", "kr_root_1.0.0", "kr_verity_1.0.0", "kr_root_0.9.0"),
+        *("kr_verity_0.9.0", "kr_recovery", "kr_recovery_v", "KR_PERSISTENT"),
+    )
+    machine = InstalledMachine(tmp_path, labels=labels)
+    for version in ("1.0.0", "0.9.0"):
+        machine.write(f"boot/EFI/Linux/kr_{version}.efi", "k")
+    assert roll_back(tmp_path, machine.run) == "0.9.0"
+    left = sorted(path.name for path in (tmp_path / "boot/EFI/Linux").iterdir())
+    assert left == ["kr_0.9.0.efi", "kr_1.0.0+0-0.efi"]
+    assert roll_back(tmp_path, machine.run) == "0.9.0"  # said twice, done once
+    (tmp_path / "boot/EFI/Linux/kr_0.9.0.efi").unlink()
+    with pytest.raises(errors.UpgradeRefused, match="no other version"):
+        roll_back(tmp_path, machine.run)
+
+
+def test_sections_of_other_files(tmp_path: Path) -> None:
+    for data in (b"", b"MZ", b"MZ" + bytes(100), b"\x7fELF" + bytes(100)):
+        (tmp_path / "f").write_bytes(data)
+        with pytest.raises(ValueError, match="not a kernel"):
+            sections(tmp_path / "f", (".cmdline",))
