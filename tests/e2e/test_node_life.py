@@ -170,7 +170,7 @@ def test_a_power_cut_at_any_moment_leaves_nothing_half_made(
 def test_no_secret_is_outside_of_the_encrypted_volumes(
     written: Run, shop: Shop, live: qemu.Machine
 ) -> None:
-    """The positive control is below: the same search on a machine without encryption."""
+    """What the search finds where nothing is encrypted: `tests/machines/test_canary_search.py`."""
     search = Canaries(SECRETS)
     image = shop.box.disk()
     sealed, roots = [], []
