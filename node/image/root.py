@@ -39,7 +39,15 @@ def make(draft: Path, parts: Sequence[Path], tools: Room, epoch: int) -> Root:
     layers.merge(parts, whole, epoch=epoch, leave_out=LEFT_OUT)
     squash = ["sqfstar", "-quiet", "-no-progress", "-comp", "zstd"]
     squash += ["-Xcompression-level", str(LEVEL), "-b", "256K", "-reproducible"]
-    squash += ["-mkfs-time", str(epoch), "-default-mode", "0755", "root.squashfs"]
+    squash += [
+        "-mkfs-time",
+        str(epoch),
+        "-all-time",
+        str(epoch),
+        "-default-mode",
+        "0755",
+        "root.squashfs",
+    ]
     _shell(tools, draft, f"{' '.join(squash)} < root.tar")
     whole.unlink()
     hashes = _hash_tree(draft, tools)

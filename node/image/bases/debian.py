@@ -113,7 +113,7 @@ def node_options(base: Base, kernel: str, packages: Sequence[str]) -> list[str]:
             for n in ("dracut", "zz-systemd-boot")
         ),
         f"--essential-hook={QUIET_KERNEL}",
-        f"--customize-hook=chroot $1 python3 -m compileall -q -f {UNCHECKED} {standard}",
+        f"--customize-hook=PYTHONHASHSEED=0 chroot $1 python3 -m compileall -q -f {UNCHECKED} {standard}",
     ]
 
 
