@@ -78,7 +78,9 @@ TOOL_PACKAGES = (
     "zstd",
 )
 KERNEL_HOOKS = ("dracut", "zz-systemd-boot")
-UNCHECKED = "--invalidation-mode unchecked-hash"
+COMPILE = (
+    "PYTHONHASHSEED=0 chroot $1 python3 -m compileall -q -f --invalidation-mode unchecked-hash"
+)
 QUIET_KERNEL = (
     "mkdir -p $1/etc/kernel/postinst.d && cd $1/etc/kernel/postinst.d"
     " && printf '#!/bin/sh\\n' >dracut && chmod 755 dracut"
@@ -113,7 +115,7 @@ def node_options(base: Base, kernel: str, packages: Sequence[str]) -> list[str]:
             for n in ("dracut", "zz-systemd-boot")
         ),
         f"--essential-hook={QUIET_KERNEL}",
-        f"--customize-hook=PYTHONHASHSEED=0 chroot $1 python3 -m compileall -q -f {UNCHECKED} {standard}",
+        f"--customize-hook={COMPILE} {standard}",
     ]
 
 
