@@ -44,6 +44,8 @@ PERSISTENT = (
     "/var/log",
 )
 """Kept over restarts on the persistent volume, beside what a recipe adds."""
+RESOLVED = "[Resolve]\nLLMNR=no\nMulticastDNS=no\n"
+"""Else it answers on the network (port 5355, also TCP); what is announced there is the agent's."""
 ENABLED = {
     "multi-user.target.wants": ("systemd-networkd.service",),
     "sockets.target.wants": ("systemd-networkd.socket",),
@@ -147,6 +149,7 @@ def _identity(made: Layer, recipe: Recipe) -> None:
     made.file("etc/fstab", "")
     made.link("etc/resolv.conf", "../run/systemd/resolve/stub-resolv.conf")
     made.file(f"{OURS}/image.json", json.dumps(described(recipe), indent=1) + "\n")
+    made.file("etc/systemd/resolved.conf.d/10-quiet.conf", RESOLVED)
     paths = sorted({*PERSISTENT, *recipe.persistent})
     made.file(f"{OURS}/persistent.conf", "".join(f"{path}\n" for path in paths))
     for path in ("oem", "boot", "usr/local", f"{OURS}/providers.d", *paths):

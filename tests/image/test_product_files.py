@@ -35,6 +35,11 @@ def test_every_unit_of_ours_is_there_and_enabled_as_it_says() -> None:
     )
 
 
+def test_the_resolver_answers_nobody_else() -> None:
+    text = product.layer(RECIPE, b"", b"").files["etc/systemd/resolved.conf.d/10-quiet.conf"][0]
+    assert {b"LLMNR=no", b"MulticastDNS=no"} <= set(text.split())
+
+
 def test_only_the_flavour_standard_has_k3s_units() -> None:
     for flavour, wanted in (("core", False), ("standard", True)):
         made = product.layer(replace(RECIPE, flavour=flavour), b"", b"")
