@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Generator
 from pathlib import Path
 
@@ -12,6 +13,11 @@ from hypothesis import HealthCheck, settings
 
 HERE = Path(__file__).resolve().parent
 MARK_OF_FOLDER = {"e2e": "qemu", "kube": "kube", "netns": "net"}
+
+# Started in the background (`make test &`) a program ignores Ctrl-C, and so do all its children:
+# tests that interrupt something, or someone's shell, would wait for ever.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # No deadline: a shared machine is slow at times, and no test here measures time.
 settings.register_profile(
