@@ -53,7 +53,6 @@ WELCOME = """\
 This is a repair session on the machine itself, as root. It is recorded.
   kairos-node state            what this machine is
   kairos-node unlock           open its disk with the recovery key
-  kairos-node reset            make it new
   exit                         the end
 """
 

@@ -16,14 +16,14 @@ class TpmForeign(LockedError):
     """This machine's TPM is another one than at the installation, or it was cleared."""
 
     number, slug = 626, "locked-other-tpm"
-    hint = "Open it, and bind it to this TPM: `kairos-fleet recover NODE --reenroll`."
+    hint = "Open it: `kairos-fleet recover NODE`."
 
 
 class FirmwareChanged(LockedError):
     """The firmware's Secure Boot state or its keys have changed since the installation."""
 
     number, slug = 627, "locked-firmware"
-    hint = "Was the change yours? Open it with `kairos-fleet recover NODE --reenroll`."
+    hint = "Was the change yours? Open it with `kairos-fleet recover NODE`."
 
 
 class BootWordsChanged(LockedError):
