@@ -83,7 +83,7 @@ class OperatorDesk:
     clock: Callable[[], float] = time.time
     machine: OperatorMachine | None = None
     """Whose view of the node is shown where nothing is left to decide."""
-    _looked: bool = False
+    _shown: NodeView | None = None
     _journal: NodeJournal | None = None
     _writing: trio.Lock = field(default_factory=trio.Lock)
 
@@ -115,10 +115,13 @@ class OperatorDesk:
         return release
 
     def look(self, view: NodeView) -> None:
-        """Take in and show what the node says of itself."""
+        """Take in and show what the node says of itself; once, whether its first event or the
+        decision comes first."""
+        if view == self._shown:
+            return
         self.endorsed = endorsed(_read(view), view.ek, self.order.ek_makers, self.clock())
         self.facts = self.endorsed.facts
-        self._looked = True
+        self._shown = view
         trust = TRUST_TEXTS.get(view.trust, view.trust)
         lines = [
             f"key       {self.node}",
@@ -267,7 +270,7 @@ class OperatorDesk:
     def _look_if_nobody_else_will(self) -> None:
         """Where nothing is left to decide; else `decide` does, once the TPM has been asked."""
         machine = self.machine
-        if self._looked or machine is None or machine.view is None:
+        if self._shown or machine is None or machine.view is None:
             return
         if machine.examining:
             self.facts = _read(machine.view)

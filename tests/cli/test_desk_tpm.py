@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
+import json
 import secrets
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -21,8 +22,9 @@ from node.tpmanswers import TpmAnswers
 from pairing import errors, keys, peertoken, tpmkeys
 from pairing.config.load import load
 from pairing.events import State
+from pairing.peertoken import Token
 from pairing.protocol import handshake
-from pairing.protocol.effects import Done
+from pairing.protocol.effects import Done, NodeView
 from pairing.protocol.operator import OperatorMachine
 from pairing.protocol.terms import Identity, Patience
 from pairing.protocol.tpmproof import TpmAnswer, TpmQuestion
@@ -33,6 +35,7 @@ from pairing.transport.base import Target
 from pairing.transport.memory import MemoryNetwork
 
 MACHINE = Path(__file__).parents[2] / "examples/machines/fanless-emmc.json"
+KEY = keys.generate().public
 PAPER = PaperTpm()
 EK_HASH = tpmkeys.read_key(PAPER.endorsement).hash
 CONFIG = """#cloud-config
@@ -123,6 +126,20 @@ async def test_the_proved_key_is_the_expected_one(tmp_path: Path, patient_clock:
     assert f"endorsement key {EK_HASH[:16]}" in said
     assert "TPM key   proved by credential activation" in said
     assert "not proved" not in said
+
+
+def test_an_event_that_is_faster_than_the_decision_shows_the_machine_once(tmp_path: Path) -> None:
+    facts = json.loads(json.dumps(recorded(MACHINE).to_json()))
+    view = NodeView(node=KEY, trust="O0", words=(), facts=facts, path="memory", resumed=False)
+    talk = io.StringIO()
+    order = Order(document=load(CONFIG.encode()), approval=approval.read("yes"), recipients=())
+    report, records = Lines(talk, io.StringIO()), Records(tmp_path)
+    desk = OperatorDesk(order, Token(KEY, bytes(16)), records, report)
+    desk.look(view)
+    desk.look(replace(view))
+    assert talk.getvalue().count("trust     O0") == 1
+    desk.look(replace(view, path="another way"))
+    assert talk.getvalue().count("trust     O0") == 2
 
 
 async def test_what_the_facts_say_is_not_enough(tmp_path: Path, patient_clock: object) -> None:
