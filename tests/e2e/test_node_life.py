@@ -5,6 +5,7 @@ Each fixture is a stage that begins where the one before it ended; each test loo
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -14,7 +15,7 @@ import pytest
 from PIL import Image
 
 from node.testing.images import Factory
-from pairing import process
+from pairing import errors, process
 from pairing.errors import ExitCode
 from pairing.testing import guest_system, powercuts, qemu, writelog
 from pairing.testing.box import Box
@@ -22,7 +23,7 @@ from pairing.testing.canaries import Canaries
 from pairing.testing.diskview import HEADER
 from pairing.testing.gpt import Partition, tables
 from pairing.testing.hardware import Drive, Firmware
-from pairing.testing.lan import Lan
+from pairing.testing.lan import HOST, Lan
 from pairing.testing.operators import Operator, Run
 from pairing.testing.photos import photograph
 from pairing.testing.powercuts import Recording
@@ -33,6 +34,8 @@ pytestmark = [pytest.mark.root, pytest.mark.timeout(900)]
 
 DISK = 6 << 30
 CODE_SECONDS, FIND_SECONDS, INSTALL_SECONDS, END_SECONDS = 300.0, 240, 420.0, 60.0
+RESTART_SECONDS, SSH_SECONDS = 420.0, 90.0
+NODE = "/opt/kairos-register/bin/kairos-node"
 LOOK_SECONDS = 3.0
 CUTS_ANYWHERE, CUTS_LOSSY = 20, 20
 PASSWORD_HASH = "$6$rounds=100000$canary-salt$" + "c4n4ry" * 14 + "zz"
@@ -110,17 +113,29 @@ def shows_address(machine: qemu.Machine) -> bool:
 
 
 @pytest.fixture(scope="module")
-def written(shop: Shop, live: qemu.Machine) -> Run:
-    """The installation, from the photo to a complete disk."""
+def registered(shop: Shop, live: qemu.Machine) -> Iterator[Run]:
+    """One command, from the photo through the restart to the end."""
     with Image.open(live.screen("photographed.png")) as clean:
         photo = live.folder / "photo.jpg"
         photo.write_bytes(photograph(clean.convert("RGB"), severity=2, seed=1))
-    options = ("--wait", "written", "--timeout", str(FIND_SECONDS))
+    options = ("--wait", "installed", "--timeout", str(FIND_SECONDS))
     with shop.operator.register(photo, shop.config, *options) as run:
-        run.until("written", INSTALL_SECONDS)
-        shop.watch.finish()
-        run.end(END_SECONDS)
-        return run
+        yield run
+
+
+@pytest.fixture(scope="module")
+def written(registered: Run, shop: Shop) -> Run:
+    """The installation, from the photo to a complete disk."""
+    registered.until("written", INSTALL_SECONDS)
+    shop.watch.finish()
+    return registered
+
+
+@pytest.fixture(scope="module")
+def installed(written: Run) -> Run:
+    """The machine after its restart, its config in force."""
+    written.end(RESTART_SECONDS)
+    return written
 
 
 def test_the_stick_shows_the_same_code_on_screen_and_serial_line(live: qemu.Machine) -> None:
@@ -132,13 +147,11 @@ def test_the_stick_shows_the_same_code_on_screen_and_serial_line(live: qemu.Mach
 
 
 def test_the_photo_leads_to_a_complete_disk(written: Run, shop: Shop) -> None:
-    assert written.end(END_SECONDS) == ExitCode.DONE, written.end_of()
-    assert written.states == ["claimed", "approved", "planned", "installing", "written"]
+    assert written.states[:5] == ["claimed", "approved", "planned", "installing", "written"]
     steps = [line["step"] for line in written.of("step")]
     order = list(dict.fromkeys(steps))
     assert order.index("escrow-key") < order.index("wipe-tables") < order.index("write-disk")
     assert order[-1] == "mark-complete"
-    assert written.verdict["serial"] == shop.box.hardware.serial
     assert len(list(shop.operator.escrow.glob("*.json"))) == 1
 
 
@@ -186,6 +199,65 @@ def test_no_secret_is_outside_of_the_encrypted_volumes(
     assert search.in_tree(shop.operator.folder) == set(), "records, journal, audit log"
 
 
+def test_the_same_command_hears_of_the_restart_and_the_verdict(installed: Run, shop: Shop) -> None:
+    assert installed.end(END_SECONDS) == ExitCode.DONE, installed.end_of()
+    assert installed.states[5:] == ["rebooting", "installed"]
+    assert installed.verdict["state"] == "installed"
+    assert installed.verdict["serial"] == shop.box.hardware.serial
+    numbers = [line["seq"] for line in installed.lines if "seq" in line]
+    assert numbers == sorted(set(numbers)), "they go on over the restart"
+    assert len({line["boot"] for line in installed.of("state")}) == 2
+
+
+def test_the_config_is_in_force(installed: Run, shop: Shop) -> None:
+    assert on(shop, "hostname") == "till-7"
+    assert on(shop, "sudo -n cat /etc/shop") == SECRETS["file"]
+    assert on(shop, "sudo -n cat /run/told") == SECRETS["command"]
+    assert "admin" in on(shop, "id -nG").split()
+
+
+def test_the_system_cannot_be_changed_and_the_data_is_encrypted(installed: Run, shop: Shop) -> None:
+    assert "Read-only file system" in on(shop, "sudo -n touch /usr/changed 2>&1 || true")
+    assert on(shop, "findmnt -no FSTYPE /") == "squashfs"
+    assert on(shop, "findmnt -no SOURCE /usr/local") == "/dev/mapper/kr_persistent"
+    assert on(shop, "findmnt -no SOURCE /oem") == "/dev/mapper/kr_oem"
+    kept = on(shop, "sudo -n sh -c 'echo kept > /usr/local/data; cat /usr/local/data'")
+    assert kept == "kept"
+
+
+@pytest.fixture(scope="module")
+def upgraded(installed: Run, shop: Shop, factory: Factory) -> str:
+    """Version 1.1.0 from a web server of the shop's; what the machine says after its restart."""
+    folder = factory.build("1.1.0").root.parent
+    web = ("8000", "--bind", HOST, "--directory", str(folder))
+    on(shop, "sudo -n sh -c 'echo kept > /usr/local/data'")
+    with shop.network.place.program("http.server", *web):
+        on(shop, f"sudo -n {NODE} upgrade http://{HOST}:8000/")
+    assert "kr_1.1.0+" in on(shop, "sudo -n ls /boot/EFI/Linux"), "on trial"
+    on(shop, "sudo -n systemctl --no-block reboot")
+    deadline = time.monotonic() + RESTART_SECONDS
+    state = ""
+    while "running   1.1.0" not in state:
+        assert time.monotonic() < deadline, state
+        time.sleep(LOOK_SECONDS)
+        with contextlib.suppress(errors.MissingError):  # it restarts
+            state = on(shop, f"sudo -n {NODE} state")
+    return state
+
+
+def test_an_upgrade_is_good_after_its_trial_and_the_data_is_there(
+    upgraded: str, shop: Shop
+) -> None:
+    assert on(shop, "cat /usr/local/data") == "kept"
+    assert on(shop, "hostname") == "till-7"
+    assert "volumes   open, opened by tpm2" in upgraded, "the TPM knows the new kernel's signature"
+    deadline = time.monotonic() + END_SECONDS
+    while "+" in (kernels := on(shop, "sudo -n ls /boot/EFI/Linux")):
+        assert time.monotonic() < deadline, kernels
+        time.sleep(LOOK_SECONDS)
+    assert kernels.split() == ["kr_1.0.0.efi", "kr_1.1.0.efi", "recovery.efi"]
+
+
 # --- what the tests use -----------------------------------------------------------------------
 
 
@@ -212,3 +284,14 @@ def recovery_key(shop: Shop, folder: Path) -> bytes:
     ) as run:
         assert run.end(END_SECONDS) == 0, run.end_of()
     return target.read_bytes().strip()
+
+
+def on(shop: Shop, command: str) -> str:
+    """What the installed machine answers to `command`, typed by ana over ssh."""
+    leases = [line.split() for line in (ARTEFACTS / "lan/leases").read_text().splitlines()]
+    address = next(lease[2] for lease in leases if lease[1] == shop.box.hardware.mac)
+    ssh = ["ssh", "-i", str(shop.config.with_name("id")), "-o", "BatchMode=yes"]
+    ssh += ["-o", "ConnectTimeout=10", "-o", "ServerAliveInterval=10"]
+    ssh += ["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null"]
+    ssh += ["-o", "LogLevel=ERROR", f"ana@{address}", command]
+    return process.run([*shop.network.entry, *ssh], seconds=SSH_SECONDS).text().strip()
