@@ -9,7 +9,7 @@ NEEDS_MACHINE := root or net or qemu or kube
 LONG := soak
 
 .DEFAULT_GOAL := all
-.PHONY: all help install tools lint types contracts fast test e2e chroot-demo demo bench soak \
+.PHONY: all help install tools packages lint types contracts fast test e2e chroot-demo demo bench soak \
 	coverage dist wheelhouse lock clean
 
 all: lint types contracts fast demo ## lint, types, contracts, fast tests, demo: under a minute
@@ -22,6 +22,9 @@ install: ## the commands in .venv/bin, without the tools for development
 
 tools: ## the same with linters and test tools
 	@$(PYTHON) .ci/environment.py --dev
+
+packages: ## the Debian packages of .ci/packages.txt (root)
+	.ci/packages
 
 lint: tools ## style and shape of the code
 	$(BIN)/ruff check
@@ -41,15 +44,13 @@ test: tools ## every test that needs neither root nor a virtual machine: 5 minut
 	$(PYTEST) -n $(JOBS) --dist worksteal -m "not ($(NEEDS_MACHINE) or $(LONG))"
 
 # The image is built with the network; its machines then run where no network is but their own.
-e2e: tools chroot-demo ## virtual machines, network namespaces, the demo in a bare system (root)
-	.ci/packages
+e2e: tools packages chroot-demo ## virtual machines, network namespaces, the demo in a bare system (root)
 	$(BIN)/python -m pairing.testing.guest
 	$(BIN)/python -m node.testing.images
 	$(BIN)/python -m node.testing.kube_build
 	$(PYTEST) -m "($(NEEDS_MACHINE)) and not ($(LONG))"
 
-chroot-demo: ## `make demo` as a plain user in a system without a compiler (root)
-	.ci/packages
+chroot-demo: packages ## `make demo` as a plain user in a system without a compiler (root)
 	.ci/chroot-demo
 
 demo: install ## a node and an operator on this machine, paired from a photo
