@@ -19,8 +19,8 @@ from node.providers.base import Provider
 from node.providers.join import join
 from node.stages.apply import Outcome, outcome_from_json
 from node.stages.command import CONFIG, OUTCOMES
-from node.stages.doing import Door
 from node.system import protected
+from node.system.door import Door
 from pairing import errors, process
 from pairing.config.document import Document
 from pairing.config.load import load_file

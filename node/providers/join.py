@@ -13,7 +13,8 @@ from typing import Protocol
 import trio
 
 from node.providers.base import JOIN_SECONDS, Preparation, Provider, Scene
-from node.stages.doing import Door, carry_out
+from node.stages.doing import carry_out
+from node.system.door import Door
 from pairing import errors, process
 from pairing.config.document import Document
 from pairing.config.scrub import Scrub

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Protocol
 
 from node.stages.actions import Action, RunCommand, Step
-from node.stages.doing import Door, System, carry_out, shell
+from node.stages.doing import System, carry_out, shell
 from node.stages.planning import plan_stage
+from node.system.door import Door
 from pairing import errors, process
 from pairing.config.document import Document
 from pairing.config.scrub import Scrub

@@ -14,11 +14,12 @@ import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from node.stages import actions as do
 from node.stages.accounts import Accounts, Identity, Table
 from node.stages.inside import Inside
+from node.system.door import Door
 from pairing import errors
 from pairing.process import Result
 
@@ -40,20 +41,6 @@ LATER_TARGETS = frozenset(
     )
 )
 """What is enabled for these (systemd.special(7)) waits for them."""
-
-
-class Door(Protocol):
-    """`pairing.process.run`, or a test's stand-in."""
-
-    def __call__(
-        self,
-        argv: Sequence[str],
-        *,
-        seconds: float,
-        stdin: bytes = b"",
-        environment: Mapping[str, str] | None = None,
-        check: bool = True,
-    ) -> Result: ...
 
 
 def carry_out(action: do.Action, root: Path, run: Door) -> None:

@@ -1,4 +1,4 @@
-"""The door to programs, as the modules for the installed system use it."""
+"""The door to programs, as everything that changes a machine uses it."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from node.recoverykey import TEXT_SIZE, RecoveryKey
 from node.system.booted import booted, part, parts
-from node.system.install.doors import Tool
+from node.system.door import Door
 from node.system.reading import names
 from pairing import errors
 
@@ -57,7 +57,7 @@ def _is_ours(root: Path, disk: str) -> bool:
     return all(label in labels for label, *_ in PLACES)
 
 
-def unlock(key: RecoveryKey, root: Path, run: Tool) -> Iterator[str]:
+def unlock(key: RecoveryKey, root: Path, run: Door) -> Iterator[str]:
     """Open and mount both volumes; gives a line for each that is done.
 
     Raises errors.UnlockFailed, errors.DiskNotChosen, errors.MissingError.
@@ -72,7 +72,7 @@ def unlock(key: RecoveryKey, root: Path, run: Tool) -> Iterator[str]:
         yield f"{label} is open at {where}"
 
 
-def _open(device: str, label: str, mapped: str, key: RecoveryKey, root: Path, run: Tool) -> str:
+def _open(device: str, label: str, mapped: str, key: RecoveryKey, root: Path, run: Door) -> str:
     if (root / "dev/mapper" / mapped).exists():
         return f"/dev/mapper/{mapped}"
     if run(["cryptsetup", "isLuks", device], seconds=MOUNT_SECONDS, check=False).status != 0:

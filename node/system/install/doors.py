@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Protocol
 
 import trio
 
 from node.execute import Work
 from node.recoverykey import RecoveryKey
 from node.system.booted import Part, disk_name, part
+from node.system.door import Door
 from node.system.keyfile import hold
 from pairing import errors, process
 from pairing.process import Result
@@ -23,26 +23,11 @@ LINES_LOGGED = 8
 SETTLE_SECONDS = 30
 
 
-class Tool(Protocol):
-    """`pairing.process.run`, or a recording of it."""
-
-    def __call__(
-        self,
-        argv: Sequence[str],
-        *,
-        seconds: float,
-        stdin: bytes = b"",
-        environment: Mapping[str, str] | None = None,
-        check: bool = True,
-    ) -> Result:
-        """Run a program; raises errors.MissingError's children only."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Doors:
     """Programs, the file tree below `root`, and our folder in memory below it."""
 
-    run: Tool = process.run
+    run: Door = process.run
     root: Path = Path("/")
     folder: Path = RUN_FOLDER
 
