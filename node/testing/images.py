@@ -1,6 +1,6 @@
 """Images for tests: small, open, quick to boot where a processor is emulated.
 
-factory = Factory(folder)
+factory = Factory(folder, folder / "keys")
 first = factory.build("1.0.0")
 broken = factory.build("1.2.0", files=(BROKEN,))
 """
@@ -27,15 +27,12 @@ UNHEALTHY = ImageFile(
 
 @dataclass(slots=True)
 class Factory:
-    """Builds versions into `folder`, signed with keys that are made for this run."""
+    """Builds versions into `folder`, signed with the keys in `keys`: made where there are none."""
 
     folder: Path
+    keys: Path
     recipe: Recipe = RECIPE
     built: dict[str, Built] = field(default_factory=dict)
-
-    @property
-    def keys(self) -> Path:
-        return self.folder / "keys"
 
     @property
     def certificates(self) -> Certificates:

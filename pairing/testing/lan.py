@@ -27,6 +27,13 @@ class Lan:
     """The network, and the operator's place in it (`HOST`)."""
 
     place: Namespace
+    folder: Path
+    """Its DHCP server's files."""
+
+    def address(self, mac: str) -> str:
+        """The address that a machine has leased. Raises KeyError."""
+        leases = [line.split() for line in (self.folder / "leases").read_text().splitlines()]
+        return {lease[1]: lease[2] for lease in leases if len(lease) > 2}[mac]
 
     @property
     def entry(self) -> tuple[str, ...]:
@@ -48,8 +55,9 @@ def lan(folder: Path) -> Iterator[Lan]:
     Raises errors.CommandMissing (ip, dnsmasq) and errors.CommandFailed.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    (folder / "leases").touch()
     with lab() as world:
-        built = Lan(world.namespace("lan"))
+        built = Lan(world.namespace("lan"), folder)
         built.place.ip("link", "add", SWITCH, "type", "bridge", "mcast_snooping", "0")
         built.place.ip("address", "add", f"{HOST}/24", "dev", SWITCH)
         built.place.ip("link", "set", SWITCH, "up")

@@ -1,52 +1,145 @@
 """Virtual machines on a network of their own, shared by the tests of this folder.
 
 All boot at once; each test waits for the machine that it needs. Their serial logs and last
-pictures stay in build/e2e.
+pictures stay in build/e2e, in a folder for each worker of pytest.
+
+Branches of the story begin with a copy of one installed machine (`branch`). KAIROS_TEST_INSTALLED:
+a folder where that machine is kept between runs, for people who write tests; after a change of
+what is installed, remove it.
 """
 
 from __future__ import annotations
 
 import contextlib
-import secrets
+import fcntl
+import os
 import shutil
 import time
-import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from node.testing.images import Factory
+from node.testing.shop import Shop, board
 from pairing.testing import guest, guest_system, netns, qemu
 from pairing.testing.firmware import EMPTY
 from pairing.testing.hardware import Drive, Firmware
 from pairing.testing.lan import PREFIX, Lan, lan
 
 TOOLS = ("qemu-system-x86_64", "mmdebstrap", "dnsmasq", "prlimit")
-ARTEFACTS = guest.TOP / "build/e2e"
+ALL_ARTEFACTS = guest.TOP / "build/e2e"
+ARTEFACTS = ALL_ARTEFACTS / os.environ.get("PYTEST_XDIST_WORKER", "main")
 DISK_BYTES = 8 << 30
 BOOT_SECONDS = 420.0
 """Three at once, emulated, on a busy machine. One on an idle one: 45."""
 REDRAW_SECONDS = 60.0
 KINDS = ("bios", "uefi", "clock")
+INSTALL_SECONDS, RESTART_SECONDS = 420.0, 420.0
+PASSWORD_HASH = "$6$rounds=100000$canary-salt$" + "c4n4ry" * 14 + "zz"
+SECRETS = {
+    "file": "canary-file-3f9a71c2",
+    "password": PASSWORD_HASH,
+    "environment": "canary-environment-77aa01",
+    "command": "canary-command-0b0b5e",
+}
+CONFIG = f"""#cloud-config
+hostname: till-7
+users:
+  - name: ana
+    groups: [admin]
+    passwd: {PASSWORD_HASH}
+    ssh_authorized_keys:
+      - PUBLIC
+write_files:
+  - path: /etc/shop
+    permissions: 0600
+    content: {SECRETS["file"]}
+environment: {{SHOP: {SECRETS["environment"]}}}
+runcmd:
+  - "echo {SECRETS["command"]} > /run/told"
+install:
+  device: auto
+  encrypt: tpm2
+"""
+"""What the machine of the story is told."""
 
 
 @pytest.fixture(scope="module")
-def network() -> Iterator[Lan]:
+def network(request: pytest.FixtureRequest) -> Iterator[Lan]:
     missing = [tool for tool in TOOLS if shutil.which(tool) is None]
     if missing or not EMPTY.exists():
         pytest.skip(f"not installed: {', '.join(missing) or 'ovmf'} (as root: .ci/packages)")
     if not netns.possible():
         pytest.skip("needs root and network namespaces")
-    with lan(fresh(ARTEFACTS / "lan")) as up:
+    with lan(fresh(ARTEFACTS / f"lan-{request.path.stem}")) as up:
         yield up
 
 
 @pytest.fixture(scope="session")
-def factory() -> Factory:
+def shared(testrun_uid: str) -> Path:
+    """What the workers of this run share: images' keys, the installed machine."""
+    if kept := os.environ.get("KAIROS_TEST_INSTALLED"):
+        folder = Path(kept)
+    else:
+        folder = ALL_ARTEFACTS / f"shared-{testrun_uid}"
+        for old in ALL_ARTEFACTS.glob("shared-*"):
+            if old != folder:
+                shutil.rmtree(old, ignore_errors=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@contextlib.contextmanager
+def alone(file: Path) -> Iterator[None]:
+    """One worker at a time."""
+    with file.open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        yield
+
+
+@pytest.fixture(scope="session")
+def factory(shared: Path) -> Factory:
     """Builds the images of this run."""
-    return Factory(fresh(ARTEFACTS / "images"))
+    factory = Factory(fresh(ARTEFACTS / "images"), shared / "keys")
+    with alone(shared / "keys.lock"):
+        factory.build("1.0.0")
+    return factory
+
+
+@pytest.fixture(scope="session")
+def installed_once(shared: Path, factory: Factory) -> Path:
+    """Where an installed machine of version 1.0.0 is kept: `Shop.kept`.
+
+    The test of a machine's life leaves it there as it passes; where that has not run or not yet
+    begun, it is installed here.
+    """
+    kept = shared / "installed"
+    with alone(shared / "installed.lock"):
+        if not kept.exists():
+            with lan(fresh(ARTEFACTS / "lan-installed")) as network:
+                shop = Shop.new(network, fresh(ARTEFACTS / "installed"), CONFIG, 20)
+                with shop.live(factory.build("1.0.0").stick) as machine:
+                    with shop.register(shop.photo(machine), "--wait", "installed") as run:
+                        assert run.end(INSTALL_SECONDS + RESTART_SECONDS) == 0, run.end_of()
+                    shop.keep(kept, machine)
+    return kept
+
+
+@pytest.fixture(scope="module")
+def branch(installed_once: Path, network: Lan) -> Callable[[str], Shop]:
+    """Copies of the installed machine, switched off, for branches of the story: `branch("stolen")`.
+
+    Each is the same machine: run one at a time, or give it another network.
+    """
+
+    def take(name: str) -> Shop:
+        number = numbers.pop(0)
+        return Shop.kept(installed_once, network, ARTEFACTS / name, number)
+
+    numbers = list(range(40, 80))
+    return take
 
 
 @pytest.fixture(scope="module")
@@ -75,17 +168,6 @@ def machines(network: Lan) -> Iterator[Mapping[str, qemu.Machine]]:
             started = qemu.running(hardware, boot, folder, network.entry)
             running[name] = stack.enter_context(started)
         yield running
-
-
-def board(tap: str, number: int) -> qemu.Hardware:
-    """A small machine with a serial number that nobody can guess."""
-    return qemu.Hardware(
-        serial=f"E2E-{secrets.token_hex(4).upper()}",
-        uuid=str(uuid.uuid4()),
-        mac=f"52:54:00:00:00:{number:02x}",
-        tap=tap,
-        serial_lines=3,
-    )
 
 
 def blank(image: Path) -> Path:

@@ -8,133 +8,91 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
 from node.testing.images import Factory
-from pairing import errors, process
+from node.testing.shop import DISK, LOOK_SECONDS, NODE, Shop
 from pairing.errors import ExitCode
 from pairing.testing import guest_system, powercuts, qemu, writelog
-from pairing.testing.box import Box
 from pairing.testing.canaries import Canaries
 from pairing.testing.diskview import HEADER
 from pairing.testing.gpt import Partition, tables
-from pairing.testing.hardware import Drive, Firmware
 from pairing.testing.lan import HOST, Lan
-from pairing.testing.operators import Operator, Run
-from pairing.testing.photos import photograph
+from pairing.testing.operators import Run
 from pairing.testing.powercuts import Recording
 from pairing.testing.recording import Watch, recording
-from tests.e2e.conftest import ARTEFACTS, board, fresh
+from tests.e2e.conftest import (
+    ARTEFACTS,
+    CONFIG,
+    INSTALL_SECONDS,
+    RESTART_SECONDS,
+    SECRETS,
+    alone,
+    fresh,
+)
 
-pytestmark = [pytest.mark.root, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.root, pytest.mark.timeout(900), pytest.mark.xdist_group("life")]
 
-DISK = 6 << 30
-CODE_SECONDS, FIND_SECONDS, INSTALL_SECONDS, END_SECONDS = 300.0, 240, 420.0, 60.0
-RESTART_SECONDS, SSH_SECONDS = 420.0, 90.0
-NODE = "/opt/kairos-register/bin/kairos-node"
-LOOK_SECONDS = 3.0
+END_SECONDS = 60.0
 CUTS_ANYWHERE, CUTS_LOSSY = 20, 20
-PASSWORD_HASH = "$6$rounds=100000$canary-salt$" + "c4n4ry" * 14 + "zz"
-SECRETS = {
-    "file": "canary-file-3f9a71c2",
-    "password": PASSWORD_HASH,
-    "environment": "canary-environment-77aa01",
-    "command": "canary-command-0b0b5e",
-}
-CONFIG = f"""#cloud-config
-hostname: till-7
-users:
-  - name: ana
-    groups: [admin]
-    passwd: {PASSWORD_HASH}
-    ssh_authorized_keys:
-      - PUBLIC
-write_files:
-  - path: /etc/shop
-    permissions: 0600
-    content: {SECRETS["file"]}
-environment: {{SHOP: {SECRETS["environment"]}}}
-runcmd:
-  - "echo {SECRETS["command"]} > /run/told"
-install:
-  device: auto
-  encrypt: tpm2
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class Shop:
-    """Who and what the story is about."""
-
-    network: Lan
-    operator: Operator
-    box: Box
-    config: Path
-    watch: Watch
-    stick: Path
 
 
 @pytest.fixture(scope="module")
-def shop(network: Lan, factory: Factory) -> Iterator[Shop]:
-    folder = fresh(ARTEFACTS / "life")
-    built = factory.build("1.0.0")
-    hardware = replace(board(network.tap(20), 20), firmware=Firmware.UEFI)
-    box = Box.new(folder / "box", hardware, (DISK,))
-    operator = Operator(network.place, folder / "operator")
-    process.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", f"{folder}/id"], seconds=30)
-    config = folder / "config.yaml"
-    public = (folder / "id.pub").read_text().strip()
-    config.write_text(CONFIG.replace("PUBLIC", public))
-    with recording(box, operator.escrow) as watch:
-        yield Shop(network, operator, box, config, watch, built.stick)
+def keeping(shared: Path) -> Iterator[contextlib.ExitStack]:
+    """Holds branches back until this machine is installed; its end lets them go."""
+    with contextlib.ExitStack() as stack:
+        if not (shared / "installed").exists():
+            stack.enter_context(alone(shared / "installed.lock"))
+        yield stack
 
 
 @pytest.fixture(scope="module")
-def live(shop: Shop) -> Iterator[qemu.Machine]:
+def shop(network: Lan) -> Shop:
+    return Shop.new(network, fresh(ARTEFACTS / "life"), CONFIG, 20)
+
+
+@pytest.fixture(scope="module")
+def watch(shop: Shop) -> Iterator[Watch]:
+    with recording(shop.box, shop.operator.escrow) as watch:
+        yield watch
+
+
+@pytest.fixture(scope="module")
+def live(
+    shop: Shop, watch: Watch, factory: Factory, keeping: contextlib.ExitStack
+) -> Iterator[qemu.Machine]:
     """The machine, started from the stick, with a code and its address on the screen."""
-    stick = Drive(image=shop.stick, serial="STICK", read_only=True)
-    with shop.box.running(stick, entry=shop.network.entry) as machine:
-        deadline = time.monotonic() + CODE_SECONDS
-        while not shows_address(machine):
-            assert time.monotonic() < deadline, machine.serial[0].text()[-2000:]
-            time.sleep(LOOK_SECONDS)
+    with shop.live(factory.build("1.0.0").stick) as machine:
         yield machine
-
-
-def shows_address(machine: qemu.Machine) -> bool:
-    try:
-        return bool(guest_system.token_on_screen(machine).addresses)
-    except Exception:  # no code yet, or the picture was taken while it was drawn
-        return False
 
 
 @pytest.fixture(scope="module")
 def registered(shop: Shop, live: qemu.Machine) -> Iterator[Run]:
     """One command, from the photo through the restart to the end."""
-    with Image.open(live.screen("photographed.png")) as clean:
-        photo = live.folder / "photo.jpg"
-        photo.write_bytes(photograph(clean.convert("RGB"), severity=2, seed=1))
-    options = ("--wait", "installed", "--timeout", str(FIND_SECONDS))
-    with shop.operator.register(photo, shop.config, *options) as run:
+    with shop.register(shop.photo(live), "--wait", "installed") as run:
         yield run
 
 
 @pytest.fixture(scope="module")
-def written(registered: Run, shop: Shop) -> Run:
+def written(registered: Run, watch: Watch) -> Run:
     """The installation, from the photo to a complete disk."""
     registered.until("written", INSTALL_SECONDS)
-    shop.watch.finish()
+    watch.finish()
     return registered
 
 
 @pytest.fixture(scope="module")
-def installed(written: Run) -> Run:
-    """The machine after its restart, its config in force."""
+def installed(
+    written: Run, shop: Shop, live: qemu.Machine, shared: Path, keeping: contextlib.ExitStack
+) -> Run:
+    """The machine after its restart, its config in force; a copy is left for branches."""
     written.end(RESTART_SECONDS)
+    if not (shared / "installed").exists():
+        shop.keep(shared / "installed", live)
+    keeping.close()
     return written
 
 
@@ -156,9 +114,8 @@ def test_the_photo_leads_to_a_complete_disk(written: Run, shop: Shop) -> None:
 
 
 def test_a_power_cut_at_any_moment_leaves_nothing_half_made(
-    written: Run, shop: Shop, tmp_path: Path
+    written: Run, shop: Shop, watch: Watch, tmp_path: Path
 ) -> None:
-    watch = shop.watch
     assert watch.acknowledged is not None
     assert watch.entry is not None
     made = Recording(
@@ -210,18 +167,18 @@ def test_the_same_command_hears_of_the_restart_and_the_verdict(installed: Run, s
 
 
 def test_the_config_is_in_force(installed: Run, shop: Shop) -> None:
-    assert on(shop, "hostname") == "till-7"
-    assert on(shop, "sudo -n cat /etc/shop") == SECRETS["file"]
-    assert on(shop, "sudo -n cat /run/told") == SECRETS["command"]
-    assert "admin" in on(shop, "id -nG").split()
+    assert shop.on("hostname") == "till-7"
+    assert shop.on("sudo -n cat /etc/shop") == SECRETS["file"]
+    assert shop.on("sudo -n cat /run/told") == SECRETS["command"]
+    assert "admin" in shop.on("id -nG").split()
 
 
 def test_the_system_cannot_be_changed_and_the_data_is_encrypted(installed: Run, shop: Shop) -> None:
-    assert "Read-only file system" in on(shop, "sudo -n touch /usr/changed 2>&1 || true")
-    assert on(shop, "findmnt -no FSTYPE /") == "squashfs"
-    assert on(shop, "findmnt -no SOURCE /usr/local") == "/dev/mapper/kr_persistent"
-    assert on(shop, "findmnt -no SOURCE /oem") == "/dev/mapper/kr_oem"
-    kept = on(shop, "sudo -n sh -c 'echo kept > /usr/local/data; cat /usr/local/data'")
+    assert "Read-only file system" in shop.on("sudo -n touch /usr/changed 2>&1 || true")
+    assert shop.on("findmnt -no FSTYPE /") == "squashfs"
+    assert shop.on("findmnt -no SOURCE /usr/local") == "/dev/mapper/kr_persistent"
+    assert shop.on("findmnt -no SOURCE /oem") == "/dev/mapper/kr_oem"
+    kept = shop.on("sudo -n sh -c 'echo kept > /usr/local/data; cat /usr/local/data'")
     assert kept == "kept"
 
 
@@ -230,29 +187,28 @@ def upgraded(installed: Run, shop: Shop, factory: Factory) -> str:
     """Version 1.1.0 from a web server of the shop's; what the machine says after its restart."""
     folder = factory.build("1.1.0").root.parent
     web = ("8000", "--bind", HOST, "--directory", str(folder))
-    on(shop, "sudo -n sh -c 'echo kept > /usr/local/data'")
+    shop.on("sudo -n sh -c 'echo kept > /usr/local/data'")
     with shop.network.place.program("http.server", *web):
-        on(shop, f"sudo -n {NODE} upgrade http://{HOST}:8000/")
-    assert "kr_1.1.0+" in on(shop, "sudo -n ls /boot/EFI/Linux"), "on trial"
-    on(shop, "sudo -n systemctl --no-block reboot")
+        shop.on(f"sudo -n {NODE} upgrade http://{HOST}:8000/")
+    assert "kr_1.1.0+" in shop.on("sudo -n ls /boot/EFI/Linux"), "on trial"
+    shop.on("sudo -n systemctl --no-block reboot")
     deadline = time.monotonic() + RESTART_SECONDS
     state = ""
     while "running   1.1.0" not in state:
         assert time.monotonic() < deadline, state
         time.sleep(LOOK_SECONDS)
-        with contextlib.suppress(errors.MissingError):  # it restarts
-            state = on(shop, f"sudo -n {NODE} state")
+        state = shop.tried(f"sudo -n {NODE} state") or ""
     return state
 
 
 def test_an_upgrade_is_good_after_its_trial_and_the_data_is_there(
     upgraded: str, shop: Shop
 ) -> None:
-    assert on(shop, "cat /usr/local/data") == "kept"
-    assert on(shop, "hostname") == "till-7"
+    assert shop.on("cat /usr/local/data") == "kept"
+    assert shop.on("hostname") == "till-7"
     assert "volumes   open, opened by tpm2" in upgraded, "the TPM knows the new kernel's signature"
     deadline = time.monotonic() + END_SECONDS
-    while "+" in (kernels := on(shop, "sudo -n ls /boot/EFI/Linux")):
+    while "+" in (kernels := shop.on("sudo -n ls /boot/EFI/Linux")):
         assert time.monotonic() < deadline, kernels
         time.sleep(LOOK_SECONDS)
     assert kernels.split() == ["kr_1.0.0.efi", "kr_1.1.0.efi", "recovery.efi"]
@@ -284,14 +240,3 @@ def recovery_key(shop: Shop, folder: Path) -> bytes:
     ) as run:
         assert run.end(END_SECONDS) == 0, run.end_of()
     return target.read_bytes().strip()
-
-
-def on(shop: Shop, command: str) -> str:
-    """What the installed machine answers to `command`, typed by ana over ssh."""
-    leases = [line.split() for line in (ARTEFACTS / "lan/leases").read_text().splitlines()]
-    address = next(lease[2] for lease in leases if lease[1] == shop.box.hardware.mac)
-    ssh = ["ssh", "-i", str(shop.config.with_name("id")), "-o", "BatchMode=yes"]
-    ssh += ["-o", "ConnectTimeout=10", "-o", "ServerAliveInterval=10"]
-    ssh += ["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null"]
-    ssh += ["-o", "LogLevel=ERROR", f"ana@{address}", command]
-    return process.run([*shop.network.entry, *ssh], seconds=SSH_SECONDS).text().strip()
