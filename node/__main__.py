@@ -10,6 +10,7 @@ import click
 
 from node.commands.boot import boot
 from node.commands.looking import health, state
+from node.commands.reset import reset
 from node.commands.upgrade import rollback, upgrade
 from node.stages.command import stage
 from pairing import __version__, errors
@@ -176,7 +177,7 @@ def unlock() -> None:
         key.wipe()
 
 
-for command in (boot, stage, state, health, upgrade, rollback):
+for command in (boot, stage, state, health, upgrade, rollback, reset):
     main.add_command(command)
 
 

@@ -103,6 +103,20 @@ def look_at(machine: Path | None) -> Callable[[], Facts]:
     return lambda: snapshot
 
 
+def _look(options: Options, booted: Mode | None) -> Callable[[], Facts]:
+    """The same; the recovery system finishes a reset that was cut off before it looks."""
+    look = look_at(options.machine)
+    if booted is not Mode.RECOVERY or options.machine is not None or options.dry_run:
+        return look
+
+    def finished_look() -> Facts:
+        from node.reset import finish_first  # it takes its time: the code is on the screen before
+
+        return finish_first(look)
+
+    return finished_look
+
+
 def run_node(options: Options) -> None:
     """Run until the verdict (`once`), a signal, or an error."""
     chosen = options.chosen()
@@ -115,7 +129,7 @@ def run_node(options: Options) -> None:
         booted = ownership.booted_mode(_kernel_words())
         agent = Agent(
             settings=chosen,
-            look=look_at(options.machine),
+            look=_look(options, booted),
             display=showing,
             state=state,
             dry_run=options.dry_run or options.machine is not None,

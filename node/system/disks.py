@@ -14,6 +14,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from node.plan.slots import EMPTY
+from node.system.board import mode
 from node.system.booted import booted as running_root
 from node.system.reading import Run, link_name, names, output, read, short, text
 from pairing.facts import LIST_LIMIT, UNREADABLE, Disk
@@ -27,6 +29,8 @@ COLUMNS = (
 LSBLK = ("lsblk", "--json", "--bytes", "--output", COLUMNS)
 BOOT_PARTITION = "LoaderDevicePartUUID-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f"
 """EFI variable in which systemd-boot names the partition it was started from."""
+RECOVERY_PARTS = ("KR_ESP", "kr_recovery", "kr_recovery_v")
+VOLUMES = ("KR_OEM", "KR_PERSISTENT")
 _NOT_DISKS = re.compile(r"(?:zram|ram|loop|fd|sr|nbd|mtdblock)\d+|mmcblk\d+(?:boot\d+|rpmb)")
 _STACKED = frozenset({"crypt", "lvm", "dm", "mpath"})
 
@@ -44,6 +48,9 @@ def disks(root: Path, run: Run) -> tuple[Disk, ...]:
     if (running := running_root(root)) is not None:
         own = f"/dev/{running.disk}"
         found = [replace(disk, booted=disk.path == own) for disk in found]
+        blank = {short(row.get("path")) for row in rows if _is_reset(row)}
+        if own in blank and mode(root) == "recovery":
+            found = [replace(one, content=()) if one.booted else one for one in found]
     return tuple(sorted(found, key=lambda disk: disk.path)[:LIST_LIMIT])
 
 
@@ -144,6 +151,15 @@ def _signatures(printed: str) -> Iterator[str]:
         kind, label = short(signature.get("type")), short(signature.get("label"))
         if kind and kind != "PMBR":
             yield f'{kind} "{label}"' if label else kind
+
+
+def _is_reset(row: Row) -> bool:
+    """Whether a disk of ours holds nothing but its recovery system, as a reset leaves it."""
+    parts = [part for part in _tree(row) if part.get("type") == "part"]
+    labels = [short(part.get("partlabel")) for part in parts]
+    return set(labels) == {*RECOVERY_PARTS, *VOLUMES, EMPTY} and not any(
+        label in VOLUMES and part.get("fstype") for label, part in zip(labels, parts, strict=True)
+    )
 
 
 # --- lsblk's rows -------------------------------------------------------------------------------

@@ -123,21 +123,16 @@ class Upgrader:
         fetch_version(self.found, step.version, self.room, FILE_LIMIT)
 
     def remove_entry(self, step: RemoveEntry) -> None:
-        """See `RemoveEntry`. Leftovers of an interrupted upgrade go with it."""
-        self._remove_leftovers()
-        (self.root / ENTRIES / step.entry).unlink(missing_ok=True)
-        flush_folder(self.root / ENTRIES)
+        """See `RemoveEntry`."""
+        remove_entry(self.root, step.entry)
 
     def clear_slot(self, step: ClearSlot) -> None:
         """See `ClearSlot`."""
-        disk, number = _disk_and_number(self.root, step.device)
-        # The disk is in use: its other partitions stay as the kernel knows them.
-        argv = ("sfdisk", "--no-reread", "--no-tell-kernel", "--part-label", disk, number, EMPTY)
-        self.run(argv, seconds=SFDISK_SECONDS)
+        clear_slot(self.root, self.run, step.device)
 
     def write_slot(self, step: WriteSlot) -> None:
         """See `WriteSlot`. Raises errors.UpgradeFailed."""
-        self._remove_leftovers()
+        _remove_leftovers(self.root)
         folder = self.root / DEFINITIONS
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(mode=0o700, parents=True)
@@ -161,10 +156,26 @@ class Upgrader:
             flush_folder(path.parent)
             raise errors.UpgradeFailed(reason)
 
-    def _remove_leftovers(self) -> None:
-        for name in names(self.root / ENTRIES):
-            if name.startswith(LEFTOVERS):
-                (self.root / ENTRIES / name).unlink(missing_ok=True)
+
+def remove_entry(root: Path, name: str) -> None:
+    """Remove a boot entry for good. Leftovers of an interrupted upgrade go with it."""
+    _remove_leftovers(root)
+    (root / ENTRIES / name).unlink(missing_ok=True)
+    flush_folder(root / ENTRIES)
+
+
+def clear_slot(root: Path, run: Door, device: str) -> None:
+    """Mark a slot's partition as empty."""
+    disk, number = _disk_and_number(root, device)
+    # The disk is in use: its other partitions stay as the kernel knows them.
+    argv = ("sfdisk", "--no-reread", "--no-tell-kernel", "--part-label", disk, number, EMPTY)
+    run(argv, seconds=SFDISK_SECONDS)
+
+
+def _remove_leftovers(root: Path) -> None:
+    for name in names(root / ENTRIES):
+        if name.startswith(LEFTOVERS):
+            (root / ENTRIES / name).unlink(missing_ok=True)
 
 
 def _unfit(path: Path, root: Path) -> str:

@@ -137,6 +137,7 @@ from pairing.errors.reach import (
     RelayUnreachable,
     UnreachableError,
 )
+from pairing.errors.recovery import ResetRefused, ResetUnfinished
 from pairing.errors.stages import (
     AccountInvalid,
     CommandUnsuccessful,
@@ -289,6 +290,8 @@ __all__ = [
     "RescueOpenAlready",
     "RescueRefused",
     "RescueTimeUp",
+    "ResetRefused",
+    "ResetUnfinished",
     "SealedOff",
     "SettingsInvalid",
     "SeveralTokens",

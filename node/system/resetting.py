@@ -1,0 +1,196 @@
+"""Carries out the steps of a reset. Each can be run again; each is flushed before the next."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from node.plan.boot import DATA_FOLDER, MAPPED, OEM_FOLDER
+from node.plan.reset import (
+    OEM,
+    RECOVERY,
+    RECOVERY_HASHES,
+    CheckRecovery,
+    Data,
+    EraseKeys,
+    ForgetRecords,
+    MarkReset,
+    ResetFacts,
+    UnmarkReset,
+    VolumeFound,
+    WipeVolume,
+)
+from node.plan.slots import RECOVERY as RECOVERY_KERNEL
+from node.plan.slots import entries
+from node.plan.upgrade import ClearSlot, RemoveEntry, Slot
+from node.step import Step
+from node.system import board, medium
+from node.system.door import Door
+from node.system.install.check_image import checked_sums
+from node.system.keeping import flush_folder, store
+from node.system.kernelimage import sections
+from node.system.reading import names, read
+from node.system.upgrading import ENTRIES, clear_slot, remove_entry
+from node.system.volumes import ESP_LABEL, PartitionFound, is_mounted, partitions
+from pairing import errors
+
+MARK = "boot/kairos/reset.json"
+BOOT = "/boot"
+MOUNT_SECONDS, ERASE_SECONDS, VERIFY_SECONDS, WIPE_SECONDS = 30.0, 60.0, 880.0, 590.0
+PLACES = {OEM: OEM_FOLDER, "KR_PERSISTENT": DATA_FOLDER}
+
+
+@contextlib.contextmanager
+def boot_partition(root: Path, run: Door) -> Iterator[None]:
+    """The disk's boot partition at /boot, writable; as it was before at the end.
+
+    Raises errors.ResetRefused if there is none, or errors.MissingError.
+    """
+    if is_mounted(root, BOOT):
+        yield
+        return
+    device = next((one.device for one in partitions(root, run) if one.label == ESP_LABEL), "")
+    if not device:
+        raise errors.ResetRefused("Its disk has no boot partition.")
+    _mount(root, run, device)
+    try:
+        yield
+    finally:
+        run(("umount", BOOT), seconds=MOUNT_SECONDS, check=False)
+
+
+def _mount(root: Path, run: Door, device: str) -> None:
+    if is_mounted(root, str(medium.FOLDER)):
+        # The recovery system has it open to read from, and opens it again when it has to.
+        run(("umount", str(medium.FOLDER)), seconds=MOUNT_SECONDS)
+    options = "nodev,nosuid,noexec,umask=0077"
+    run(("mount", "-t", "vfat", "-o", options, device, BOOT), seconds=MOUNT_SECONDS)
+
+
+def reset_facts(root: Path, run: Door) -> ResetFacts:
+    """What is on the disk now, with its boot partition at /boot."""
+    parts = partitions(root, run)
+    devices = {one.label: one.device for one in parts}
+    return ResetFacts(
+        mode=board.mode(root),
+        version=board.medium(root),
+        entries=entries(names(root / ENTRIES)),
+        slots=tuple(Slot(device=one.device, label=one.label) for one in parts),
+        volumes=tuple(_volume(one, root) for one in parts if one.label in PLACES),
+        recovery=devices.get(RECOVERY, ""),
+        recovery_hashes=devices.get(RECOVERY_HASHES, ""),
+        roothash=_recovery_hash(root / ENTRIES / RECOVERY_KERNEL),
+        begun=begun(root),
+    )
+
+
+def begun(root: Path) -> Data | None:
+    """The reset that was begun and not completed, by its mark. A damaged mark counts as `keep`:
+    what cannot be undone has to be asked for again."""
+    path = root / MARK
+    if not path.exists():
+        return None
+    try:
+        return Data(json.loads(read(path))["data"])
+    except (ValueError, KeyError, TypeError):
+        return Data.KEEP
+
+
+def _volume(found: PartitionFound, root: Path) -> VolumeFound:
+    mapped = (root / "dev/mapper" / MAPPED[found.label]).exists()
+    return VolumeFound(
+        label=found.label,
+        device=found.device,
+        encrypted=found.filesystem == "crypto_LUKS",
+        in_use=mapped or is_mounted(root, PLACES[found.label]),
+    )
+
+
+def _recovery_hash(kernel: Path) -> str:
+    """The root hash that this kernel's own line names; empty if it is not a recovery kernel."""
+    try:
+        line = sections(kernel, (".cmdline",)).get(".cmdline", b"").decode("utf-8", "replace")
+    except (ValueError, OSError):
+        return ""
+    words = dict(word.partition("=")[::2] for word in line.strip("\0").split())
+    return words.get("roothash", "") if words.get("kairos.mode") == "recovery" else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Resetter:
+    """Carries out the steps below `root`, with the boot partition at /boot."""
+
+    root: Path
+    run: Door
+
+    def handlers(self) -> Mapping[type[Step], Callable[[Any], None]]:
+        """By type of step. Each raises errors.KnownError or OSError."""
+        return {
+            CheckRecovery: self.check_recovery,
+            MarkReset: self.mark,
+            RemoveEntry: lambda step: remove_entry(self.root, step.entry),
+            ForgetRecords: self.forget,
+            EraseKeys: self.erase_keys,
+            ClearSlot: lambda step: clear_slot(self.root, self.run, step.device),
+            WipeVolume: self.wipe,
+            UnmarkReset: self.unmark,
+        }
+
+    def check_recovery(self, step: CheckRecovery) -> None:
+        """See `CheckRecovery`. Raises errors.ResetRefused: nothing was changed yet."""
+        kernel = self.root / ENTRIES / RECOVERY_KERNEL
+        listed = {Path(one.path).name: one.sha256 for one in checked_sums(self.root, self._boot)}
+        found = hashlib.sha256(kernel.read_bytes()).hexdigest()
+        if listed.get(RECOVERY_KERNEL, found) != found:
+            raise errors.ResetRefused("The kernel of its recovery system is damaged.")
+        argv = ("veritysetup", "verify", step.data, step.hashes, step.roothash)
+        if self.run(argv, seconds=VERIFY_SECONDS, check=False).status:
+            raise errors.ResetRefused("Its recovery system is damaged.")
+
+    def mark(self, step: MarkReset) -> None:
+        """See `MarkReset`."""
+        (self.root / MARK).parent.mkdir(exist_ok=True)
+        store(self.root / MARK, json.dumps({"schema": 1, "data": step.wanted}).encode(), 0o600)
+
+    def forget(self, step: ForgetRecords) -> None:
+        """See `ForgetRecords`."""
+        for name in step.files:
+            (self._boot / name).unlink(missing_ok=True)
+        flush_folder(self._boot / "kairos")
+
+    def erase_keys(self, step: EraseKeys) -> None:
+        """See `EraseKeys`. Open or not: what is open stays open until the restart.
+
+        Raises errors.ResetUnfinished if a slot is left.
+        """
+        self.run(("cryptsetup", "erase", "--batch-mode", step.device), seconds=ERASE_SECONDS)
+        dump = ("cryptsetup", "luksDump", "--dump-json-metadata", step.device)
+        try:
+            left = json.loads(self.run(dump, seconds=ERASE_SECONDS).stdout)["keyslots"]
+        except (ValueError, KeyError, TypeError):
+            raise errors.ResetUnfinished("Its header cannot be read.", element=step.label) from None
+        if left:
+            raise errors.ResetUnfinished("A key slot is left.", element=step.label)
+
+    def wipe(self, step: WipeVolume) -> None:
+        """See `WipeVolume`. Not every disk can be told that blocks are free: no failure."""
+        self.run(("blkdiscard", "--force", step.device), seconds=WIPE_SECONDS, check=False)
+        self.run(("wipefs", "--all", "--force", step.device), seconds=ERASE_SECONDS)
+
+    def unmark(self, step: UnmarkReset) -> None:
+        """See `UnmarkReset`. What was written to the disk before it is there before it goes."""
+        self.run(("sync",), seconds=WIPE_SECONDS)
+        # What udev knows of the partitions is older: whoever looks next sees them as they are.
+        trigger = ("udevadm", "trigger", "--settle", "--action=change", "--subsystem-match=block")
+        self.run(trigger, seconds=ERASE_SECONDS, check=False)
+        (self.root / MARK).unlink(missing_ok=True)
+        flush_folder(self._boot / "kairos")
+
+    @property
+    def _boot(self) -> Path:
+        return self.root / BOOT.lstrip("/")

@@ -1,0 +1,19 @@
+"""Exit 7: back to pairing."""
+
+from __future__ import annotations
+
+from pairing.errors.node import NodeError
+
+
+class ResetRefused(NodeError):
+    """This machine is not reset; nothing was changed."""
+
+    number, slug = 655, "reset-refused"
+    hint = "The reason is named above; `kairos-node doctor` shows more of the machine."
+
+
+class ResetUnfinished(NodeError):
+    """The reset has begun and is not finished."""
+
+    number, slug, retryable = 656, "reset-unfinished", True
+    hint = "Restart the machine: its recovery system goes on with the reset by itself."
