@@ -23,7 +23,7 @@ from pairing.config.schema import Rules, check_against
 HEADER = "#kairos-image"
 CONSOLES = ("tty0", "ttyS0")
 PROVIDERS = "/usr/lib/kairos-register/providers.d"
-PROGRAMS = MappingProxyType({"k3s": "/usr/bin/k3s"})
+PROGRAMS = MappingProxyType({"k3s": "/usr/bin/k3s", "kubelet": "/usr/bin/kubelet"})
 """Providers that are programs of their own, not plug-ins of ours."""
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-KEPT = 4
+KEPT = 8
 """Parts of a kind that stay, of some hundred megabytes each."""
 
 

@@ -116,6 +116,15 @@ class SourceUnreadable(MissingError):
     hint = "Paths in a recipe are meant from the recipe's folder; URLs begin with https://."
 
 
+class ProgramNotFetched(MissingError):
+    """A program that the recipe names could not be fetched from its address."""
+
+    number, slug, retryable = 708, "program-not-fetched", True
+    hint = (
+        "Try the address from this machine: curl -fLO URL. Or fetch it by hand and name the file."
+    )
+
+
 class ImageKeysMissing(MissingError):
     """The recipe asks for signed boot files, and there are no keys to sign with."""
 
