@@ -18,13 +18,13 @@ from cli.desk import OperatorDesk
 from cli.keyring import Keyring
 from cli.nodes import NodeRecord
 from cli.pairing_run import Network, Run, WarmUp, libp2p
-from cli.records import Records, now
+from cli.records import Records, StoredEscrow, now
 from pairing import approval, errands, errors
 from pairing.errands import Do, Errand, UnlockWith
 from pairing.events import Event
 from pairing.protocol import handshake
 from pairing.protocol.errand import ErrandMachine, Standing
-from pairing.protocol.messages import EscrowRecord, VolumeProof
+from pairing.protocol.messages import EscrowRecord, SealedKey, VolumeProof
 from pairing.protocol.requests import Task, UnlockKind
 from pairing.protocol.terms import KnownLease, Way
 from pairing.report import Lines, Report
@@ -52,20 +52,38 @@ class NodeErrand:
 
     # --- the recovery key -----------------------------------------------------------------------
 
-    def recovery_key(self, use: str) -> bytes:
+    def recovery_key(self, use: str, older: int = 0) -> bytes:
         """The machine's recovery key, opened; that it was is in the audit log before it is used.
 
-        Raises errors.EscrowKeyMissing.
+        `older`: so many records before the best one. Raises errors.EscrowKeyMissing.
         """
-        ours = self.keyring.escrow()
-        for stored in nodes.escrow_of(self.records, self.node):
-            record = stored.record
-            context = handshake.escrow_context(record.node, record.lease)
-            for sealed in record.keys:
-                if sealed.recipient == ours.public:
-                    self.note("recovery-key-opened", use=use, record=stored.path.name)
-                    return ours.open(sealed.sealed, context)
-        raise errors.EscrowKeyMissing(element=self.node.node)
+        ours, found = self.keyring.escrow(), self._records_for_us()
+        if older >= len(found):
+            raise errors.EscrowKeyMissing(element=self.node.node)
+        stored, sealed = found[older]
+        context = handshake.escrow_context(stored.record.node, stored.record.lease)
+        self.note("recovery-key-opened", use=use, record=stored.path.name)
+        return ours.open(sealed.sealed, context)
+
+    def _records_for_us(self) -> list[tuple[StoredEscrow, SealedKey]]:
+        """Records that our escrow key opens, the best first."""
+        ours = self.keyring.escrow().public
+        stored = nodes.escrow_of(self.records, self.node)
+        return [(one, key) for one in stored for key in one.record.keys if key.recipient == ours]
+
+    async def _with_each_key(self, rule: Callable[[int, Standing], Errand]) -> bool:
+        """An errand that needs the recovery key. After a change of keys that was cut off it is not
+        known here which of two opens the machine: where the best is refused, so are older ones
+        tried. Raises errors.UnlockFailed if none opens it."""
+        older = 0
+        while True:
+            try:
+                return await self.errand(partial(rule, older))
+            except errors.UnlockFailed:
+                older += 1
+                if older >= len(self._records_for_us()):
+                    raise
+                self.talk.say("key", "it does not open the machine; the one before is tried")
 
     def note(self, action: str, **about: str) -> None:
         """A line in the audit log."""
@@ -76,11 +94,12 @@ class NodeErrand:
 
     async def approve(self) -> bool:
         """Let a machine that waits for approval start. False if it is open already."""
-        return await self.errand(partial(self._unlocking, UnlockKind.APPROVAL, "approval"))
+        rule = partial(self._unlocking, UnlockKind.APPROVAL, "approval")
+        return await self._with_each_key(rule)
 
     async def unlock(self) -> bool:
         """Open a locked machine with its recovery key. False if it is open already."""
-        return await self.errand(partial(self._unlocking, UnlockKind.RECOVERY, "unlock"))
+        return await self._with_each_key(partial(self._unlocking, UnlockKind.RECOVERY, "unlock"))
 
     async def recover(self, tasks: Sequence[Task]) -> None:
         """Open it if it is locked, then these. Raises errors.KnownError."""
@@ -94,23 +113,24 @@ class NodeErrand:
     async def change(self, task: Task) -> None:
         """Have an open machine change its keys. Raises errors.KnownError."""
         with trio.move_on_after(OPEN_SECONDS):
-            while not await self.errand(partial(self._changing, task)):  # noqa: ASYNC110
+            rule = partial(self._changing, task)
+            while not await self._with_each_key(rule):  # noqa: ASYNC110
                 await trio.sleep(LOOK_SECONDS)
             return
         raise errors.PhaseTimeout("It is still locked.", element=self.node.node)
 
-    def _unlocking(self, kind: UnlockKind, use: str, standing: Standing) -> Errand:
+    def _unlocking(self, kind: UnlockKind, use: str, older: int, standing: Standing) -> Errand:
         if standing.locked is None:
             return None
-        key = self.recovery_key(use)
+        key = self.recovery_key(use, older)
         secret = approval.pin(key) if kind is UnlockKind.APPROVAL else key
         return UnlockWith(kind, secret)
 
-    def _changing(self, task: Task, standing: Standing) -> Errand:
+    def _changing(self, task: Task, older: int, standing: Standing) -> Errand:
         if standing.locked is not None:
             return None
-        recipients = self.keyring.recipients()
-        return Do(task, recipients, self.recovery_key(task.value), int(time.time()))
+        recipients, key = self.keyring.recipients(), self.recovery_key(task.value, older)
+        return Do(task, recipients, key, int(time.time()))
 
     # --- the way there --------------------------------------------------------------------------
 

@@ -144,6 +144,8 @@ def run_node(options: Options) -> None:
             rescue=Rescue(folder=state / "rescue", close_tpm=hands.close_tpm),
             opener=hands.open_volumes if booted is Mode.INSTALLED else None,
         )
+        if booted is Mode.INSTALLED:
+            agent.maintainer = partial(hands.change_keys, agent)
         keep_early(agent)
         try:
             stopped = trio.run(_run, agent, showing, options)

@@ -58,6 +58,12 @@ from pairing.errors.joining import (
     JoinTokenRefused,
     JoinUnreachable,
 )
+from pairing.errors.keychange import (
+    BindingNotProved,
+    KeysUnchanged,
+    NoSuchKeys,
+    StartNotPure,
+)
 from pairing.errors.locked import (
     ApprovalNeeded,
     BootWordsChanged,
@@ -192,6 +198,7 @@ __all__ = [
     "AuditBroken",
     "BadProof",
     "BaseUnsuitable",
+    "BindingNotProved",
     "BootEntriesRefused",
     "BootIncomplete",
     "BootWordsChanged",
@@ -248,6 +255,7 @@ __all__ = [
     "KeyNotExecuted",
     "KeyNotInMemory",
     "KeyNotProved",
+    "KeysUnchanged",
     "KnownError",
     "LockedError",
     "MachineFileInvalid",
@@ -255,6 +263,7 @@ __all__ = [
     "MixedInstallation",
     "MustBeAsked",
     "NoCodeFound",
+    "NoSuchKeys",
     "NoSuchSource",
     "NoVerdictError",
     "NodeError",
@@ -300,6 +309,7 @@ __all__ = [
     "SourceMissing",
     "SourceUnreadable",
     "StageIncomplete",
+    "StartNotPure",
     "StartUnhealthy",
     "StartUnknown",
     "StepFailed",

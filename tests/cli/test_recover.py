@@ -59,7 +59,8 @@ class Volumes:
 
     async def change(self, order: CarryOut, reporter: Reporter) -> None:
         assert order.task is Task.ROTATE
-        assert order.recovery == self.key
+        if order.recovery != self.key:
+            raise errors.UnlockFailed
         record = self.shop.sealed(NEW, order.escrow)
         await reporter.escrow(record)
         self.key = NEW
@@ -142,6 +143,44 @@ async def test_recover_and_rotate_makes_the_old_key_worthless(
     assert newest.proof is not None
     assert oldest.proof is None
     assert actions(records)[:3] == ["recovery-key-opened", "recovery-key-opened", "keys-changed"]
+
+
+@pytest.mark.parametrize("ask", ["unlock", "approve", "rotate"])
+async def test_where_one_key_is_refused_the_one_before_is_tried(
+    station: Station, tmp_path: Path, quick_clock: object, ask: str
+) -> None:
+    """A change of keys that was cut off leaves two records, and one of them opens the machine."""
+    network, said = MemoryNetwork(), io.StringIO()
+    records, volumes = await registered(network, tmp_path)
+    records.keep_escrow(volumes.shop.sealed(NEW, (Keyring.at(None).escrow().public,)), b"")
+    assert errand(network, records, said).recovery_key("test") == NEW, "the newest is the best"
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(locked, network, tmp_path, volumes, errors.LockedError.slug)
+        one = errand(network, records, said)
+        if ask == "rotate":
+            await one.recover([Task.ROTATE])
+        else:
+            assert await (one.unlock() if ask == "unlock" else one.approve())
+        nursery.cancel_scope.cancel()
+    asked = [secret for _, secret in volumes.tried]
+    pins = [approval.pin(NEW), approval.pin(KEY)]
+    assert asked == (pins if ask == "approve" else [NEW, KEY])
+    assert actions(records).count("recovery-key-opened") == (5 if ask == "rotate" else 3)
+    assert "the one before is tried" in said.getvalue()
+
+
+async def test_where_no_key_opens_it_the_machine_stays_locked(
+    station: Station, tmp_path: Path, quick_clock: object
+) -> None:
+    network, said = MemoryNetwork(), io.StringIO()
+    records, volumes = await registered(network, tmp_path)
+    volumes.key = b"another"
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(locked, network, tmp_path, volumes, errors.LockedError.slug)
+        with pytest.raises(errors.UnlockFailed):
+            await errand(network, records, said).unlock()
+        nursery.cancel_scope.cancel()
+    assert len(volumes.tried) == 1
 
 
 async def test_an_open_machine_needs_no_approval(

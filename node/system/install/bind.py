@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from node.execute import Handler, Work
 from node.plan.repart import tpm_options
@@ -27,29 +28,40 @@ def bind_tang(doors: Doors) -> Handler:
         pin, config = clevis_pin(step)
         for number, volume in enumerate(step.volumes):
             device = doors.partition(step.disk, volume).device
-            for slot in await _bound(doors, work, device):
-                unbind = ("clevis", "luks", "unbind", "-f", "-d", device, "-s", slot)
-                await doors.tool(unbind, work, seconds=SECONDS)
-            bind = ("clevis", "luks", "bind", "-y", "-d", device, "-k", doors.key_file(work))
-            await doors.tool((*bind, pin, config), work, seconds=SECONDS)
+            await bind(doors, work, device, doors.key_file(work), pin, config)
             work.progress(number + 1, len(step.volumes))
 
     return handler
 
 
-def clevis_pin(step: BindTang) -> tuple[str, str]:
-    """The pin and its config (clevis-encrypt-sss(1)): all of TPM and servers together."""
+async def bind(
+    doors: Doors, work: Work | None, device: Path, key: Path, pin: str, config: str
+) -> None:
+    """Have clevis open this volume, in place of what it had for it. Raises errors.MissingError."""
+    for slot in await _bound(doors, work, device):
+        unbind = ("clevis", "luks", "unbind", "-f", "-d", device, "-s", slot)
+        await doors.tool(unbind, work, seconds=SECONDS)
+    argv = ("clevis", "luks", "bind", "-y", "-d", device, "-k", key, pin, config)
+    await doors.tool(argv, work, seconds=SECONDS)
+
+
+def clevis_pin(step: BindTang, digest: str = "") -> tuple[str, str]:
+    """The pin and its config (clevis-encrypt-sss(1)): all of TPM and servers together.
+
+    `digest`: what the registers will hold (clevis-encrypt-tpm2(1)); empty, if as they are now.
+    """
     servers = [{"url": server} for server in step.servers]
     if not step.with_tpm and len(servers) == 1:
         return "tang", json.dumps(servers[0])
-    pins: dict[str, object] = {"tang": servers}
+    pins: dict[str, Any] = {"tang": servers}
     if step.with_tpm:
         pins["tpm2"] = {"pcr_bank": "sha256", "pcr_ids": ",".join(map(str, step.pcrs))}
+        pins["tpm2"] |= {"pcr_digest": digest} if digest else {}
     parts = len(servers) + step.with_tpm
     return "sss", json.dumps({"t": parts, "pins": pins})
 
 
-async def _bound(doors: Doors, work: Work, device: Path) -> list[str]:
+async def _bound(doors: Doors, work: Work | None, device: Path) -> list[str]:
     """Slots that clevis already has on this volume: `SLOT: PIN 'CONFIG'` each."""
     listing = ("clevis", "luks", "list", "-d", device)
     said = await doors.tool(listing, work, seconds=SECONDS, check=False)
@@ -65,16 +77,33 @@ def bind_approval(doors: Doors) -> Handler:
         pin = approval.pin(work.key.passphrase)
         for number, volume in enumerate(step.volumes):
             device = doors.partition(step.disk, volume).device
-            enroll = (
-                *("systemd-cryptenroll", f"--unlock-key-file={doors.key_file(work)}"),
-                *("--wipe-slot=tpm2", *options, "--tpm2-with-pin=yes", device),
-            )
-            with credential(doors.own, PIN_CREDENTIAL, pin) as folder:
-                where = {"CREDENTIALS_DIRECTORY": str(folder)}
-                await doors.tool(enroll, work, seconds=SECONDS, environment=where)
+            await enroll(doors, work, device, doors.key_file(work), options, pin)
             work.progress(number + 1, len(step.volumes))
 
     return handler
+
+
+async def enroll(
+    doors: Doors,
+    work: Work | None,
+    device: Path,
+    key: Path,
+    options: Sequence[str],
+    pin: bytes = b"",
+) -> None:
+    """Bind this volume to the TPM, with a PIN if given; the slot that it had is wiped afterwards.
+
+    `options` as `node.plan.repart.tpm_options`. Raises errors.MissingError.
+    """
+    argv: Sequence[str] = ("--wipe-slot=tpm2", *options, str(device))
+    argv = ("systemd-cryptenroll", f"--unlock-key-file={key}", *argv)
+    if not pin:
+        await doors.tool(argv, work, seconds=SECONDS)
+        return
+    with credential(doors.own, PIN_CREDENTIAL, pin) as folder:
+        where = {"CREDENTIALS_DIRECTORY": str(folder)}
+        argv = (*argv, "--tpm2-with-pin=yes")
+        await doors.tool(argv, work, seconds=SECONDS, environment=where)
 
 
 @contextmanager

@@ -25,16 +25,25 @@ def prove_key(doors: Doors) -> Handler:
         key = doors.key_file(work)
         for number, volume in enumerate(step.volumes):
             device = doors.partition(step.disk, volume).device
-            slot = await _opening_slot(doors, work, device, key, volume)
-            uuid = await doors.tool(("cryptsetup", "luksUUID", device), work, seconds=SECONDS)
-            digest = slot_digest(doors.at(device), await _metadata(doors, work, device), slot)
-            work.proved(ProvedVolume(volume, uuid.text().strip(), digest))
+            slot = await opening_slot(doors, work, device, key, volume)
+            work.proved(await proved_volume(doors, work, device, slot, volume))
             work.progress(number + 1, len(step.volumes))
 
     return handler
 
 
-async def _opening_slot(doors: Doors, work: Work, device: Path, key: Path, volume: str) -> str:
+async def proved_volume(
+    doors: Doors, work: Work | None, device: Path, slot: str, volume: str
+) -> ProvedVolume:
+    """What the operator's record is completed with, for a slot that was opened."""
+    uuid = await doors.tool(("cryptsetup", "luksUUID", device), work, seconds=SECONDS)
+    digest = slot_digest(doors.at(device), await metadata(doors, work, device), slot)
+    return ProvedVolume(volume, uuid.text().strip(), digest)
+
+
+async def opening_slot(
+    doors: Doors, work: Work | None, device: Path, key: Path, volume: str
+) -> str:
     """The slot that the key opens. Raises errors.KeyNotProved."""
     opening = ("cryptsetup", "open", "--test-passphrase", "--disable-external-tokens")
     argv = (*opening, "--verbose", "--key-file", key, device)
@@ -45,7 +54,8 @@ async def _opening_slot(doors: Doors, work: Work, device: Path, key: Path, volum
     return found[1]
 
 
-async def _metadata(doors: Doors, work: Work, device: Path) -> str:
+async def metadata(doors: Doors, work: Work | None, device: Path) -> str:
+    """The header's metadata, as JSON."""
     dump = ("cryptsetup", "luksDump", "--dump-json-metadata", device)
     return (await doors.tool(dump, work, seconds=SECONDS)).text()
 
