@@ -30,6 +30,7 @@ SETTINGS_FILE = click.option(
     metavar="FILE",
     help="Settings of the stick. Default: /etc/kairos-register/node.yaml",
 )
+ROOT = Path("/")
 EPILOG = "Exit codes and all messages: docs/reference."
 
 
@@ -165,14 +166,19 @@ def unlock() -> None:
     """
     from getpass import getpass
 
-    from node.system import unlocking
+    from node.boot import open_late
+    from node.system import board, unlocking
+    from node.system.opening import Secret
     from pairing import process
 
     typed = getpass("Recovery key: ") if sys.stdin.isatty() else sys.stdin.readline(1024)
     key = unlocking.read_key(typed)
     try:
-        for line in unlocking.unlock(key, Path("/"), process.run):
-            click.echo(line)
+        if board.mode(ROOT) == "installed":
+            open_late(Secret("key", key.passphrase), ROOT, process.run, click.echo)
+        else:
+            for line in unlocking.unlock(key, ROOT, process.run):
+                click.echo(line)
     finally:
         key.wipe()
 

@@ -1,5 +1,6 @@
 """Opens a machine's volumes with the recovery key, for whoever repairs it: from the recovery system
-or from a stick. The start of the installed system does this in its own way.
+or from a stick. On the installed system that key goes to the start, which then goes on
+(`node.boot.open_late`).
 """
 
 from __future__ import annotations
@@ -7,20 +8,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from node.plan.boot import DATA_FOLDER, MAPPED, OEM, OEM_FOLDER, PERSISTENT, OpenVolume
 from node.recoverykey import TEXT_SIZE, RecoveryKey
 from node.system.booted import booted, part, parts
 from node.system.door import Door
+from node.system.opening import Opener, Secret
 from node.system.reading import names
 from pairing import errors
 
-OPEN_SECONDS = 120.0
-"""Argon2 takes its time on a small machine."""
 MOUNT_SECONDS = 60.0
 PLACES = (
-    ("KR_OEM", "kr_oem", "/oem", "nodev,nosuid,noexec"),
-    ("KR_PERSISTENT", "kr_persistent", "/usr/local", "nodev,nosuid"),
+    (OEM, OEM_FOLDER, "nodev,nosuid,noexec"),
+    (PERSISTENT, DATA_FOLDER, "nodev,nosuid"),
 )
-"""Label, name below /dev/mapper, where it is mounted, how: as in the installed system."""
+"""Label, where it is mounted, how: as in the installed system."""
 
 
 def read_key(typed: str) -> RecoveryKey:
@@ -63,23 +64,15 @@ def unlock(key: RecoveryKey, root: Path, run: Door) -> Iterator[str]:
     Raises errors.UnlockFailed, errors.DiskNotChosen, errors.MissingError.
     """
     disk = installed_disk(root)
-    for label, mapped, where, options in PLACES:
+    opener = Opener(root, run, Secret("key", key.passphrase))
+    for label, where, options in PLACES:
         found = part(root, disk, label)
         if found is None:
             raise errors.UnlockFailed("It is not on the disk.", element=label)
-        device = _open(str(found.device), label, mapped, key, root, run)
+        device = str(found.device)
+        # Never encrypted: it is mounted as it is.
+        if run(["cryptsetup", "isLuks", device], seconds=MOUNT_SECONDS, check=False).status == 0:
+            opener.open(OpenVolume(label=label, device=device, means="key"))
+            device = f"/dev/mapper/{MAPPED[label]}"
         run(["mount", "-o", options, device, where], seconds=MOUNT_SECONDS)
         yield f"{label} is open at {where}"
-
-
-def _open(device: str, label: str, mapped: str, key: RecoveryKey, root: Path, run: Door) -> str:
-    if (root / "dev/mapper" / mapped).exists():
-        return f"/dev/mapper/{mapped}"
-    if run(["cryptsetup", "isLuks", device], seconds=MOUNT_SECONDS, check=False).status != 0:
-        return device  # never encrypted
-    # Without the option cryptsetup would ask the TPM first.
-    argv = ["cryptsetup", "open", "--type", "luks2", "--disable-external-tokens", "--key-file", "-"]
-    opened = run([*argv, device, mapped], seconds=OPEN_SECONDS, stdin=key.passphrase, check=False)
-    if opened.status != 0:
-        raise errors.UnlockFailed(f"Status {opened.status}.", element=label)
-    return f"/dev/mapper/{mapped}"

@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+import node.__main__
 from node.__main__ import main
 from node.recoverykey import RecoveryKey
 from node.system import unlocking
-from pairing import errors
+from node.testing.installed import InstalledMachine
+from pairing import errors, process
 from pairing.process import Result
 from pairing.testing.recorded_tools import plant
 
@@ -127,3 +129,31 @@ def test_the_command_reads_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(
         CliRunner().invoke(main, ["unlock"], input="x\n").exception, errors.UsageError
     )
+
+
+TPM2 = Path(__file__).resolve().parents[1] / "data" / "volumes" / "tpm2.json"
+
+
+@pytest.mark.parametrize("key", [KEY, RecoveryKey(bytes(32))], ids=["right", "wrong"])
+def test_a_locked_machine_goes_on_with_its_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: RecoveryKey
+) -> None:
+    header = TPM2.read_bytes()
+    machine = InstalledMachine(
+        tmp_path, {"KR_OEM": header, "KR_PERSISTENT": header}, frozenset(), KEY.passphrase
+    )
+    machine.programs["systemctl"] = lambda argv, stdin: Result(0, b"", b"")
+    monkeypatch.setattr(node.__main__, "ROOT", tmp_path)
+    monkeypatch.setattr(process, "run", machine.run)
+    ended = CliRunner().invoke(main, ["unlock"], input=f"{key.passphrase.decode()}\n")
+    if key is KEY:
+        assert ended.exit_code == 0, ended.output
+        assert machine.report()["state"] == "open"
+        assert "/usr/local" in machine.mounted
+        assert machine.ran("systemctl") == [
+            ("systemctl", "start", "--no-block", "kairos-open.target")
+        ]
+    else:
+        assert isinstance(ended.exception, errors.UnlockFailed)
+        assert machine.report()["state"] == "locked"
+        assert not machine.ran("systemctl")
