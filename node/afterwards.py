@@ -13,10 +13,11 @@ from pathlib import Path
 
 import trio
 
-from node.agent import FACTS_LIMIT, LOG, Agent, facts_within
+from node.agent import FACTS_LIMIT, LOG, Agent, Progress, facts_within
 from node.tenancy_store import TenancyStore
 from pairing import errors
 from pairing.events import Mode, State
+from pairing.protection import Protection
 from pairing.protocol.kept import ReportFile
 from pairing.protocol.locked import LockedMachine, locked_machine
 from pairing.protocol.node import NodeMachine
@@ -112,12 +113,38 @@ async def run_installed(
     serving = Serving(agent.machine, agent, agent.presence(relays))
     alive = trio.Event()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(_live, agent, life, serving.reporter, alive)
+        nursery.start_soon(_live, agent, life, _Shown(agent, serving), alive)
         if not agent.machine.all_told(more=True):
             async with trio.open_nursery() as listening:
                 listening.start_soon(_listen, agent, transport, warm_up, serving)
                 await _until_told(serving, alive)
                 listening.cancel_scope.cancel()
+
+
+class _Shown(Reporter):
+    """Tells the screen as well."""
+
+    def __init__(self, agent: Agent, serving: Serving) -> None:
+        super().__init__(serving)
+        self._agent = agent
+
+    def entered(
+        self,
+        state: State,
+        *,
+        code: str = "",
+        text: str = "",
+        protection: Protection | None = None,
+    ) -> None:
+        """See `Reporter`."""
+        self._agent.progress = Progress()
+        super().entered(state, code=code, text=text, protection=protection)
+
+    def progressed(self, step: str, of: str, done: int, total: int, text: str = "") -> None:
+        """See `Reporter`."""
+        self._agent.progress = Progress(step=step, of=of, done=done, total=total, text=text)
+        super().progressed(step, of, done, total, text)
+        self._agent.display.show(self._agent)
 
 
 async def _live(agent: Agent, life: Life, reporter: Reporter, over: trio.Event) -> None:

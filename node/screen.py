@@ -38,7 +38,7 @@ class Screen:
     `machine`, `operator` and `compare` are words of fingerprints and of `--confirm-words`. `code`
     is read aloud, such as `E603`; `detail` one line more. `abort_seconds` counts down before the
     first write. `dry_run`: a rehearsal, which changes nothing. `visitor`: words of who has a repair
-    session open.
+    session open. `starting`: it is installed, was switched on, and is not ready yet.
     """
 
     state: State = State.WAITING
@@ -59,6 +59,7 @@ class Screen:
     abort_seconds: int | None = None
     dry_run: bool = False
     visitor: tuple[str, ...] = ()
+    starting: bool = False
 
     @property
     def may_switch_off(self) -> bool:
@@ -206,7 +207,8 @@ Line = tuple[str, "str | None"]
 
 def _panel(screen: Screen, width: int, texts: Texts) -> Iterator[Line]:
     rehearsed = screen.dry_run and screen.state in _DONE
-    for line in wrap(texts.rehearsed if rehearsed else texts.states[screen.state], width):
+    said = texts.starting if screen.starting else texts.states[screen.state]
+    for line in wrap(texts.rehearsed if rehearsed else said, width):
         yield line, None if screen.state in _DONE | _BAD else STRONG
     yield "", None
     if screen.visitor:
@@ -246,10 +248,11 @@ def _error(screen: Screen, width: int, texts: Texts) -> Iterator[Line]:
 
 
 def _progress(screen: Screen, width: int, texts: Texts) -> Iterator[Line]:
-    if not screen.steps or screen.state in _DONE | _BAD:
+    if not screen.steps or screen.state in _BAD | {State.WRITTEN, State.READY}:
         return
     yield texts.step.format(number=screen.number, steps=screen.steps), None
-    if said := texts.steps.get(screen.step_name, screen.step):
+    kind = screen.step_name.partition("-")[0]
+    if said := texts.steps.get(screen.step_name) or texts.steps.get(kind, screen.step):
         yield from ((line, None) for line in wrap(said, width)[:2])
     if screen.percent is not None:
         yield bar(screen.percent, width), None

@@ -25,6 +25,8 @@ FIRST_DRAW_SECONDS = 3.0
 """A slow serial line need not be done before the node goes on."""
 COMPARED = frozenset({State.CLAIMED, State.LOCKED})
 """States in which the words of both screens are compared."""
+STARTED = frozenset({State.INSTALLED, State.JOINED, State.READY, State.LOCKED, State.FAILED})
+"""States of an installed machine whose start has come to something."""
 PICTURE_SIZE = (100, 37)
 """Columns and rows of the picture: a framebuffer of 800 x 592."""
 
@@ -127,6 +129,7 @@ def screen_of(agent: Agent, now: float) -> Screen:
         abort_seconds=left,
         dry_run=agent.dry_run,
         visitor=agent.rescue.visitor,
+        starting=machine.mode is Mode.INSTALLED and machine.state not in STARTED,
     )
 
 

@@ -15,7 +15,7 @@ from node.agent import Agent
 from node.facts import recorded
 from node.settings import Settings
 from pairing import errors, keys, peertoken
-from pairing.events import State
+from pairing.events import Mode, State
 from pairing.peertoken import Token
 from pairing.protocol import handshake
 from pairing.protocol.effects import Done, NodeView
@@ -73,12 +73,13 @@ class Shop(Agent):
         self.off.set()
 
 
-def shop(folder: Path) -> Shop:
+def shop(folder: Path, mode: Mode = Mode.LIVE) -> Shop:
     return Shop(
         settings=Settings(port=0, abort_delay=0),
         look=lambda: recorded(MACHINE),
         display=NoDisplay(),
         state=folder,
+        mode=mode,
     )
 
 

@@ -19,6 +19,8 @@ class Texts:
     """All texts of the screen in one language. Names in braces are filled in."""
 
     states: Mapping[State, str]
+    starting: str
+    """An installed machine that was switched on and is not ready yet."""
     keep_on: str
     may_switch_off: str
     abort: str
@@ -26,7 +28,8 @@ class Texts:
     step: str
     """With {number} and {steps}."""
     steps: Mapping[str, str]
-    """What a step does, by its name in `node.steps.STEP_TYPES`."""
+    """What a step does, by its name: those of `node.steps.STEP_TYPES`, and after the restart
+    `stage-NAME` (`node.life`) and `join`, for `join-PROVIDER`."""
     read_aloud: str
     compare: str
     rehearsal: str

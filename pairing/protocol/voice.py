@@ -136,7 +136,9 @@ class NodeVoice:
         return self.tenancy
 
     def _set_state(self, state: State, effects: list[NodeEffect], **said: Any) -> None:
-        self.state = self._held().state = state
+        self.state = state
+        if self.tenancy:
+            self.tenancy.state = state
         effects += [*self._emit(EventType.STATE, **said), Changed()]
 
     def _emit(self, kind: EventType, **said: Any) -> list[NodeEffect]:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from node.canvas import CP437, REPERTOIRE, big, frame, printable
 from node.screen import GOOD_STYLE, PANEL, Abilities, Screen, bar, layout, place
+from node.life import STAGES
 from node.steps import STEP_TYPES
 from node.texts import Texts, load
 from pairing.events import State
@@ -21,6 +22,7 @@ from pairing.testing.tokens import random_token
 
 TOKEN = random_token(random.Random(1))
 EN = load("en")
+STEPS = [*STEP_TYPES, *(f"stage-{stage}" for stage in STAGES), "join"]
 WAITING = Screen(
     token=TOKEN,
     machine=("tiger", "lemon", "boat"),
@@ -250,7 +252,7 @@ def test_a_rehearsal_never_says_that_the_disk_is_ready(state: State, wish: str) 
 
 
 @pytest.mark.parametrize("wish", LANGUAGES)
-@pytest.mark.parametrize("name", STEP_TYPES)
+@pytest.mark.parametrize("name", STEPS)
 def test_a_step_is_said_in_the_language_of_the_screen(name: str, wish: str) -> None:
     texts = load(wish)
     screen = Screen(state=State.INSTALLING, step_name=name, step="Wipe /dev/sda", number=3, steps=9)
@@ -259,6 +261,22 @@ def test_a_step_is_said_in_the_language_of_the_screen(name: str, wish: str) -> N
     assert "Wipe /dev/sda" not in said
     unknown = replace(screen, step_name="polish-case")
     assert "Wipe /dev/sda" in shown(unknown, 80, 24, texts=texts).text()
+
+
+@pytest.mark.parametrize("wish", LANGUAGES)
+def test_after_the_restart_it_says_that_it_starts_and_what_it_does(wish: str) -> None:
+    texts = load(wish)
+    goes, starts = (Screen(state=State.REBOOTING, starting=starting) for starting in (False, True))
+    assert texts.states[State.REBOOTING] in shown(goes, 80, 24, texts=texts).text()
+    said = shown(starts, 80, 24, texts=texts).text()
+    assert texts.starting in said
+    assert texts.states[State.REBOOTING] not in said
+    joining = Screen(state=State.INSTALLED, step_name="join-k3s", step="x", number=1, steps=1)
+    said = shown(joining, 80, 24, texts=texts).text()
+    assert texts.states[State.INSTALLED] in said
+    assert texts.steps["join"] in said
+    for over in (State.WRITTEN, State.READY):
+        assert texts.steps["join"] not in shown(replace(joining, state=over), 80, 24).text()
 
 
 @given(st.integers(-10, 300), st.integers(1, 120))
@@ -285,8 +303,8 @@ def everything(texts: Texts) -> list[str]:
 def test_every_text_is_short_and_can_be_shown(wish: str) -> None:
     texts = load(wish)
     assert set(texts.states) == set(State)
-    assert list(texts.steps) == list(STEP_TYPES)
-    assert len(set(texts.steps.values())) == len(STEP_TYPES)
+    assert list(texts.steps) == STEPS
+    assert len(set(texts.steps.values())) == len(STEPS)
     for text in everything(texts):
         assert 1 <= len(text.split()) <= 8, text
         assert text == printable(text), text

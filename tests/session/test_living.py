@@ -82,14 +82,50 @@ async def test_open_it_goes_on_with_its_lease(
         tenancy = root / living.OEM / TENANCY
         tenancy.parent.mkdir(parents=True)
         (tmp_path / "tenancy.json").rename(tenancy)
-        agent = shop(tmp_path)
+        agent = shop(tmp_path, Mode.INSTALLED)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(living.run_living, agent, network.transport("n"), lambda: None, root)
             await trio.sleep(30)
             assert screen_of(agent, trio.current_time()).token == "", "it is nobody's to claim"
+            assert screen_of(agent, trio.current_time()).starting, "it does not restart again"
             assert not network._listeners
             left(root, state="open")
     assert operator.outcome == Done(State.READY, already=False)
+    assert not screen_of(agent, 0).starting
+
+
+async def test_the_screen_follows_what_is_applied_and_joined(
+    tmp_path: Path, quick_clock: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network, root = MemoryNetwork(), tmp_path / "root"
+    agent = shop(tmp_path, Mode.INSTALLED)
+    seen: list[tuple[bool, str, int, int]] = []
+
+    def look() -> None:
+        screen = screen_of(agent, 0)
+        seen.append((screen.starting, screen.step_name, screen.number, screen.steps))
+
+    async def live(reporter: Reporter, **_given: Any) -> None:
+        look()
+        reporter.progressed("stage-network", "2/2", 0, 1, "x")
+        look()
+        reporter.entered(State.INSTALLED)
+        look()
+        reporter.progressed("join-k3s", "1/1", 1, 3, "y")
+        look()
+        reporter.entered(State.READY)
+        look()
+
+    monkeypatch.setattr(life, "live", live)
+    left(root, state="open")
+    await living.run_living(agent, network.transport("n"), lambda: None, root)
+    assert seen == [
+        (True, "", 0, 0),
+        (True, "stage-network", 2, 2),
+        (False, "", 0, 0),
+        (False, "join-k3s", 1, 1),
+        (False, "", 0, 0),
+    ], "also where nobody holds the machine: it was installed by hand"
 
 
 async def test_locked_it_shows_a_code_and_says_why(
