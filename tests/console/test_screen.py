@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from node.canvas import CP437, REPERTOIRE, big, frame, printable
-from node.screen import GOOD_STYLE, PANEL, Abilities, Screen, bar, layout, place
 from node.life import STAGES
+from node.screen import GOOD_STYLE, PANEL, Abilities, Screen, bar, layout, place
 from node.steps import STEP_TYPES
 from node.texts import Texts, load
 from pairing.events import State
