@@ -9,6 +9,7 @@ from typing import NoReturn
 import click
 
 from node.commands.boot import boot
+from node.commands.doctor import doctor
 from node.commands.looking import health, state
 from node.commands.reset import reset
 from node.commands.upgrade import rollback, upgrade
@@ -44,6 +45,7 @@ def main() -> None:
     kairos-node run --dry-run           the same without touching the disk
     kairos-node facts                   what this machine is
     kairos-node install c.yaml --dry-run    what would be done
+    kairos-node doctor                  what is wrong with it
     """
 
 
@@ -183,7 +185,7 @@ def unlock() -> None:
         key.wipe()
 
 
-for command in (boot, stage, state, health, upgrade, rollback, reset):
+for command in (boot, stage, state, health, upgrade, rollback, reset, doctor):
     main.add_command(command)
 
 

@@ -8,8 +8,6 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
-from enum import StrEnum
 from pathlib import Path
 
 import click
@@ -17,6 +15,7 @@ import click
 from cli import options
 from pairing import errors
 from pairing.errors import ExitCode
+from pairing.findings import Finding, Level, is_healthy, ok, to_json
 
 HELP = """Find out what is missing or wrong on this machine.
 
@@ -33,22 +32,6 @@ PROGRAM_BUILT = 1_790_000_000
 RELAY_SECONDS = 15.0
 
 
-class Level(StrEnum):
-    OK = "ok"
-    ADVICE = "advice"
-    MISSING = "missing"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was looked at."""
-
-    what: str
-    level: Level
-    text: str
-    hint: str = ""
-
-
 @click.command(help=HELP)
 @click.option("--relay", multiple=True, metavar="HOST[:PORT]", help="A relay to try.")
 @options.keys
@@ -63,26 +46,19 @@ def doctor(relay: tuple[str, ...], key_folder: str | None, output: str) -> int:
         *(lambda place=place: _relay(place) for place in relay),
     ]  # fmt: skip
     found = [finding for check in checks for finding in check()]
-    healthy = all(finding.level is not Level.MISSING for finding in found)
     if output == "json":
-        body = {"schema": 1, "healthy": healthy, "findings": [asdict(f) for f in found]}
-        click.echo(json.dumps(body, indent=2))
+        click.echo(json.dumps(to_json(found), indent=2))
     else:
-        for finding in found:
-            _show(finding)
-    return int(ExitCode.DONE if healthy else ExitCode.MISSING)
+        _show(found)
+    return int(ExitCode.DONE if is_healthy(found) else ExitCode.MISSING)
 
 
-def _show(finding: Finding) -> None:
+def _show(found: list[Finding]) -> None:
     from pairing.report import safe
 
-    click.echo(safe(f"{finding.level.value:<8} {finding.what:<9} {finding.text}"))
-    if finding.hint:
-        click.echo(safe(f"{'':<18} {finding.hint}"))
-
-
-def _ok(what: str, text: str) -> Finding:
-    return Finding(what, Level.OK, text)
+    for finding in found:
+        for line in finding.lines:
+            click.echo(safe(line))
 
 
 def _python() -> Iterator[Finding]:
@@ -90,7 +66,7 @@ def _python() -> Iterator[Finding]:
     if not (3, 11) <= sys.version_info[:2] < (3, 14):
         yield Finding("python", Level.MISSING, version, "Use Python 3.11 to 3.13.")
         return
-    yield _ok("python", f"{version}, {options.version_text()}")
+    yield ok("python", f"{version}, {options.version_text()}")
 
 
 def _libp2p() -> Iterator[Finding]:
@@ -100,11 +76,11 @@ def _libp2p() -> Iterator[Finding]:
 
     try:
         warm_up()
-        yield _ok("libp2p", metadata.version("libp2p"))
+        yield ok("libp2p", metadata.version("libp2p"))
     except errors.TransportMissing as wrong:
         yield Finding("libp2p", Level.MISSING, wrong.sentence, wrong.hint)
     except metadata.PackageNotFoundError:
-        yield _ok("libp2p", "there, version unknown")
+        yield ok("libp2p", "there, version unknown")
 
 
 def _photos() -> Iterator[Finding]:
@@ -117,9 +93,9 @@ def _photos() -> Iterator[Finding]:
         yield Finding("photos", Level.MISSING, wrong.sentence, wrong.hint)
         return
     held = ", ".join(protection.held) or "none"
-    yield _ok("photos", f"read in a process of their own; limits: {held}")
+    yield ok("photos", f"read in a process of their own; limits: {held}")
     if protection.zbar:
-        yield _ok("zbar", "there: a second opinion on difficult photos")
+        yield ok("zbar", "there: a second opinion on difficult photos")
     else:
         hint = "Install it for difficult photos: apt install libzbar0"
         yield Finding("zbar", Level.ADVICE, "libzbar is missing or too old", hint)
@@ -133,10 +109,10 @@ def _network() -> Iterator[Finding]:
         yield Finding("network", Level.ADVICE, "no interface but loopback has an address")
     for interface in usable[:8]:
         addresses = ", ".join(map(str, interface.addresses[:3]))
-        yield _ok("network", f"{interface.name} {addresses}; mDNS looks for machines there")
+        yield ok("network", f"{interface.name} {addresses}; mDNS looks for machines there")
     if proxy := os.environ.get("HTTPS_PROXY") or os.environ.get("https_proxy"):
         shown = proxy.rpartition("@")[2]
-        yield _ok("network", f"relays are reached through the proxy {shown}")
+        yield ok("network", f"relays are reached through the proxy {shown}")
 
 
 def _clock() -> Iterator[Finding]:
@@ -146,7 +122,7 @@ def _clock() -> Iterator[Finding]:
         hint = "Set it: machines take their first time from yours."
         yield Finding("clock", Level.MISSING, f"it says {shown}, which is past", hint)
     else:
-        yield _ok("clock", time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(now)))
+        yield ok("clock", time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(now)))
 
 
 def _keys(folder: str | None) -> Iterator[Finding]:
@@ -154,7 +130,7 @@ def _keys(folder: str | None) -> Iterator[Finding]:
 
     ring = Keyring.at(folder)
     if not ring.folder.exists():
-        yield _ok("keys", f"none yet; made on the first run in {ring.folder}")
+        yield ok("keys", f"none yet; made on the first run in {ring.folder}")
         return
     try:
         identity, recipients = ring.identity(), ring.recipients()
@@ -164,12 +140,12 @@ def _keys(folder: str | None) -> Iterator[Finding]:
     from pairing import keys
 
     member = ", certified by its fleet" if identity.certificate else ""
-    yield _ok("keys", f"operator {keys.fingerprint(identity.key.public)}{member}")
+    yield ok("keys", f"operator {keys.fingerprint(identity.key.public)}{member}")
     if len(recipients) == 1:
         hint = "Add one that lies elsewhere: kairos-fleet keys recipient --help"
         yield Finding("escrow", Level.ADVICE, "one escrow key only", hint)
     else:
-        yield _ok("escrow", f"recovery keys are sealed to {len(recipients)} keys")
+        yield ok("escrow", f"recovery keys are sealed to {len(recipients)} keys")
 
 
 def _records() -> Iterator[Finding]:
@@ -189,7 +165,7 @@ def _records() -> Iterator[Finding]:
             "records", Level.MISSING, f"{folder}: {free // 10**6} MB are free", "Make room."
         )
     else:
-        yield _ok("records", f"in {folder}")
+        yield ok("records", f"in {folder}")
 
 
 def _nearest(folder: Path) -> Path:
@@ -198,25 +174,12 @@ def _nearest(folder: Path) -> Path:
 
 
 def _relay(place: str) -> Iterator[Finding]:
-    import secrets
-
     import trio
 
-    from pairing.transport import relay
+    from pairing.transport.relay_probe import probe
 
-    async def attempt() -> None:
-        """Asking for a machine that does not exist: a good relay says that nobody waits."""
-        address = relay.RelayAddress.parse(place)
-        with trio.fail_after(RELAY_SECONDS):
-            stream = await relay.call(address, secrets.token_bytes(32), secrets.token_bytes(32))
-            await stream.aclose()
-
-    began = time.monotonic()
     try:
-        trio.run(attempt)
-    except errors.RelayNobody:
-        yield _ok("relay", f"{place} answers in {1000 * (time.monotonic() - began):.0f} ms")
+        seconds = trio.run(probe, place, RELAY_SECONDS)
+        yield ok("relay", f"{place} answers in {1000 * seconds:.0f} ms")
     except errors.KnownError as wrong:
         yield Finding("relay", Level.MISSING, wrong.sentence, wrong.hint)
-    except trio.TooSlowError:
-        yield Finding("relay", Level.MISSING, f"{place}: no answer within {RELAY_SECONDS:g} s")

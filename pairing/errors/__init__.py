@@ -144,7 +144,7 @@ from pairing.errors.reach import (
     RelayUnreachable,
     UnreachableError,
 )
-from pairing.errors.recovery import ResetRefused, ResetUnfinished
+from pairing.errors.recovery import NodeUnwell, ResetRefused, ResetUnfinished
 from pairing.errors.stages import (
     AccountInvalid,
     CommandUnsuccessful,
@@ -269,6 +269,7 @@ __all__ = [
     "NodeError",
     "NodeRestarted",
     "NodeUnknown",
+    "NodeUnwell",
     "NotAPicture",
     "NotApprovedError",
     "NotAuthenticError",

@@ -118,7 +118,7 @@ class BootIncomplete(NodeError):
     """The volumes are open, but a part of the start failed."""
 
     number, slug = 638, "boot-incomplete"
-    hint = "The part that failed is named; `kairos-node state` on the machine shows more."
+    hint = "The part that failed is named; `kairos-node doctor` on the machine shows more."
 
 
 class StartUnhealthy(NodeError):

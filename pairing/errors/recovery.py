@@ -1,4 +1,4 @@
-"""Exit 7: back to pairing."""
+"""Exit 7: back to pairing, and what is wrong with a machine."""
 
 from __future__ import annotations
 
@@ -17,3 +17,10 @@ class ResetUnfinished(NodeError):
 
     number, slug, retryable = 656, "reset-unfinished", True
     hint = "Restart the machine: its recovery system goes on with the reset by itself."
+
+
+class NodeUnwell(NodeError):
+    """Something on this machine is wrong."""
+
+    number, slug = 657, "node-unwell"
+    hint = "Each line that begins with `wrong` is followed by what to do."

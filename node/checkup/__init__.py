@@ -1,0 +1,1 @@
+"""What `kairos-node doctor` looks at: one file per subject."""
