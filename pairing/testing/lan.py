@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,7 +18,8 @@ from pairing.testing.netns import Namespace, lab
 
 PREFIX = "10.77.0."
 HOST = f"{PREFIX}1"
-RANGE = f"{PREFIX}10,{PREFIX}99,255.255.255.0,1h"
+FIRST = (10, 99)
+"""The addresses that machines are given, from and to, by their last number."""
 SWITCH = "switch"
 SECONDS = 10.0
 
@@ -32,8 +34,38 @@ class Lan:
 
     def address(self, mac: str) -> str:
         """The address that a machine has leased. Raises KeyError."""
-        leases = [line.split() for line in (self.folder / "leases").read_text().splitlines()]
+        leases = [line.split() for line in self._leases.read_text().splitlines()]
         return {lease[1]: lease[2] for lease in leases if len(lease) > 2}[mac]
+
+    def give_addresses(self, first: int, last: int) -> None:
+        """From now on who asks gets an address between these, whatever it had before.
+
+        Raises errors.CommandMissing (dnsmasq) and errors.CommandFailed.
+        """
+        self.give_none()
+        argv = ["dnsmasq", "--conf-file=/dev/null", "--user=root", "--group=root", "--port=0"]
+        argv += [f"--interface={SWITCH}", "--bind-interfaces", "--dhcp-authoritative", "--no-ping"]
+        argv += [f"--dhcp-range={PREFIX}{first},{PREFIX}{last},255.255.255.0,1h"]
+        argv += [f"--pid-file={self._pidfile}", f"--dhcp-leasefile={self._leases}"]
+        # Its own log: it would keep our pipe open.
+        argv += [f"--log-facility={self.folder / 'dnsmasq.log'}"]
+        process.run([*self.entry, *argv], seconds=SECONDS)
+
+    def give_none(self) -> None:
+        """Nobody answers who asks for an address, and nobody knows who had one."""
+        if self._pidfile.exists():
+            with contextlib.suppress(ProcessLookupError):
+                _end(int(self._pidfile.read_text()))
+            self._pidfile.unlink(missing_ok=True)
+        self._leases.write_bytes(b"")
+
+    @property
+    def _pidfile(self) -> Path:
+        return self.folder / "dnsmasq.pid"
+
+    @property
+    def _leases(self) -> Path:
+        return self.folder / "leases"
 
     @property
     def entry(self) -> tuple[str, ...]:
@@ -55,27 +87,24 @@ def lan(folder: Path) -> Iterator[Lan]:
     Raises errors.CommandMissing (ip, dnsmasq) and errors.CommandFailed.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "leases").touch()
     with lab() as world:
         built = Lan(world.namespace("lan"), folder)
         built.place.ip("link", "add", SWITCH, "type", "bridge", "mcast_snooping", "0")
         built.place.ip("address", "add", f"{HOST}/24", "dev", SWITCH)
         built.place.ip("link", "set", SWITCH, "up")
-        with _dhcp(built, folder):
+        built.give_addresses(*FIRST)
+        try:
             yield built
+        finally:
+            built.give_none()
 
 
-@contextlib.contextmanager
-def _dhcp(network: Lan, folder: Path) -> Iterator[None]:
-    pidfile = folder / "dnsmasq.pid"
-    argv = ["dnsmasq", "--conf-file=/dev/null", "--user=root", "--group=root", "--port=0"]
-    argv += [f"--interface={SWITCH}", "--bind-interfaces", f"--dhcp-range={RANGE}"]
-    argv += ["--dhcp-authoritative", "--no-ping", f"--pid-file={pidfile}"]
-    # Its own log: it would keep our pipe open.
-    argv += [f"--dhcp-leasefile={folder / 'leases'}", f"--log-facility={folder / 'dnsmasq.log'}"]
-    process.run([*network.entry, *argv], seconds=SECONDS)
+def _end(server: int) -> None:
+    """End a process that is not our child, and wait for it. Raises ProcessLookupError."""
+    handle = os.pidfd_open(server)
     try:
-        yield
+        signal.pidfd_send_signal(handle, signal.SIGTERM)
+        ended, _, _ = select.select([handle], [], [], SECONDS)
+        assert ended, "the DHCP server does not end"
     finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(int(pidfile.read_text()), signal.SIGTERM)
+        os.close(handle)

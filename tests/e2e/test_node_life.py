@@ -60,6 +60,9 @@ def watch(shop: Shop) -> Iterator[Watch]:
         yield watch
 
 
+OTHER_ADDRESSES = (100, 199)
+
+
 @pytest.fixture(scope="module")
 def live(
     shop: Shop, watch: Watch, factory: Factory, keeping: contextlib.ExitStack
@@ -77,10 +80,11 @@ def registered(shop: Shop, live: qemu.Machine) -> Iterator[Run]:
 
 
 @pytest.fixture(scope="module")
-def written(registered: Run, watch: Watch) -> Run:
-    """The installation, from the photo to a complete disk."""
+def written(registered: Run, shop: Shop, watch: Watch) -> Run:
+    """The installation, from the photo to a complete disk. Then the network's addresses change."""
     registered.until("written", INSTALL_SECONDS)
     watch.finish()
+    shop.network.give_addresses(*OTHER_ADDRESSES)
     return registered
 
 
@@ -164,6 +168,13 @@ def test_the_same_command_hears_of_the_restart_and_the_verdict(installed: Run, s
     numbers = [line["seq"] for line in installed.lines if "seq" in line]
     assert numbers == sorted(set(numbers)), "they go on over the restart"
     assert len({line["boot"] for line in installed.of("state")}) == 2
+
+
+def test_its_address_has_changed_on_the_way(installed: Run, shop: Shop, live: qemu.Machine) -> None:
+    before = guest_system.token_in(live.folder / "photographed.png").addresses[0].host
+    now = shop.network.address(shop.box.hardware.mac)
+    last = [int(address.rsplit(".", 1)[1]) for address in (before, now)]
+    assert last[0] < OTHER_ADDRESSES[0] <= last[1]
 
 
 def test_the_config_is_in_force(installed: Run, shop: Shop) -> None:
