@@ -25,12 +25,12 @@ from node.facts import Probe, recorded
 from node.rescue import Rescue
 from node.settings import Settings
 from node.showing import Showing
-from node.system import devices, ownership, services
+from node.system import ownership, services
 from node.system.endorsement import Endorsement
 from node.system.keyfile import IN_MEMORY, filesystem
 from node.tenancy_store import NAME, TenancyStore
 from node.tpmanswers import TpmAnswers
-from pairing import errors, process
+from pairing import errors
 from pairing.events import Mode
 from pairing.facts import Facts
 from pairing.transport.base import Address
@@ -103,17 +103,9 @@ def look_at(machine: Path | None) -> Callable[[], Facts]:
     return lambda: snapshot
 
 
-def _once_devices_are_there() -> Facts:
-    devices.wait_for_all(process.run)
-    return Probe().facts()
-
-
 def _look(options: Options, booted: Mode | None) -> Callable[[], Facts]:
-    """The same; a machine that has just been started waits for its devices, and the recovery system
-    finishes a reset that was cut off before it looks."""
+    """The same; the recovery system finishes a reset that was cut off before it looks."""
     look = look_at(options.machine)
-    if booted is not None and options.machine is None:
-        look = _once_devices_are_there
     if booted is not Mode.RECOVERY or options.machine is not None or options.dry_run:
         return look
 

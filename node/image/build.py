@@ -214,8 +214,7 @@ def _add_python(bench: Bench, step: AddPython) -> None:
 
 
 def _make_initrd(bench: Bench, step: MakeInitrd) -> None:
-    laid = [*initrd.files().items(), *initrd.links().items()]
-    inputs = [bench.part.name, str(EPOCH), initrd.settings(), *map(str, laid)]
+    inputs = [bench.part.name, str(EPOCH), initrd.settings(), *map(str, initrd.files().items())]
     tree = bench.tree
     bench.boot = bench.store.part("initrd", inputs, lambda draft: initrd.make(draft, tree, EPOCH))
 
