@@ -37,6 +37,7 @@ DISK = 6 << 30
 CODE_SECONDS, FIND_SECONDS, SSH_SECONDS = 300.0, 240, 90.0
 LOOK_SECONDS = 3.0
 NODE = "/opt/kairos-register/bin/kairos-node"
+PHOTO = "photo.jpg"
 USER = "ana"
 """Whom the config lets in: `PUBLIC` in its text becomes the public key of `on`."""
 
@@ -108,6 +109,8 @@ class Shop:
         for name in ("config.yaml", "id", "id.pub"):
             shutil.copy2(self.folder / name, draft / name)
         shutil.copytree(self.operator.folder, draft / "operator", symlinks=True)
+        if (photo := machine.folder / PHOTO).exists():
+            shutil.copy2(photo, draft / PHOTO)
         machine_words = asdict(self.box.hardware)
         known = {name: machine_words[name] for name in ("serial", "uuid", "mac")}
         (draft / "machine.json").write_text(json.dumps(known))
@@ -146,7 +149,7 @@ class Shop:
 
     def photo(self, machine: qemu.Machine, severity: int = 2) -> Path:
         """What the manager's telephone makes of the screen."""
-        target = machine.folder / "photo.jpg"
+        target = machine.folder / PHOTO
         with Image.open(machine.screen("photographed.png")) as clean:
             target.write_bytes(photograph(clean.convert("RGB"), severity=severity, seed=1))
         return target
@@ -158,7 +161,7 @@ class Shop:
         with self.operator.register(photo, self.config, *found, *options) as run:
             yield run
 
-    def on(self, command: str, seconds: float = SSH_SECONDS) -> str:
+    def on(self, command: str, seconds: float = SSH_SECONDS, stdin: bytes = b"") -> str:
         """What the installed machine answers to `command`, typed by the config's user over ssh.
 
         Raises errors.CommandFailed, errors.CommandTimeout, and KeyError while it has no address.
@@ -168,7 +171,7 @@ class Shop:
         ssh += ["-o", "ConnectTimeout=10", "-o", "ServerAliveInterval=10"]
         ssh += ["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null"]
         ssh += ["-o", "LogLevel=ERROR", f"{USER}@{address}", command]
-        return process.run([*self.network.entry, *ssh], seconds=seconds).text().strip()
+        return process.run([*self.network.entry, *ssh], seconds=seconds, stdin=stdin).text().strip()
 
     def tried(self, command: str) -> str | None:
         """The same; None where it does not answer: it restarts."""

@@ -85,6 +85,10 @@ class Box:
         shutil.rmtree(self.tpm, ignore_errors=True)
         self.tpm.mkdir()
 
+    def clear_tpm(self) -> None:
+        """The same TPM, cleared in the firmware's menu. Raises errors.MissingError."""
+        software_tpm.clear(self.tpm)
+
     def remove_tpm(self) -> None:
         """A computer without a TPM."""
         shutil.rmtree(self.tpm, ignore_errors=True)

@@ -10,10 +10,12 @@ import contextlib
 import os
 import signal
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from pairing import process
+from pairing.testing.swtpm import two_free_ports
 
 SECONDS = 20.0
 
@@ -38,3 +40,34 @@ def chip(state: Path) -> Iterator[Path]:
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGTERM)
+
+
+def clear(state: Path) -> None:
+    """As the firmware's menu does it: what was sealed to this chip opens no more.
+
+    Raises errors.CommandMissing and errors.CommandFailed.
+    """
+    port = two_free_ports()
+    with tempfile.TemporaryDirectory(prefix="tpm-") as scratch:
+        pidfile = Path(scratch, "pid")
+        argv = ["swtpm", "socket", "--tpm2", "--tpmstate", f"dir={state},mode=0600"]
+        argv += ["--server", f"port={port},bindaddr=127.0.0.1"]
+        argv += ["--ctrl", f"type=tcp,port={port + 1},bindaddr=127.0.0.1"]
+        argv += ["--flags", "not-need-init,startup-clear"]
+        process.run([*argv, "--daemon", "--pid", f"file={pidfile}"], seconds=SECONDS)
+        chosen = {"TPM2TOOLS_TCTI": f"swtpm:host=127.0.0.1,port={port}"}
+        try:
+            for command in (["tpm2_clear", "-c", "p"], ["tpm2_shutdown", "-c"]):
+                process.run(command, seconds=SECONDS, environment=chosen)
+        finally:
+            _end(int(pidfile.read_text()))
+
+
+def _end(pid: int) -> None:
+    """And wait: its successor wants the same state."""
+    deadline = time.monotonic() + SECONDS
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGTERM)
+        while time.monotonic() < deadline:
+            os.kill(pid, 0)
+            time.sleep(0.05)

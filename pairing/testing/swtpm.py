@@ -44,7 +44,7 @@ def soft_tpm(folder: Path, *, certificate: bool = False) -> Iterator[SoftTpm]:
     state = folder / "tpm"
     state.mkdir(parents=True)
     makers = _set_up(folder, state, certificate=certificate)
-    port = _two_free_ports()
+    port = two_free_ports()
     server = ["--server", f"port={port},bindaddr=127.0.0.1"]
     control = ["--ctrl", f"type=tcp,port={port + 1},bindaddr=127.0.0.1"]
     flags = ["--flags", "not-need-init,startup-clear"]
@@ -60,7 +60,7 @@ def soft_tpm(folder: Path, *, certificate: bool = False) -> Iterator[SoftTpm]:
         os.kill(int(pidfile.read_text()), signal.SIGKILL)
 
 
-def _two_free_ports() -> int:
+def two_free_ports() -> int:
     """The first of two neighbours: the tools take it that the control port is the next."""
     while True:
         with socket.create_server(("127.0.0.1", 0)) as one:
