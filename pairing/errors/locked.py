@@ -16,14 +16,14 @@ class TpmForeign(LockedError):
     """This machine's TPM is another one than at the installation, or it was cleared."""
 
     number, slug = 626, "locked-other-tpm"
-    hint = "Open it: `kairos-fleet recover NODE`."
+    hint = "Open it and bind it anew: `kairos-fleet recover NODE --reenroll`."
 
 
 class FirmwareChanged(LockedError):
     """The firmware's Secure Boot state or its keys have changed since the installation."""
 
     number, slug = 627, "locked-firmware"
-    hint = "Was the change yours? Open it with `kairos-fleet recover NODE`."
+    hint = "Was the change yours? Open and bind it anew: `kairos-fleet recover NODE --reenroll`."
 
 
 class BootWordsChanged(LockedError):

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -65,9 +65,10 @@ def clear(state: Path) -> None:
 
 def _end(pid: int) -> None:
     """And wait: its successor wants the same state."""
-    deadline = time.monotonic() + SECONDS
     with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGTERM)
-        while time.monotonic() < deadline:
-            os.kill(pid, 0)
-            time.sleep(0.05)
+        handle = os.pidfd_open(pid)
+        try:
+            os.kill(pid, signal.SIGTERM)
+            select.select([handle], [], [], SECONDS)  # readable once it has ended
+        finally:
+            os.close(handle)
