@@ -8,9 +8,7 @@ off by whoever owns the file are noticed only by comparison with a copy: keep on
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,23 +50,34 @@ class Audit:
 
     def note(self, action: str, node: str, **about: str) -> None:
         """Add a line; it is on disk on return."""
-        with _locked(self.path), _journal(self.path) as journal:
-            entries = check(journal.records, element=str(self.path))
-            body: dict[str, Any] = {
-                "schema": SCHEMA,
-                "number": len(entries) + 1,
-                "at": now(),
-                "action": action,
-                "node": node,
-                "operator": to_base64(self._key.public),
-                "about": about,
-                "previous": _hash(journal.records[-1]) if journal.records else START,
-            }
-            body["signature"] = to_base64(self._key.sign(DOMAIN, canonical(body)))
-            try:
-                journal.append(body)
-            except errors.JournalUnwritable as wrong:
-                raise errors.StoreUnwritable(wrong.detail, element=str(self.path)) from None
+        self.note_all([(action, node, about)])
+
+    def note_all(self, what: Sequence[tuple[str, str, Mapping[str, str]]]) -> None:
+        """Add lines (action, node, about): the log is checked once for all of them."""
+        with folders.locked(self.path.with_suffix(".lock")), _journal(self.path) as journal:
+            number = len(check(journal.records, element=str(self.path)))
+            for action, node, about in what:
+                number += 1
+                self._append(journal, number, action, node, about)
+
+    def _append(
+        self, journal: Journal, number: int, action: str, node: str, about: Mapping[str, str]
+    ) -> None:
+        body: dict[str, Any] = {
+            "schema": SCHEMA,
+            "number": number,
+            "at": now(),
+            "action": action,
+            "node": node,
+            "operator": to_base64(self._key.public),
+            "about": dict(about),
+            "previous": _hash(journal.records[-1]) if journal.records else START,
+        }
+        body["signature"] = to_base64(self._key.sign(DOMAIN, canonical(body)))
+        try:
+            journal.append(body)
+        except errors.JournalUnwritable as wrong:
+            raise errors.StoreUnwritable(wrong.detail, element=str(self.path)) from None
 
 
 def read(folder: Path) -> Sequence[Entry]:
@@ -76,7 +85,7 @@ def read(folder: Path) -> Sequence[Entry]:
     path = folder / NAME
     if not path.exists():
         return ()
-    with _locked(path), _journal(path) as journal:
+    with folders.locked(path.with_suffix(".lock")), _journal(path) as journal:
         return check(journal.records, element=str(path))
 
 
@@ -126,18 +135,3 @@ def _journal(path: Path) -> Iterator[Journal]:
         raise errors.StoreUnwritable(wrong.detail, element=str(path)) from None
     with journal:
         yield journal
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """One writer at a time, over all processes; a line takes milliseconds."""
-    folders.make_private(path.parent)
-    try:
-        held = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as wrong:
-        raise errors.StoreUnwritable(wrong.strerror or "", element=str(path)) from None
-    try:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(held)

@@ -14,6 +14,8 @@ from cli import configs, prompt
 from cli.approval import Approval
 from cli.configs import Fetch, Fitted
 from cli.endorsement import EkMakers, Endorsed, endorsed, require_expected
+from cli.inventory import Entry, Inventory, Origin
+from cli.labels import Labels
 from cli.records import NodeJournal, Records, now
 from pairing import approval, errors, keys
 from pairing.config import Document
@@ -47,6 +49,11 @@ class Order:
     poweroff: bool = False
     confirm_words: bool = False
     dry_run: bool = False
+    origin: Origin = field(default_factory=Origin)
+    """What is noted of each machine that gets the config."""
+    labels: Labels = field(default_factory=dict)
+    replaces: str = ""
+    """The fingerprint of the machine whose place it takes."""
     ek_makers: EkMakers | None = None
     """Makers of TPMs; with any, only a machine with one of theirs gets the config."""
     fetch: Fetch = configs.fetch_github
@@ -92,6 +99,10 @@ class OperatorDesk:
         """The node's fingerprint."""
         return keys.fingerprint(self.token.key)
 
+    @property
+    def _inventory(self) -> Inventory:
+        return Inventory(self.records.folder)
+
     # --- deciding -------------------------------------------------------------------------------
 
     async def decide(self, view: NodeView) -> Decision:
@@ -101,6 +112,7 @@ class OperatorDesk:
             await self._compare_words(view.words)
         order = self.order
         require_expected(order.document, self.endorsed, order.ek_makers)
+        await trio.to_thread.run_sync(self._require_in_use)
         fitted = await self._fit(order.device)
         if order.dry_run:
             self._show_plan(fitted)
@@ -109,6 +121,7 @@ class OperatorDesk:
             return Refuse(errors.PersonRefused())
         config = await trio.to_thread.run_sync(configs.resolve, fitted.document, order.fetch)
         release = self._release(fitted, config)
+        await trio.to_thread.run_sync(self._enrol)
         self.released, self.hostname = True, configs.hostname(fitted.document)
         await self._write_lease()
         self.report.say("released", f"the config for {fitted.disk.path}, {len(config)} bytes")
@@ -182,6 +195,27 @@ class OperatorDesk:
         if answer is None:
             raise errors.MustBeAsked(objection)
         return answer
+
+    def _require_in_use(self) -> None:
+        """Hardware that was retired here comes back only when somebody says so. Raises
+        errors.HardwareRetired."""
+        found = self._inventory.retired_hardware(self.order.origin.on(self.facts))
+        if found is None:
+            return
+        said = f"({found.text})"
+        if self.order.approval.mode != "yes":
+            raise errors.HardwareRetired(said, element=self.facts.serial)
+        self.report.warn(f"this hardware was retired here {said}")
+
+    def _enrol(self) -> None:
+        order = self.order
+
+        def note(entry: Entry) -> Entry:
+            labels = {**entry.labels, **order.labels}
+            origin = order.origin.on(self.facts)
+            return replace(entry, labels=labels, origin=origin, replaces=order.replaces)
+
+        self._inventory.change(self.node, note)
 
     def _show_plan(self, fitted: Fitted) -> None:
         from node.plan.install import InstallOptions, plan_install

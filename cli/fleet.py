@@ -23,7 +23,8 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "plan": "Show what an installation would do to a recorded machine.",
         "keys": "Make, show and certify keys.",
         "token": "Explain a token.",
-        "nodes": "List registered machines, show one, approve its start.",
+        "status": "How all machines are, and which need somebody.",
+        "nodes": "List, show, label, replace and retire machines; approve a start.",
         "recover": "Open a locked machine with its recovery key; change its keys.",
         "audit": "Show who did what to which machine, checked.",
         "rescue": "Open a terminal on a machine that needs repair.",
@@ -43,6 +44,7 @@ Examples:
   kairos-fleet validate shop.yaml           is this config right?
   kairos-fleet decode photo.jpg             can this photo be read?
   kairos-fleet plan --machine m.json -c shop.yaml
+  kairos-fleet status                       how are all machines?
   kairos-fleet doctor                       what is missing here?
 """
 

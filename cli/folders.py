@@ -7,8 +7,10 @@ the data folder.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 from pairing import errors
@@ -97,3 +99,21 @@ def flush_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock file `path` while the context lasts: one writer at a time, over all processes.
+
+    What is done under it takes milliseconds. Raises errors.StoreUnwritable.
+    """
+    make_private(path.parent)
+    try:
+        held = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as wrong:
+        raise errors.StoreUnwritable(wrong.strerror or "", element=str(path)) from None
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(held)

@@ -43,12 +43,13 @@ def now() -> str:
 class StoredLease:
     """A lease from an earlier run. `released`: a config may have left for this node.
 
-    `hostname` is the one that it was given, as far as it is known.
+    `hostname` is the one that it was given, as far as it is known; `kept`: when (UTC).
     """
 
     known: KnownLease
     released: bool
     hostname: str = ""
+    kept: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +108,8 @@ class Records:
             body = json.loads(self._lease(token).read_bytes())
             report = ReportKey.from_json(body["report"]) if body.get("report") else None
             known = KnownLease(unbase64(body["lease"]), unbase64(body["secret"]), report)
-            return StoredLease(known, body["released"] is True, str(body.get("hostname", "")))
+            hostname, kept = str(body.get("hostname", "")), str(body.get("kept", ""))
+            return StoredLease(known, body["released"] is True, hostname, kept)
         return None
 
     def lease_of(self, node: str) -> StoredLease | None:
@@ -176,15 +178,19 @@ class Records:
 
     def escrowed(self, lease: bytes) -> list[StoredEscrow]:
         """The escrow records of a lease, the newest first; files that are damaged are left out."""
+        found = [stored for stored in self.all_escrow() if stored.record.lease == lease]
+        return sorted(found, key=lambda one: (one.proof is not None, one.kept), reverse=True)
+
+    def all_escrow(self) -> list[StoredEscrow]:
+        """Every escrow record; files that are damaged are left out."""
         found: list[StoredEscrow] = []
         for path in (self.folder / "escrow").glob("*.json"):
             with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
                 body = json.loads(path.read_bytes())
                 record = EscrowRecord.from_json(body["record"])
-                if record.lease == lease:
-                    proof = VolumeProof.from_json(body["proof"]) if "proof" in body else None
-                    found.append(StoredEscrow(path, record, str(body["kept"]), proof))
-        return sorted(found, key=lambda one: (one.proof is not None, one.kept), reverse=True)
+                proof = VolumeProof.from_json(body["proof"]) if "proof" in body else None
+                found.append(StoredEscrow(path, record, str(body["kept"]), proof))
+        return found
 
     # --- files ----------------------------------------------------------------------------------
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -21,10 +21,12 @@ from pairing import errors
 from pairing.events import State
 
 if TYPE_CHECKING:
+    from cli.inventory import Origin
     from cli.pairing_run import Run
 
 GOALS = (State.PLANNED, State.WRITTEN, State.INSTALLED, State.JOINED, State.READY)
 TIMEOUT_SECONDS = 120.0
+Command = Callable[..., Any]
 
 HELP = """Register new machines from photos of their screens.
 
@@ -59,6 +61,7 @@ class Asked:
     wait: str | None
     approve: str
     confirm_words: bool
+    label: tuple[str, ...]
     relay: tuple[str, ...]
     relay_ca: str | None
     relay_token_file: str | None
@@ -70,45 +73,69 @@ class Asked:
     loopback: bool
 
 
+def registering(command: Command) -> Command:
+    """The options of a registration, as `Asked` has them."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+_OPTIONS: tuple[Callable[[Command], Command], ...] = (
+    options.config,
+    options.assignments,
+    click.option(
+        "--device", default="", metavar="DISK", help="The disk: /dev/disk/by-id/... or path."
+    ),
+    click.option("--reboot", is_flag=True, help="Restart the machine when its disk is written."),
+    click.option("--poweroff", is_flag=True, help="Switch it off instead; waits until `written`."),
+    click.option(
+        "--wait",
+        type=click.Choice([goal.value for goal in GOALS]),
+        help="Until when to stay. From `installed` on the machine restarts.  [default: installed]",
+    ),
+    click.option(
+        "--approve",
+        default="auto",
+        show_default=True,
+        metavar="auto|ask|yes|FILE",
+        help="Who approves. auto: the config fits and the one disk is empty; FILE: a policy's"
+        " rules.",
+    ),
+    click.option(
+        "--confirm-words", is_flag=True, help="Compare three words with the node's screen."
+    ),
+    click.option(
+        "--label", multiple=True, metavar="KEY=VALUE", help="Label the machine: region=north."
+    ),
+    click.option(
+        "--relay", multiple=True, metavar="HOST[:PORT]", help="Where to meet the machine."
+    ),
+    click.option("--relay-ca", metavar="FILE", help="CA certificates (PEM) for relays."),
+    click.option("--relay-token-file", metavar="FILE", help="Access token of a closed relay."),
+    click.option(
+        "--ek-ca",
+        metavar="FILE",
+        help="CA certificates (PEM) of TPM makers: only their TPMs will do.",
+    ),
+    options.keys,
+    click.option(
+        "--timeout",
+        type=click.FloatRange(1, 86400),
+        default=TIMEOUT_SECONDS,
+        show_default=True,
+        metavar="SECONDS",
+        help="For finding the machine, and for its silence.",
+    ),
+    click.option("--dry-run", is_flag=True, help="Show hardware and plan; release nothing."),
+    click.option("--loopback", is_flag=True, help="Accept codes of this very machine (trials)."),
+    options.output,
+    options.log_level,
+)
+
+
 @click.command(help=HELP, context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("source", nargs=-1, metavar="SOURCE...", type=click.Path())
-@options.config
-@options.assignments
-@click.option("--device", default="", metavar="DISK", help="The disk: /dev/disk/by-id/... or path.")
-@click.option("--reboot", is_flag=True, help="Restart the machine when its disk is written.")
-@click.option("--poweroff", is_flag=True, help="Switch it off instead; waits until `written`.")
-@click.option(
-    "--wait",
-    type=click.Choice([goal.value for goal in GOALS]),
-    help="Until when to stay. From `installed` on the machine restarts.  [default: installed]",
-)
-@click.option(
-    "--approve",
-    default="auto",
-    show_default=True,
-    metavar="auto|ask|yes|FILE",
-    help="Who approves. auto: the config fits and the one disk is empty; FILE: a policy's rules.",
-)
-@click.option("--confirm-words", is_flag=True, help="Compare three words with the node's screen.")
-@click.option("--relay", multiple=True, metavar="HOST[:PORT]", help="Where to meet the machine.")
-@click.option("--relay-ca", metavar="FILE", help="CA certificates (PEM) for relays.")
-@click.option("--relay-token-file", metavar="FILE", help="Access token of a closed relay.")
-@click.option(
-    "--ek-ca", metavar="FILE", help="CA certificates (PEM) of TPM makers: only their TPMs will do."
-)
-@options.keys
-@click.option(
-    "--timeout",
-    type=click.FloatRange(1, 86400),
-    default=TIMEOUT_SECONDS,
-    show_default=True,
-    metavar="SECONDS",
-    help="For finding the machine, and for its silence.",
-)
-@click.option("--dry-run", is_flag=True, help="Show hardware and plan; release nothing.")
-@click.option("--loopback", is_flag=True, help="Accept codes of this very machine (trials).")
-@options.output
-@options.log_level
+@registering
 @options.version
 def command(**given: object) -> int:
     """See HELP."""
@@ -129,7 +156,7 @@ def register(asked: Asked) -> int:
 
 def prepare(asked: Asked) -> Run:
     """Read everything that can be wrong on this side. Nothing has been sent yet."""
-    from cli import approval, configs, sources
+    from cli import approval, configs, labels, sources
     from cli.desk import Order
     from cli.endorsement import read_makers
     from cli.errand import approve_first_start
@@ -157,6 +184,8 @@ def prepare(asked: Asked) -> Run:
         poweroff=poweroff,
         confirm_words=asked.confirm_words,
         dry_run=asked.dry_run,
+        origin=_origin(asked, goal),
+        labels=labels.parse_all(asked.label),
         ek_makers=read_makers(asked.ek_ca),
     )
     run = Run(
@@ -172,6 +201,15 @@ def prepare(asked: Asked) -> Run:
     )
     run.approve_start = partial(approve_first_start, run, keyring)
     return run
+
+
+def _origin(asked: Asked, goal: State) -> Origin:
+    """Paths and the names of keys: a value of --set may be a secret."""
+    from cli.inventory import Origin
+
+    files = tuple(str(Path(name).absolute()) for name in asked.config_files)
+    assigned = tuple(dict.fromkeys(text.partition("=")[0] for text in asked.assignments))
+    return Origin(files=files, assigned=assigned, goal=goal)
 
 
 def _path(text: str | None) -> Path | None:

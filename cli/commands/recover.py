@@ -15,6 +15,8 @@ from pairing import errors
 
 if TYPE_CHECKING:
     from cli.errand import NodeErrand
+    from cli.sources import Source
+    from pairing.peertoken import Token
 
 HELP = """Open a locked machine with its escrowed recovery key, and change its keys.
 
@@ -124,7 +126,7 @@ def _advise(errand: NodeErrand) -> None:
 def named(name: str, key_folder: str | None, where: Mapping[str, Any]) -> NodeErrand:
     """An errand to the machine of this name, or of the code in this photo.
 
-    Raises errors.NodeUnknown, errors.PhotoError.
+    Raises errors.NodeUnknown, errors.NodeRetired, errors.PhotoError.
     """
     from cli import nodes
     from cli.errand import NodeErrand
@@ -141,6 +143,7 @@ def named(name: str, key_folder: str | None, where: Mapping[str, Any]) -> NodeEr
         addresses = [*token.addresses, *addresses]
     else:
         node = nodes.find(records, name)
+    nodes.require_in_use(node)
     return NodeErrand(
         node=node,
         keyring=Keyring.at(key_folder),
@@ -152,11 +155,17 @@ def named(name: str, key_folder: str | None, where: Mapping[str, Any]) -> NodeEr
     )
 
 
-def _token(name: str, loopback: bool) -> Any:
+def _token(name: str, loopback: bool) -> Token:
     from cli import sources
-    from pairing.qr.read import PhotoReader
 
     (source,) = sources.sources([name])
+    return token_of(source, loopback)
+
+
+def token_of(source: Source, loopback: bool) -> Token:
+    """The token in a photo, in a text, or on standard input. Raises errors.PhotoError."""
+    from pairing.qr.read import PhotoReader
+
     reader = PhotoReader()
     try:
         return source.token(reader, loopback=loopback)
