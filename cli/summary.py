@@ -151,7 +151,8 @@ def as_html(summary: Summary) -> str:
     counts = "".join(
         _row(condition, [str(summary.counts[condition]), SAID[condition]]) for condition in COUNTED
     )
-    ours = [*summary.waiting, *(n for n in summary.counted if n not in summary.waiting)]
+    first = {node.node: node for node in summary.waiting}
+    ours = (first | {node.node: node for node in summary.counted}).values()
     rows = "".join(_row(summary.condition(node), _cells(summary, node)) for node in ours)
     head = "".join(f"<th>{name}</th>" for name in ("host name", "serial", "condition", "state",
                                                    "last heard", "labels"))  # fmt: skip

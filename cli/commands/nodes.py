@@ -309,7 +309,7 @@ def replace(old: str, photo: str, **given: Any) -> int:
     Examples:
       kairos-fleet nodes replace shop-17 photo.jpg
       kairos-fleet nodes replace shop-17 photo.jpg --dry-run
-      kairos-fleet nodes replace shop-17 photo.jpg -c shop.yaml --set hostname=shop-17b
+      kairos-fleet nodes replace shop-17 photo.jpg --config other.yaml
 
     The new one gets the host name and the labels of the old one, and the config from the files
     that the old one was registered with, as they are now (or those named here). Values of --set
