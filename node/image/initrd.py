@@ -61,14 +61,44 @@ ExecStart=/usr/sbin/losetup --find --partscan --read-only /dev/%I
 """
 
 
+# A slot that was changed, or rots, is found before anything of it runs: systemd would notice only
+# when it needs a changed block, in the middle of the day (docs/adr/0018).
+CHECK_UNIT = """[Unit]
+Description=Every block of the root
+DefaultDependencies=no
+ConditionKernelCommandLine=kairos.mode=installed
+Requires=dev-mapper-root.device
+After=dev-mapper-root.device
+Before=sysroot.mount
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/usr/bin/dd if=/dev/mapper/root of=/dev/null bs=4M iflag=direct
+TimeoutStartSec=600
+"""
+REQUIRED = {
+    "initrd-fs.target": "sysroot-etc.mount",
+    "sysroot.mount": "kairos-check-root.service",
+}
+PROGRAMS = (
+    *("cat", "cut", "dd", "head", "mkdir", "mount", "mv", "sleep", "sync", "tail", "timeout"),
+    *("tr", "umount"),
+)
+"""In `/usr/bin`: of the check above, and of a start that failed (`node/units`)."""
+
+
 def files() -> Mapping[str, str]:
     """What is in our initrd beside what dracut takes along, by path."""
-    emergency = next((UNITS / "emergency.service.d").iterdir())
     units = "usr/lib/systemd/system"
+    emergency = {
+        f"{units}/emergency.service.d/{path.name}": path.read_text(encoding="utf-8")
+        for path in sorted((UNITS / "emergency.service.d").iterdir())
+    }
     return {
         f"{units}/sysroot-etc.mount": OVERLAY_UNIT,
+        f"{units}/kairos-check-root.service": CHECK_UNIT,
         f"{units}/partitions-of-cd@.service": CD_UNIT,
-        f"{units}/emergency.service.d/{emergency.name}": emergency.read_text(encoding="utf-8"),
+        **emergency,
         "usr/lib/tmpfiles.d/etc-overlay.conf": OVERLAY_FOLDERS,
         "usr/lib/udev/rules.d/90-partitions-of-cd.rules": CD_RULE,
     }
@@ -80,7 +110,7 @@ def settings() -> str:
         "dracutmodules": MODULES,
         "omit_dracutmodules": LEFT_OUT,
         "add_drivers": DRIVERS,
-        "install_items": ("/usr/sbin/losetup",),
+        "install_items": ("/usr/sbin/losetup", *(f"/usr/bin/{name}" for name in PROGRAMS)),
     }
     lines = [f'{name}+=" {" ".join(words)} "' for name, words in lists.items()]
     lines[0] = lines[0].replace("dracutmodules", "add_dracutmodules")
@@ -98,9 +128,10 @@ def make(draft: Path, tree: Path, epoch: int) -> None:
         place = draft / "extra" / name
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_text(text, encoding="utf-8")
-    wants = draft / "extra/usr/lib/systemd/system/initrd-fs.target.requires"
-    wants.mkdir()
-    (wants / "sysroot-etc.mount").symlink_to("../sysroot-etc.mount")
+    for target, unit in REQUIRED.items():
+        wants = draft / f"extra/usr/lib/systemd/system/{target}.requires"
+        wants.mkdir()
+        (wants / unit).symlink_to(f"../{unit}")
     (draft / "settings.conf").write_text(settings(), encoding="utf-8")
     (draft / "confdir").mkdir()
     argv = ["dracut", "--force", "--quiet", "--conf", f"{WORK}/settings.conf"]
