@@ -17,8 +17,6 @@ from node.step import Step
 from pairing import errors
 from pairing.facts import binary_size
 
-TRIES = 3
-"""How often systemd-boot starts a new version before it goes back."""
 VERSION = re.compile(r"[A-Za-z0-9.+~^-]{1,26}", re.A)
 FILE = re.compile(r"kr_(?P<version>[^/_]+)\.(?P<kind>root|verity|efi)", re.A)
 SUM = re.compile(r"(?P<digest>[0-9a-f]{64}) [ *](?P<name>[^/\s]+)", re.A)
@@ -36,7 +34,10 @@ class Slot:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpgradeFacts:
-    """What is there. Sizes in bytes; `kernel` is the running one's, `room` free on the ESP."""
+    """What is there. Sizes in bytes; `kernel` is the running one's, `room` free on the ESP.
+
+    `tries`: how often the loader starts a new version before it goes back, as the image says.
+    """
 
     mode: str
     version: str
@@ -45,6 +46,7 @@ class UpgradeFacts:
     slots: Sequence[Slot]
     room: int
     kernel: int
+    tries: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +113,7 @@ class WriteSlot(Step):
     base: str
     disk: str
     protected: str
+    tries: int
 
     @property
     def text(self) -> str:
@@ -210,7 +213,13 @@ def _steps(facts: UpgradeFacts, offer: Offer, version: str, protected: str) -> I
     for slot in facts.slots:
         if slot.label.startswith((ROOT, VERITY)) and slot.label not in kept:
             yield ClearSlot(device=slot.device, label=slot.label)
-    yield WriteSlot(version=version, base=offer.base, disk=facts.disk, protected=protected)
+    yield WriteSlot(
+        version=version,
+        base=offer.base,
+        disk=facts.disk,
+        protected=protected,
+        tries=facts.tries,
+    )
     yield CheckKernel(version=version)
 
 
@@ -267,7 +276,7 @@ def _target(step: WriteSlot, kind: str, part: str, boot: str) -> Iterator[str]:
     else:
         yield from ("Type=regular-file", f"Path={boot}")
         yield "MatchPattern=kr_@v+@l-@d.efi kr_@v+@l.efi kr_@v.efi"
-        yield from ("Mode=0400", f"TriesLeft={TRIES}", "TriesDone=0")
+        yield from ("Mode=0400", f"TriesLeft={step.tries}", "TriesDone=0")
     yield "InstancesMax=2"
 
 

@@ -37,6 +37,8 @@ from pairing import errors
 
 ENTRIES = "boot/EFI/Linux"
 RECORD = "usr/local/.kairos/upgrade.json"
+IMAGE = "usr/lib/kairos-register/image.json"
+TRIES = 3
 DEFINITIONS = "run/kairos-register/upgrade/definitions"
 SFDISK_SECONDS, UPDATE_SECONDS, SYNC_SECONDS = 30.0, 3500.0, 120.0
 LEFTOVERS = (".#", ".sysupdate")
@@ -79,7 +81,16 @@ def upgrade_facts(root: Path, run: Door) -> UpgradeFacts:
         slots=tuple(Slot(device=part.device, label=part.label) for part in partitions(root, run)),
         room=room.f_bavail * room.f_frsize,
         kernel=max((_size(folder / entry.name) for entry in own), default=0),
+        tries=_tries(root),
     )
+
+
+def _tries(root: Path) -> int:
+    """What the recipe of the running image asks for; its default where that cannot be read."""
+    try:
+        return max(1, min(9, int(json.loads(read(root / IMAGE))["tries"])))
+    except (ValueError, TypeError, KeyError):
+        return TRIES
 
 
 def last_upgrade(root: Path) -> LastUpgrade | None:

@@ -2,7 +2,7 @@
 
 factory = Factory(folder, folder / "keys")
 first = factory.build("1.0.0")
-broken = factory.build("1.2.0", files=(BROKEN,))
+broken = factory.build("1.2.0", files=(UNHEALTHY,))
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ QUICK = ("cryptomgr.notests", "mitigations=off", "audit=0", "apparmor=0", "no_ti
 """Kernel words: emulation is slow enough without these."""
 RECIPE = Recipe(id="e2e", version="1.0.0", kernel_words=QUICK, tries=2)
 UNHEALTHY = ImageFile(
-    path="/etc/systemd/system/kairos-health.service.d/broken.conf",
-    content="[Service]\nExecStart=\nExecStart=/usr/bin/false\n",
+    path="/usr/lib/kairos-register/health.d/10-never",
+    content="#!/bin/sh\nexit 1\n",
+    mode=0o755,
 )
-"""A version that boots and is not well."""
+"""Makes a version that boots and is not well: a check of its own says so."""
 
 
 @dataclass(slots=True)

@@ -47,6 +47,7 @@ def facts(
         ),
         room=200 * MIB,
         kernel=32 * MIB,
+        tries=3,
     )
 
 
@@ -156,7 +157,11 @@ def test_the_running_and_the_last_good_version_are_never_touched(
 @pytest.mark.parametrize("protected", ["1.0.0", ""])
 def test_definitions(protected: str) -> None:
     step = WriteSlot(
-        version="1.2.0", base="file:///mnt/a%20b/", disk="/dev/vda", protected=protected
+        version="1.2.0",
+        base="file:///mnt/a%20b/",
+        disk="/dev/vda",
+        protected=protected,
+        tries=3,
     )
     told = "".join(
         f"# {name}\n{text}\n" for name, text in definitions(step, "/boot/EFI/Linux").items()

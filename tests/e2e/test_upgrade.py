@@ -1,0 +1,169 @@
+"""Upgrades that must not happen, or must not stay: a copy of the installed machine, one stage after
+the other, until only its recovery system is left. (A good one: `test_node_life.py`.)
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from node.image import build, signing
+from node.image.media import updates
+from node.testing.images import UNHEALTHY, Factory
+from node.testing.shop import LOOK_SECONDS, NODE, Shop
+from pairing.testing import qemu
+from pairing.testing.lan import HOST
+from tests.e2e.conftest import ARTEFACTS, RESTART_SECONDS, fresh
+
+pytestmark = [pytest.mark.root, pytest.mark.timeout(1800), pytest.mark.xdist_group("upgrade")]
+
+PORT = 8000
+WRITE_SECONDS, FALL_BACK_SECONDS = 300.0, 900.0
+PLACE = 20_000_000
+"""A byte in the middle of a root, which no start needs."""
+
+
+@pytest.fixture(scope="module")
+def shop(branch: Callable[[str], Shop]) -> Shop:
+    return branch("upgrade")
+
+
+@pytest.fixture(scope="module")
+def machine(shop: Shop) -> Iterator[qemu.Machine]:
+    """The installed machine, version 1.0.0, with data, and a web server with updates."""
+    with shop.running() as machine:
+        shop.wait_ssh(RESTART_SECONDS)
+        shop.on("sudo -n sh -c 'echo kept > /usr/local/data'")
+        yield machine
+
+
+@pytest.fixture(scope="module")
+def served(shop: Shop, factory: Factory) -> Iterator[Path]:
+    """`good` (1.1.0), `broken` (1.2.0), and 1.1.0 as a stranger would serve it."""
+    top = fresh(ARTEFACTS / "updates")
+    good = factory.build("1.1.0").root.parent
+    offer(good, top / "good")
+    offer(factory.build("1.2.0", files=(UNHEALTHY,)).root.parent, top / "broken")
+    changed = offer(good, top / "changed") / "kr_1.1.0.root"
+    write_over(changed, b"changed")
+    resign(offer(good, top / "stranger"), factory)
+    with shop.network.place.program(
+        "http.server", str(PORT), "--bind", HOST, "--directory", str(top)
+    ):
+        yield top
+
+
+def offer(source: Path, target: Path) -> Path:
+    """A folder with the update files of one version."""
+    target.mkdir()
+    for path in source.iterdir():
+        if path.name.startswith(("kr_", "SHA256SUMS")) and path.is_file():
+            shutil.copy2(path, target)
+    return target
+
+
+def resign(folder: Path, factory: Factory) -> None:
+    """Sign the list with a key that the machine does not know."""
+    tools = build.tool_room(factory.recipe.base)
+    work = fresh(ARTEFACTS / "stranger")
+    signing.make_keys(work / "keys", tools, "stranger")
+    updates.publish(tools, folder, work, work / "keys")
+
+
+def write_over(file: Path, data: bytes) -> None:
+    with file.open("r+b") as opened:
+        opened.seek(PLACE)
+        opened.write(data)
+
+
+def upgrade(shop: Shop, name: str) -> str:
+    """What the command says, and its exit status at the end."""
+    argv = f"sudo -n {NODE} upgrade http://{HOST}:{PORT}/{name}/"
+    return shop.on(f"{argv} 2>&1; echo status $?", WRITE_SECONDS)
+
+
+def write_over_slot(shop: Shop, label: str, place: int) -> None:
+    """Change a slot as root can. The label is read from the table: udev may know an older one."""
+    found = f'[ "$(blkid --probe -o value -s PART_ENTRY_NAME $d)" = {label} ] && echo $d'
+    change = f"printf changed | dd of=$d bs=1 seek={place} conv=notrunc,fsync"
+    script = f"for d in /dev/vda?*; do {found} && {change} 2>/dev/null; done"
+    said = shop.on(f"sudo -n sh -c '{script}; sync'")
+    assert said.startswith("/dev/vda"), said
+
+
+def restart_until(shop: Shop, *wanted: str) -> str:
+    """Restart; the machine's state once it has all these lines."""
+    shop.on("sudo -n systemctl --no-block reboot")
+    deadline = time.monotonic() + FALL_BACK_SECONDS
+    state = ""
+    while not all(line in state for line in wanted):
+        assert time.monotonic() < deadline, state
+        time.sleep(LOOK_SECONDS)
+        state = shop.tried(f"sudo -n {NODE} state") or state
+    return state
+
+
+def kernels(shop: Shop) -> list[str]:
+    return shop.on("sudo -n ls /boot/EFI/Linux").split()
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("stranger", "not signed with a key of this image"),
+        ("changed", "did not check out, file has been tampered with"),
+    ],
+)
+def test_an_update_of_a_stranger_is_refused(
+    machine: qemu.Machine, served: Path, shop: Shop, name: str, why: str
+) -> None:
+    """The rest of the matrix: `tests/upgrade/test_signatures.py`, and in the soak test."""
+    said = upgrade(shop, name)
+    assert why in said
+    assert said.endswith("status 7")
+    assert kernels(shop) == ["kr_1.0.0.efi", "recovery.efi"]
+
+
+@pytest.fixture(scope="module")
+def fallen_back(machine: qemu.Machine, served: Path, shop: Shop) -> str:
+    """The state after an upgrade to a version that starts, and is not well."""
+    assert upgrade(shop, "broken").endswith("status 0")
+    assert "kr_1.2.0+2-0.efi" in kernels(shop)
+    return restart_until(shop, "running   1.0.0", "version   1.2.0: bad, all tries used")
+
+
+def test_a_broken_version_falls_back_and_the_data_is_there(fallen_back: str, shop: Shop) -> None:
+    assert shop.on("cat /usr/local/data") == "kept"
+    assert "running   1.0.0 (installed)\n" in fallen_back, "not on trial"
+    assert "failed    1.2.0: the check 10-never: status 1" in fallen_back
+    assert "volumes   open, opened by tpm2" in fallen_back
+
+
+@pytest.fixture(scope="module")
+def changed_slot(fallen_back: str, shop: Shop) -> str:
+    """The state after the slot of a version that was proved good was changed."""
+    assert upgrade(shop, "good").endswith("status 0")
+    linux = "/boot/EFI/Linux"
+    shop.on(f"sudo -n mv {linux}/kr_1.1.0+2-0.efi {linux}/kr_1.1.0.efi")
+    write_over_slot(shop, "kr_root_1.1.0", PLACE)
+    return restart_until(shop, "running   1.0.0", "version   1.1.0: bad, all tries used")
+
+
+def test_a_good_slot_that_was_changed_falls_back(changed_slot: str, shop: Shop) -> None:
+    """Nobody presses a key, and no volume is opened by the changed one."""
+    assert "failed    1.1.0: the start failed early: kairos-check-root.service" in changed_slot
+    assert "running   1.0.0 (installed)\n" in changed_slot
+    assert kernels(shop) == ["kr_1.0.0.efi", "kr_1.1.0+0-2.efi", "recovery.efi"]
+    assert shop.on("cat /usr/local/data") == "kept"
+
+
+def test_with_no_good_slot_left_recovery_shows_its_code(
+    changed_slot: str, machine: qemu.Machine, shop: Shop
+) -> None:
+    write_over_slot(shop, "kr_verity_1.0.0", 0)
+    shop.on("sudo -n systemctl --no-block reboot")
+    shop.wait_code(machine, FALL_BACK_SECONDS)
