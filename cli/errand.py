@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import sys
 import time
@@ -18,12 +19,12 @@ from cli.desk import OperatorDesk
 from cli.keyring import Keyring
 from cli.nodes import NodeRecord
 from cli.pairing_run import Network, Run, WarmUp, libp2p
-from cli.records import Records, StoredEscrow, now
+from cli.records import NodeJournal, Records, StoredEscrow, now
 from pairing import approval, errands, errors
-from pairing.errands import Do, Errand, UnlockWith
+from pairing.errands import Do, Errand, Hear, UnlockWith
 from pairing.events import Event
 from pairing.protocol import handshake
-from pairing.protocol.errand import ErrandMachine, Standing
+from pairing.protocol.errand import ALL_EVENTS, ErrandMachine, Standing
 from pairing.protocol.messages import EscrowRecord, SealedKey, VolumeProof
 from pairing.protocol.requests import Task, UnlockKind
 from pairing.protocol.terms import KnownLease, Way
@@ -101,6 +102,13 @@ class NodeErrand:
         """Open a locked machine with its recovery key. False if it is open already."""
         return await self._with_each_key(partial(self._unlocking, UnlockKind.RECOVERY, "unlock"))
 
+    async def ask(self) -> bool:
+        """Take what an open machine has to tell into its journal. False if it is locked."""
+        name = self.node.node
+        known = max((int(body.get("seq", 0)) for body in self.records.history(name)), default=0)
+        with contextlib.closing(self.records.journal(name)) as journal:
+            return await self.errand(_hearing, known, journal)
+
     async def recover(self, tasks: Sequence[Task]) -> None:
         """Open it if it is locked, then these. Raises errors.KnownError."""
         if await self.unlock():
@@ -143,13 +151,23 @@ class NodeErrand:
         except KeyboardInterrupt:
             raise errors.Interrupted("The machine may go on with what it was asked.") from None
 
-    async def errand(self, choose: Callable[[Standing], Errand]) -> bool:
-        """One connection, one question; whether something was asked. Raises errors.KnownError."""
-        identity, clerk = self.keyring.identity(), DeskClerk(self, choose)
+    async def errand(
+        self,
+        choose: Callable[[Standing], Errand],
+        since: int = ALL_EVENTS,
+        journal: NodeJournal | None = None,
+    ) -> bool:
+        """One connection, one question; whether something was asked. Raises errors.KnownError.
+
+        What the machine says of the time after the event `since` is kept in `journal`.
+        """
+        identity, clerk = self.keyring.identity(), DeskClerk(self, choose, journal)
 
         def machine() -> ErrandMachine:
             known = self.node.stored.known
-            return ErrandMachine(known=known, identity=identity, random=secrets.token_bytes)
+            return ErrandMachine(
+                known=known, identity=identity, random=secrets.token_bytes, since=since
+            )
 
         try:
             async with self.network() as dialer:
@@ -185,6 +203,7 @@ class DeskClerk:
 
     errand: NodeErrand
     rule: Callable[[Standing], Errand]
+    journal: NodeJournal | None = None
 
     async def choose(self, standing: Standing) -> Errand:
         """See `pairing.errands.Clerk`."""
@@ -214,11 +233,17 @@ class DeskClerk:
     def seen(self, event: Event, signature: bytes) -> None:
         """See `pairing.errands.Clerk`."""
         self.errand.talk.event(event, now(), self.errand.node.serial)
+        if self.journal is not None:
+            self.journal.append(event, signature, self.errand.node.serial)
 
     def notice(self, text: str) -> None:
         """See `pairing.errands.Clerk`."""
         label, _, rest = text.partition(": ")
         self.errand.talk.say(label, rest)
+
+
+def _hearing(standing: Standing) -> Errand:
+    return Hear() if standing.locked is None else None
 
 
 def _first(group: BaseExceptionGroup[errors.KnownError]) -> errors.KnownError:

@@ -40,7 +40,10 @@ COUNTED = (*NEEDS_SOMEBODY, Condition.WORKING, Condition.IN_ORDER)
 
 @dataclass(frozen=True, slots=True)
 class NodeRecord:
-    """One machine. `state`, `at` (UTC), `code` and `step` are what was heard of it last."""
+    """One machine. `state`, `at` (UTC), `code` and `step` are what was heard of it last.
+
+    `told`: the last thing that it told its operator after it was registered, with its time.
+    """
 
     stored: StoredLease
     serial: str
@@ -52,6 +55,7 @@ class NodeRecord:
     entry: Entry = field(default_factory=Entry)
     superseded: bool = False
     """The same hardware was installed again later."""
+    told: str = ""
 
     @property
     def report(self) -> ReportKey:
@@ -134,6 +138,7 @@ class NodeRecord:
             "labels": dict(self.labels),
             "retired": self.entry.to_json()["retired"],
             "replaces": self.entry.replaces,
+            "told": self.told,
         }
 
     def cells(self, now: datetime, quiet_after: timedelta = QUIET_AFTER) -> dict[str, str]:
@@ -184,6 +189,7 @@ def _record(records: Records, inventory: Inventory, stored: StoredLease) -> Node
     history = records.history(name)
     states = [body for body in history if body.get("type") == "state"]
     last, steps = (states or [{}])[-1], [body["step"] for body in history if body.get("step")]
+    told = [body for body in history if body.get("type") == "log" and body.get("code")]
     serials = [str(body["serial"]) for body in history if body.get("serial")]
     entry = inventory.entry(name)
     return NodeRecord(
@@ -195,6 +201,7 @@ def _record(records: Records, inventory: Inventory, stored: StoredLease) -> Node
         step=str(steps[-1]) if steps else "",
         rehearsed=last.get("dry_run") is True,
         entry=entry,
+        told=f"{told[-1].get('at', '')} {told[-1].get('text', '')}".strip() if told else "",
     )
 
 

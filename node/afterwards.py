@@ -99,11 +99,13 @@ async def run_installed(
     warm_up: Callable[[], None],
     life: Life,
     again: float = 0.0,
+    news: str = "",
 ) -> None:
     """Live, and listen until the operator knows the verdict or `report_for` has passed.
 
     `again`: listen for so many seconds at least, also when everything was told before: an operator
-    who has just unlocked the node may have more to ask (`AGAIN_SECONDS`).
+    who has just unlocked the node may have more to ask (`AGAIN_SECONDS`). `news`: why it went back
+    to the version before, if it did.
 
     Returns when both are over. A port that cannot be opened keeps no system from working.
     """
@@ -111,6 +113,9 @@ async def run_installed(
     agent.machine.again_until = agent.machine.now + again if again else 0.0
     relays = held.manifest.relays if held and held.manifest else ()
     serving = Serving(agent.machine, agent, agent.presence(relays))
+    if news:
+        code = errors.UpgradeFellBack.slug
+        serving.apply(agent.machine.news(code, news, serving.now()))
     alive = trio.Event()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_live, agent, life, _Shown(agent, serving), alive)
@@ -209,6 +214,7 @@ async def run_started(
     tenancy: Path,
     report: ReportFile | None,
     life: Life,
+    news: str = "",
 ) -> None:
     """All of it: locked until somebody opens the volumes, then the lease in `tenancy` and `life`.
 
@@ -232,4 +238,4 @@ async def run_started(
         agent.machine, agent.error = _machine(agent, Mode.INSTALLED), error
         LOG.warning("%s", error)
     again = AGAIN_SECONDS if start.code else 0.0
-    await run_installed(agent, transport, warm_up, life, again)
+    await run_installed(agent, transport, warm_up, life, again, news)

@@ -1,8 +1,8 @@
 """Whether this start is good. On trial that decides about the version; off trial it is only told.
 
 Good is: the volumes are open, the early stages and `boot` were tried, the agent is up, no unit of
-ours failed, each check that the image brings says yes, and the config fails in nothing that it did
-not fail in at the last good start.
+ours failed, the root is as it was made, each check that the image brings says yes, and the config
+fails in nothing that it did not fail in at the last good start.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from node.stages.apply import Outcome, outcome_from_json
 from node.stages.command import OUTCOMES
 from node.started import BootReport, boot_id, counted_entry, on_trial, read_report
 from node.system import board
+from node.system.booted import ROOT_NAME
 from node.system.door import Door
 from node.system.keeping import store
 from node.system.reading import names, read
@@ -59,7 +60,7 @@ class FailedTrial:
 def health(root: Path, run: Door) -> Health:
     """Look at everything once."""
     report = read_report(root)
-    reasons = [*_of_start(report), *_of_units(run), *_of_checks(root, run)]
+    reasons = [*_of_start(report), *_of_root(run), *_of_units(run), *_of_checks(root, run)]
     reasons += [f"the config fails anew: {one}" for one in sorted(troubles(root) - known(root))]
     return Health(version=board.medium(root), trial=on_trial(root), reasons=tuple(reasons))
 
@@ -152,6 +153,15 @@ def _of_start(report: BootReport | None) -> Iterator[str]:
     else:
         steps = (trouble for trouble in report.troubles if trouble.step != "apply-stage")
         yield from (f"the start failed in part: {trouble.text}" for trouble in steps)
+
+
+def _of_root(run: Door) -> Iterator[str]:
+    """Whether dm-verity has met a changed block. The next start reads all of them first, and does
+    not use them (docs/adr/0018)."""
+    argv = ("veritysetup", "status", ROOT_NAME)
+    lines = run(argv, seconds=UNIT_SECONDS, check=False).text().splitlines()
+    if any(line.split() == ["status:", "corrupted"] for line in lines):
+        yield "its root has changed on the disk"
 
 
 def _of_units(run: Door) -> Iterator[str]:

@@ -52,9 +52,21 @@ async def run_living(
             tenancy=root / OEM / TENANCY,
             report=report,
             life=life,
+            news=_given_up(root),
         )
         nursery.cancel_scope.cancel()
     agent.changed()
+
+
+def _given_up(root: Path) -> str:
+    """The last version that was not good here, and why; empty if there was none."""
+    from node.health import failed_trial  # and with it the stages
+
+    failed = failed_trial(root)
+    if failed is None:
+        return ""
+    why = "; ".join(failed.reasons) or "no reason is known"
+    return f"Version {failed.version} was not good: {why} (start {failed.boot[:8]})."
 
 
 async def _until_open(agent: Agent, root: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from node.plan.slots import Entry, entries
 from node.started import BootReport, on_trial, read_report
 from node.system import board
 from node.system.reading import names, read
-from node.system.upgrading import LastUpgrade, last_upgrade
+from node.system.upgrading import LastCheck, LastUpgrade, last_check, last_upgrade
 
 PLACES = ("/", "/etc", "/var", "/oem", "/usr/local", "/boot")
 ENTRIES = "boot/EFI/Linux"
@@ -40,6 +41,7 @@ class MachineState:
     start: BootReport | None
     failed: FailedTrial | None
     upgrade: LastUpgrade | None
+    check: LastCheck | None
 
     def to_json(self) -> Mapping[str, Any]:
         """Ready for `json.dumps`."""
@@ -72,6 +74,9 @@ class MachineState:
             yield f"mount     {mount.where}: {mount.kind}, " + ("rw" if mount.writable else "ro")
         if self.upgrade is not None:
             yield f"upgrade   {self.upgrade.text}"
+        yield "updates   " + (
+            self.check.text(int(time.time())) if self.check else "never looked for"
+        )
         if self.failed is not None:
             yield f"failed    {self.failed.version}: {'; '.join(self.failed.reasons)}"
 
@@ -87,6 +92,7 @@ def machine_state(root: Path) -> MachineState:
         start=read_report(root),
         failed=failed_trial(root),
         upgrade=last_upgrade(root),
+        check=last_check(root),
     )
 
 

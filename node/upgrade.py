@@ -14,6 +14,7 @@ from node.step import Step
 from node.system.door import Door
 from node.system.updatesource import signed, source_of
 from node.system.upgrading import (
+    LastCheck,
     LastUpgrade,
     Upgrader,
     exhaust,
@@ -41,8 +42,23 @@ class Prepared:
 def prepare(source: str, wanted: str, root: Path, run: Door) -> Prepared:
     """Look at disk and source and plan; changes nothing but a folder of its own.
 
-    Raises errors.UpgradeRefused, errors.UsageError.
+    What came of it is kept for `kairos-node state`. Raises errors.UpgradeRefused,
+    errors.UsageError.
     """
+    reason = version = ""
+    try:
+        made = _prepared(source, wanted, root, run)
+        version = made.plan.version
+    except errors.KnownError as wrong:
+        reason = " ".join(filter(None, (wrong.sentence, wrong.detail)))[:300]
+        raise
+    finally:
+        checked = LastCheck(source=source, at=int(time.time()), version=version, reason=reason)
+        keep_record(root, checked)
+    return made
+
+
+def _prepared(source: str, wanted: str, root: Path, run: Door) -> Prepared:
     facts = upgrade_facts(root, run)
     room = root / (ROOM if (root / ROOM).parent.is_dir() else ROOM_IN_MEMORY)
     shutil.rmtree(room, ignore_errors=True)

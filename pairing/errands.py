@@ -42,7 +42,12 @@ class Do:
     time: int
 
 
-Errand = UnlockWith | Do | None
+@dataclass(frozen=True, slots=True)
+class Hear:
+    """Take what it has to tell."""
+
+
+Errand = UnlockWith | Do | Hear | None
 """What to ask for; None: nothing."""
 _Input = Callable[[], list[ErrandEffect]]
 
@@ -190,6 +195,8 @@ class _Errand:
                 return lambda: machine.unlock(kind, secret, now())
             case Do(task, escrow, recovery, time):
                 return lambda: machine.maintain(task, escrow, recovery, time, now())
+            case Hear():
+                return lambda: machine.hear(now())
             case None:
                 return machine.leave
 

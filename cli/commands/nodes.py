@@ -11,6 +11,7 @@ from cli import options
 from cli.choosing import selecting
 from cli.commands.recover import finding, named
 from cli.register import registering
+from pairing import errors
 
 if TYPE_CHECKING:
     from cli.labels import Row
@@ -22,6 +23,7 @@ HELP = """The machines that this station has registered.
 Examples:
   kairos-fleet nodes list -l region=north
   kairos-fleet nodes show shop-17
+  kairos-fleet nodes ask shop-17         what it has to tell
   kairos-fleet nodes approve shop-17     let it start (unlock: approval)
   kairos-fleet nodes label shop-17 region=north
   kairos-fleet nodes retire shop-17 --reason "sold"
@@ -123,12 +125,33 @@ def show(node: str, output: str) -> None:
     lines += [f"set       {' '.join(origin.assigned)}"] if origin.assigned else []
     lines += [f"retired   {found.retired.text}"] if found.retired else []
     lines += [f"replaces  {found.entry.replaces}"] if found.entry.replaces else []
+    if found.told:
+        lines.append(f"told      {found.told}")
     for stored in registered.escrow_of(records, found):
         proved = "opens its volumes" if stored.proof else "never tried"
         to = ", ".join(keys.fingerprint(sealed.recipient) for sealed in stored.record.keys)
         lines.append(f"escrow    {stored.path.name}, {stored.kept}, {proved}, sealed to {to}")
     for line in lines:
         click.echo(safe(line))
+
+
+@nodes.command()
+@click.argument("node", metavar="NODE|PHOTO")
+@finding
+@options.keys
+def ask(node: str, key_folder: str | None, **where: object) -> int:
+    """Take what a machine has to tell into its journal: `nodes show` shows it from then on.
+
+    A machine that was registered is quiet; it waits to be asked when an upgrade was not good and
+    it went back to the version before. A locked one says so (exit 13).
+
+    \b
+    Examples:
+      kairos-fleet nodes ask shop-17
+      kairos-fleet nodes ask --relay relay.example shop-17
+    """
+    errand = named(node, key_folder, where)
+    return 0 if errand.run(errand.ask) else int(errors.ExitCode.LOCKED)
 
 
 @nodes.command()
@@ -191,7 +214,6 @@ def label(
     from cli import nodes as registered
     from cli.keyring import Keyring
     from cli.records import Records
-    from pairing import errors
 
     names = [word for word in words if "=" not in word]
     given = labels.parse_all([word for word in words if "=" in word])
@@ -258,7 +280,6 @@ def retire(names: tuple[str, ...], selected: str, **how: Any) -> None:
     from cli.keyring import Keyring
     from cli.records import Records
     from cli.retiring import Retiring, check_archive, check_reason
-    from pairing import errors
 
     archive, destroy, undo = how["archive"], how["destroy"], how["undo"]
     if sum(map(bool, (archive, destroy, undo))) > 1 or (undo and how["reason"]):

@@ -37,6 +37,7 @@ from pairing import errors
 
 ENTRIES = "boot/EFI/Linux"
 RECORD = "usr/local/.kairos/upgrade.json"
+CHECK = "usr/local/.kairos/update-check.json"
 IMAGE = "usr/lib/kairos-register/image.json"
 TRIES = 3
 DEFINITIONS = "run/kairos-register/upgrade/definitions"
@@ -61,6 +62,34 @@ class LastUpgrade:
         """One line for people."""
         how = f"failed: {self.reason}" if self.reason else "written"
         return f"{self.before} to {self.version} from {self.source}: {how}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LastCheck:
+    """The last time that a source was looked at. `at`: Unix seconds. `version`: what it would be
+    upgraded to; `reason`: why to nothing.
+
+    A source can withhold updates by showing an old list, signed as it is: its age is what tells.
+    """
+
+    source: str
+    at: int
+    version: str = ""
+    reason: str = ""
+
+    def text(self, now: int) -> str:
+        """One line for people."""
+        found = f"{self.version} is there" if self.version else self.reason
+        return f"{_age(now - self.at)}, {self.source}: {found}"
+
+
+def _age(seconds: int) -> str:
+    if seconds < 0:
+        return "at a time that is not yet (the clock was changed)"
+    for unit, size in (("days", 86400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds // size} {unit} ago"
+    return "just now"
 
 
 def upgrade_facts(root: Path, run: Door) -> UpgradeFacts:
@@ -103,11 +132,22 @@ def last_upgrade(root: Path) -> LastUpgrade | None:
         return None
 
 
-def keep_record(root: Path, record: LastUpgrade) -> None:
+def last_check(root: Path) -> LastCheck | None:
+    """None if no source was looked at yet, or the volume with the record is not open."""
+    try:
+        body = json.loads(read(root / CHECK))
+        words = {name: short(body[name]) for name in ("source", "version", "reason")}
+        return LastCheck(**words, at=int(body["at"]))
+    except (ValueError, TypeError, KeyError):
+        return None
+
+
+def keep_record(root: Path, record: LastUpgrade | LastCheck) -> None:
     """For `kairos-node state`. Never raises: in recovery there is no place for it."""
-    if (root / RECORD).parent.is_dir():
+    place = root / (RECORD if isinstance(record, LastUpgrade) else CHECK)
+    if place.parent.is_dir():
         with contextlib.suppress(OSError):
-            store(root / RECORD, json.dumps(asdict(record)).encode(), 0o600)
+            store(place, json.dumps(asdict(record)).encode(), 0o600)
 
 
 @dataclass(frozen=True, slots=True)

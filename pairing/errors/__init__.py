@@ -126,6 +126,7 @@ from pairing.errors.node import (
     TenancyDamaged,
     TenancyUnwritable,
     UpgradeFailed,
+    UpgradeFellBack,
     UpgradeRefused,
 )
 from pairing.errors.photo import (
@@ -347,6 +348,7 @@ __all__ = [
     "UnlockFailed",
     "UnreachableError",
     "UpgradeFailed",
+    "UpgradeFellBack",
     "UpgradeRefused",
     "UsageError",
     "VolumesForeign",

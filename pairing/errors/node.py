@@ -135,6 +135,13 @@ class UpgradeFailed(NodeError):
     hint = "Run the same command again; if it happens twice, the source or the disk is broken."
 
 
+class UpgradeFellBack(NodeError):
+    """A version was not good on this machine: it went back to the one before."""
+
+    number, slug = 678, "upgrade-fell-back"
+    hint = "`kairos-node state` on it shows why. Try a newer version; the data was not touched."
+
+
 class UpgradeRefused(NodeError):
     """This upgrade is not done; nothing was changed."""
 

@@ -65,11 +65,15 @@ class ErrandMachine:
     identity: Identity
     random: Callable[[int], bytes]
     patience: Patience = field(default_factory=Patience)
+    since: int = ALL_EVENTS
+    """The last of its events that is known here: those after it are sent, to be heard (`hear`)."""
     over: bool = False
     _entry: Entry | None = None
     _lease: messages.Lease | None = None
     _words: tuple[str, ...] = ()
     _asked: bool = False
+    _hears: bool = False
+    _last: int = 0
     _until: float = 0.0
     _safe: Safekeeping = field(init=False)
 
@@ -140,7 +144,7 @@ class ErrandMachine:
                 text = f"Its holder is {message.holder}." if message.holder else message.text
                 return self.fail(errors.from_slug(message.code, text))
             case messages.Challenge() if self._lease is None:
-                since = 0 if entry.key == self.report.key else ALL_EVENTS
+                since = 0 if entry.key == self.report.key else self.since
                 return [Send(entry.prove(message, since))]
             case messages.Lease() if self._lease is None:
                 return self._entered(entry, message, now)
@@ -185,7 +189,7 @@ class ErrandMachine:
         match message:
             case messages.Report():
                 event = messages.event_of(message)
-                return [Seen(event, message.signature)]
+                return [Seen(event, message.signature), *self._heard(event.seq)]
             case messages.ShownReportKey():
                 more = self._safe.report_key(message, self.known)
                 return [KeepReportKey(more)] if more else []
@@ -226,6 +230,21 @@ class ErrandMachine:
             time=time,
         )
         return self._ask(order, now)
+
+    def hear(self, now: float) -> list[ErrandEffect]:
+        """Take what the open node has to tell, then leave. What came is kept: `Seen`, in order."""
+        assert self._lease is not None
+        self._hears, self._until = True, now + self.patience.silence
+        return self._heard(self._last)
+
+    def _heard(self, seq: int) -> list[ErrandEffect]:
+        """Events up to `seq` have come; whoever hears them all says so, and is done."""
+        self._last = max(self._last, seq)
+        if not self._hears or self.over or self._lease is None:
+            return []
+        if self.since < self._lease.last and self._last < self._lease.last:
+            return []
+        return [Send(messages.Ack(seq=self._lease.last)), *self.leave(), Answered()]
 
     def _ask(self, message: Message, now: float) -> list[ErrandEffect]:
         self._asked, self._until = True, now + ANSWER_SECONDS

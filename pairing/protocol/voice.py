@@ -91,6 +91,16 @@ class NodeVoice:
         self.now = now
         return self._emit(EventType.LOG, text=text)
 
+    def news(self, code: str, text: str, now: float) -> list[NodeEffect]:
+        """Something that its operator has to hear although everything was told before: the node
+        listens again, as long as after its installation. The same is said once."""
+        self.now = now
+        held = self.tenancy
+        if held is None or any((e.code, e.text) == (code, text) for e in held.log.since(0)):
+            return []
+        held.told, held.listened, self._began = False, 0.0, now
+        return self._emit(EventType.LOG, code=code, text=text)
+
     def heard(self) -> bool:
         """Whether the operator, if there is one, has acknowledged every event."""
         held = self.tenancy

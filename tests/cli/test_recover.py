@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -199,6 +200,51 @@ async def test_an_open_machine_needs_no_approval(
         assert not await errand(network, records, said).approve()
         nursery.cancel_scope.cancel()
     assert actions(records) == []
+
+
+async def started(network: MemoryNetwork, folder: Path, news: str = "") -> None:
+    """The registered machine, started again: until it has nothing more to tell."""
+    agent = shop(folder)
+    assert afterwards.restore(agent, folder / "tenancy.json")
+    transport = network.transport("node")
+    await afterwards.run_installed(agent, transport, lambda: None, the_good_way, news=news)
+
+
+async def test_a_machine_that_went_back_a_version_waits_to_be_asked_and_tells_it_once(
+    station: Station, tmp_path: Path, quick_clock: object
+) -> None:
+    network, said = MemoryNetwork(), io.StringIO()
+    records, _ = await registered(network, tmp_path)
+    news = "Version 1.2.0 was not good: the check 10-till: status 1 (start 01234567)."
+    for told in ("", news):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(started, network, tmp_path, told)
+            await trio.sleep(100)  # it has said that it is ready
+            assert await errand(network, records, said).ask()
+        (node,) = nodes.all_nodes(records)
+        assert node.state == "ready"
+        assert node.told.endswith(told)
+    assert said.getvalue().count(news) == 1
+    with trio.fail_after(600):
+        await started(network, tmp_path, news)  # quiet: it waits for nobody
+    shown = await trio.to_thread.run_sync(station.fleet, "nodes", "show", "shop-17")
+    assert news in shown.out
+    body = json.loads(
+        (await trio.to_thread.run_sync(station.fleet, "nodes", "list", "--output", "jsonl")).out
+    )
+    assert body["told"].endswith(news)
+
+
+async def test_a_locked_machine_that_is_asked_says_so(
+    station: Station, tmp_path: Path, quick_clock: object
+) -> None:
+    network, said = MemoryNetwork(), io.StringIO()
+    records, volumes = await registered(network, tmp_path)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(locked, network, tmp_path, volumes, errors.LockedError.slug)
+        assert not await errand(network, records, said).ask()
+        nursery.cancel_scope.cancel()
+    assert volumes.tried == []
 
 
 async def test_another_stations_escrow_key_is_needed(

@@ -103,9 +103,7 @@ def test_the_version_before_can_read_why(tmp_path: Path) -> None:
     left = failed_trial(tmp_path)
     assert left is not None
     assert (left.version, left.boot) == ("1.1.0", "boot-1")
-    assert left.reasons == (
-        "the start failed early: systemd-veritysetup@root.service ax2db.mount",
-    )
+    assert left.reasons == ("the start failed early: systemd-veritysetup@root.service ax2db.mount",)
     json.loads((tmp_path / "esp/kairos/trial.json").read_text())
 
 

@@ -72,6 +72,13 @@ def test_units_and_the_agent(tmp_path: Path) -> None:
     assert reasons(machine) == ("kairos-node.service is not up", "kairos-x.service failed")
 
 
+def test_a_root_that_changes_while_it_runs(tmp_path: Path) -> None:
+    machine = good_machine(tmp_path)
+    said = b"  type:        VERITY\n  status:      corrupted\n"
+    machine.programs["veritysetup"] = lambda argv, stdin: Result(0, said, b"")
+    assert reasons(machine) == ("its root has changed on the disk",)
+
+
 def test_the_image_brings_checks_of_its_own(tmp_path: Path) -> None:
     machine = good_machine(tmp_path)
     check = machine.write("usr/lib/kairos-register/health.d/10-shop", "")
@@ -126,3 +133,4 @@ def test_the_state_in_words(tmp_path: Path) -> None:
     assert "version   1.0.0: good, running" in lines
     assert "volumes   open, opened by tpm2" in lines
     assert "mount     /: squashfs, ro" in lines
+    assert "updates   never looked for" in lines

@@ -12,7 +12,7 @@ import pytest
 
 from node.system.kernelimage import sections
 from node.system.oci import open_artifact
-from node.system.upgrading import last_upgrade
+from node.system.upgrading import last_check, last_upgrade
 from node.testing.installed import DONE, FAILED, InstalledMachine
 from node.upgrade import carry_out, prepare, roll_back
 from pairing import errors
@@ -101,6 +101,10 @@ def test_an_upgrade(tmp_path: Path, kind: str) -> None:
     record = last_upgrade(machine.root)
     assert record is not None
     assert (record.before, record.version, record.reason) == ("1.0.0", "1.1.0", "")
+    checked = last_check(machine.root)
+    assert checked is not None
+    assert checked.text(checked.at) == f"just now, {source}: 1.1.0 is there"
+    assert "(the clock was changed)" in checked.text(0)
     assert "remove-entry" in said[1 if kind != "folder" else 0]
     assert not (machine.root / "usr/local/.kairos/upgrade").exists()
 
@@ -111,6 +115,10 @@ def test_a_list_of_another_key_changes_nothing(tmp_path: Path) -> None:
     with pytest.raises(errors.UpgradeRefused, match="not signed"):
         prepare(str(update_folder(tmp_path / "u")), "", machine.root, machine.run)
     assert (machine.root / "boot/EFI/Linux/kr_0.9.0.efi").exists()
+    checked = last_check(machine.root)
+    assert checked is not None
+    assert checked.text(checked.at + 3 * 86400).startswith(f"3 days ago, {tmp_path / 'u'}: ")
+    assert "not signed with a key of this image" in checked.reason
 
 
 @pytest.mark.parametrize(
