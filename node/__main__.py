@@ -11,6 +11,7 @@ import click
 from node.commands.boot import boot
 from node.commands.doctor import doctor
 from node.commands.looking import health, state
+from node.commands.relay import relay
 from node.commands.reset import reset
 from node.commands.upgrade import rollback, upgrade
 from node.stages.command import stage
@@ -185,7 +186,7 @@ def unlock() -> None:
         key.wipe()
 
 
-for command in (boot, stage, state, health, upgrade, rollback, reset, doctor):
+for command in (boot, stage, state, health, relay, upgrade, rollback, reset, doctor):
     main.add_command(command)
 
 

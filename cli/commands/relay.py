@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import logging
-import resource
-import signal
 import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,14 +12,8 @@ import click
 from pairing import errors
 
 if TYPE_CHECKING:
-    import ssl
-
-    import trio
-
-    from pairing.transport.forwarder import Forwarder
     from pairing.transport.relay_tls import Certificate
 
-_log = logging.getLogger(__name__)
 _EXAMPLES = """\b
 Examples:
   kairos-fleet relay --self-signed /etc/kairos-relay
@@ -85,11 +76,9 @@ def relay(
     waiting_per_ip: int,
     connections_per_minute: int,
 ) -> None:
-    import trio
-
-    from pairing.transport.forwarder import Forwarder
     from pairing.transport.relay import read_access_token
     from pairing.transport.relay_protocol import Limits
+    from pairing.transport.relay_server import Server
 
     host, port = _place(listen)
     own = _certificate(certificate, private_key, self_signed, name, plain)
@@ -101,16 +90,14 @@ def relay(
         connections_per_minute=connections_per_minute,
         connections_burst=6 * connections_per_minute,
     )
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    _raise_file_limit()
-    tls = own.context() if own else None
-    forwarder = Forwarder(
-        limits,
-        tls=tls,
+    Server(
+        host=host,
+        port=port,
+        certificate=own,
+        limits=limits,
         access_token=read_access_token(access_token_file),
         proxy_protocol=proxy_protocol,
-    )
-    trio.run(_run, forwarder, host, port, own, tls)
+    ).run()
 
 
 def _place(listen: str) -> tuple[str, int]:
@@ -143,54 +130,3 @@ def _certificate(
     assert chain is not None
     assert key is not None
     return relay_tls.Certificate(chain, key)
-
-
-def _raise_file_limit() -> None:
-    """A waiting node is an open file: take what the system allows us."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-async def _run(
-    forwarder: Forwarder,
-    host: str,
-    port: int,
-    own: Certificate | None,
-    tls: ssl.SSLContext | None,
-) -> None:
-    import trio
-
-    try:
-        listeners = await trio.open_tcp_listeners(port, host=host or None, backlog=1024)
-    except OSError as problem:
-        raise errors.UsageError(
-            f"Cannot listen there ({problem}).", element=f"{host}:{port}"
-        ) from None
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
-        async with trio.open_nursery() as nursery:
-            await nursery.start(forwarder.serve, listeners)
-            _say_hello(listeners, own)
-            async for number in signals:
-                if number != signal.SIGHUP:
-                    break
-                _reload(own, tls)
-            _log.info("stopping")
-            forwarder.drain()
-
-
-def _say_hello(listeners: list[trio.SocketListener], own: Certificate | None) -> None:
-    for listener in listeners:
-        host, port = listener.socket.getsockname()[:2]
-        _log.info("listening on %s", f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
-    if own is not None:
-        _log.info("pin: #sha256=%s", own.pin().hex())
-
-
-def _reload(own: Certificate | None, tls: ssl.SSLContext | None) -> None:
-    if own is None or tls is None:
-        return
-    try:
-        own.load_into(tls)
-        _log.info("certificate read again")
-    except errors.RelayCertificate as problem:
-        _log.error("%s The old one stays.", problem)

@@ -39,6 +39,7 @@ PERSISTENT = (
     "/opt/cni",
     "/root",
     "/var/lib/containerd",
+    "/var/lib/kairos-relay",
     "/var/lib/kubelet",
     "/var/lib/rancher",
     "/var/log",
@@ -51,7 +52,12 @@ ENABLED = {
     "sockets.target.wants": ("systemd-networkd.socket",),
     "sysinit.target.wants": ("systemd-resolved.service", "systemd-timesyncd.service"),
 }
-STANDARD_ONLY = ("k3s-agent.service", "k3s.service")
+STANDARD_ONLY = (
+    "k3s-agent.service",
+    "k3s.service",
+    "kairos-mdns.service",
+    "kairos-relay.service",
+)
 """Units that only the flavour `standard` has."""
 MASKED = (
     # `/var` is empty at each boot: all this would be done again each time, for nothing.

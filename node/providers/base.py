@@ -20,6 +20,8 @@ from pairing.process import Result
 
 JOIN_SECONDS = 60.0
 """How long until a provider must have joined, or said why it cannot."""
+NETWORKS, CLUSTERS = 10, 50
+"""Lower ones are started first. What is below CLUSTERS is no cluster: nobody has joined by it."""
 READY_SECONDS = 600.0
 """How long a machine that joined may take to be ready: images are pulled."""
 
@@ -88,7 +90,7 @@ class Provider(Protocol):
 
     @property
     def order(self) -> int:
-        """Lower ones are started first: 10 networks, 50 clusters."""
+        """Lower ones are started first: NETWORKS, then CLUSTERS."""
 
     def wanted(self, config: Document) -> bool:
         """Whether the config asks for it."""

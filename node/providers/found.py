@@ -11,13 +11,14 @@ from node.providers.base import Provider
 from node.providers.join import chosen
 from node.providers.k3s.provider import K3s, agent
 from node.providers.kubernetes.provider import Kubernetes
+from node.providers.p2p.provider import Meeting
 from node.providers.program import programs
 from pairing import errors
 from pairing.config.document import Document
 
 GROUP = "kairos_register.providers"
 """Entry points of other packages: classes, or functions, that make a provider without arguments."""
-OURS: Sequence[Callable[[], Provider]] = (K3s, agent, Kubernetes)
+OURS: Sequence[Callable[[], Provider]] = (Meeting, K3s, agent, Kubernetes)
 """By name: a node's image holds our packages, but no record of an installation of them."""
 
 

@@ -12,7 +12,7 @@ from typing import Protocol
 
 import trio
 
-from node.providers.base import JOIN_SECONDS, Preparation, Provider, Scene
+from node.providers.base import CLUSTERS, JOIN_SECONDS, Preparation, Provider, Scene
 from node.stages.doing import carry_out
 from node.system.door import Door
 from pairing import errors, process
@@ -69,6 +69,7 @@ async def join(
 def chosen(config: Document, providers: Sequence[Provider]) -> list[Provider]:
     """Those that the config names in `providers`; if it names none, those that want it.
 
+    A network that is wanted is used also where only others are named.
     Raises errors.JoinProgramMissing for a name that nobody has.
     """
     named = config.get("providers")
@@ -78,7 +79,8 @@ def chosen(config: Document, providers: Sequence[Provider]) -> list[Provider]:
     for name in named:
         if name not in found:
             raise errors.JoinProgramMissing(element=name)
-    return [found[name] for name in named]
+    networks = [one for one in providers if one.order < CLUSTERS and one.wanted(config)]
+    return [*(one for one in networks if one.name not in named), *(found[name] for name in named)]
 
 
 @dataclass(slots=True)
@@ -137,19 +139,23 @@ class _Joining:
         return preparation
 
     async def _watch(self, scene: Scene, preparation: Preparation, last: bool) -> None:
+        cluster = self.provider.order >= CLUSTERS
+
         def entered(state: State, text: str) -> None:
-            self.reached = state
+            reached.append(state)
+            self.reached = state if cluster else None
             if state is State.JOINED:
                 deadline.deadline = trio.current_time() + preparation.ready_seconds
             if state is State.READY:
                 self._progress(3, 3, text)
-            if last:
+            if last and cluster:
                 self.reporter.entered(state, text=text)
 
+        reached: list[State] = []
         with trio.move_on_after(preparation.join_seconds) as deadline:
             await self.provider.watch(scene, entered)
         if deadline.cancelled_caught:
-            raise errors.JoinNotReady if self.reached else errors.JoinTimeout
+            raise errors.JoinNotReady if reached else errors.JoinTimeout
 
     def _progress(self, done: int, total: int, text: str) -> None:
         self.reporter.progressed(f"join-{self.provider.name}"[:64], self.of, done, total, text)

@@ -66,6 +66,7 @@ from pairing.errors.joining import (
     JoinProgramMissing,
     JoinTokenRefused,
     JoinUnreachable,
+    MeetingFailed,
 )
 from pairing.errors.keychange import (
     BindingNotProved,
@@ -272,6 +273,7 @@ __all__ = [
     "LabelInvalid",
     "LockedError",
     "MachineFileInvalid",
+    "MeetingFailed",
     "MissingError",
     "MixedInstallation",
     "MustBeAsked",

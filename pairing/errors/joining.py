@@ -68,6 +68,13 @@ class JoinProgramMissing(JoinFailed):
     hint = "Name it in the image's recipe and build the image again."
 
 
+class MeetingFailed(JoinFailed):
+    """What the config says about meeting did not come up: a relay, or a name in the LAN."""
+
+    number, slug, retryable = 709, "meeting-failed", True
+    hint = "The end of its log is shown above. Another program may have the relay's port."
+
+
 class JoinClockWrong(JoinFailed):
     """By this machine's clock the server's certificate is not valid now."""
 

@@ -40,10 +40,14 @@ def test_the_resolver_answers_nobody_else() -> None:
     assert {b"LLMNR=no", b"MulticastDNS=no"} <= set(text.split())
 
 
-def test_only_the_flavour_standard_has_k3s_units() -> None:
-    for flavour, wanted in (("core", False), ("standard", True)):
+def test_only_the_flavour_standard_has_units_of_k3s_and_of_meeting() -> None:
+    units = ("k3s", "k3s-agent", "kairos-relay", "kairos-mdns")
+    for flavour, wanted in (("core", 0), ("standard", len(units))):
         made = product.layer(replace(RECIPE, flavour=flavour), b"", b"")
-        assert ("usr/lib/systemd/system/k3s.service" in made.files) == wanted
+        there = [f"usr/lib/systemd/system/{unit}.service" in made.files for unit in units]
+        assert sum(there) == wanted
+        started = [name for name in made.links if Path(name).stem in units]
+        assert not started, "a provider starts them"
 
 
 def test_nothing_that_is_needed_is_masked() -> None:
