@@ -11,7 +11,7 @@ import pytest
 import trio
 
 from node.image import product
-from node.providers.base import Entered, Preparation, Scene
+from node.providers.base import Entered, Preparation, Provider, Scene
 from node.providers.found import found, require_programs
 from node.providers.join import chosen, join
 from node.providers.p2p.provider import Meeting
@@ -90,7 +90,7 @@ def config(p2p: dict[str, Any], **more: Any) -> Document:
 
 
 async def joined(machine: Path, asked: Document, run: Systemd, heard: Heard) -> State | None:
-    providers = [Meeting(), Cluster()]
+    providers: list[Provider] = [Meeting(), Cluster()]
     return await join(asked, Facts(), heard, root=machine, run=run, providers=providers)
 
 
