@@ -7,6 +7,8 @@ folder of ours and goes with it. What comes out is checked like any tree: `node.
 from __future__ import annotations
 
 import hashlib
+import os
+from dataclasses import dataclass
 from pathlib import Path
 
 from node.image import layers, oci
@@ -26,8 +28,16 @@ def identity(recipe: Recipe) -> list[str]:
     if base.dockerfile:
         path = recipe.place(base.dockerfile)
         return ["dockerfile", *_content(path.parent), path.name, *_from_files(recipe)]
-    kind, path = _split(recipe)
-    return ["oci", base.oci, *(_content(path) if kind else ())]
+    named = _named(recipe)
+    if named.path is not None:
+        return ["oci", base.oci, *_content(named.path)]
+    # Tags move: what is behind one today is what counts.
+    said = process.run(
+        ["skopeo", "inspect", "--format", "{{.Digest}}", base.oci],
+        seconds=SECONDS,
+        environment=_accounts(),
+    )
+    return ["oci", base.oci, said.text().strip()]
 
 
 def make_tree(draft: Path, recipe: Recipe) -> None:
@@ -39,10 +49,10 @@ def make_tree(draft: Path, recipe: Recipe) -> None:
     if recipe.base.dockerfile:
         _build(draft, recipe, layout)
     else:
-        kind, path = _split(recipe)
-        source = f"{kind}{path.resolve()}" if kind else recipe.base.oci
         process.run(
-            [*_skopeo(draft), "copy", "--quiet", source, f"oci:{layout}:base"], seconds=SECONDS
+            [*_skopeo(draft), "copy", "--quiet", _named(recipe).whole, f"oci:{layout}:base"],
+            seconds=SECONDS,
+            environment=_accounts(),
         )
     archive = draft / "root.tar"
     oci.flatten(oci.Layout(layout).layers(), archive)
@@ -61,7 +71,7 @@ def _build(draft: Path, recipe: Recipe, layout: Path) -> None:
     build = ["build", "--isolation", "chroot", "--layers=false", "--tag", "localhost/base", *policy]
     # What FROM names as a file is meant from the Dockerfile's folder.
     place = ["env", f"--chdir={folder}"]
-    home = {"HOME": str(draft)}
+    home = _accounts()
     argv = [*place, *buildah, *build, "--file", file.name, str(folder)]
     process.run(argv, seconds=SECONDS, environment=home)
     push = [*buildah, "push", *policy, "localhost/base", f"oci:{layout}:base"]
@@ -82,12 +92,37 @@ def _policy(draft: Path) -> Path:
     return path
 
 
-def _split(recipe: Recipe) -> tuple[str, Path]:
-    """Kind and path of an image that is a path; empty kind for any other."""
+@dataclass(frozen=True, slots=True)
+class _Name:
+    """How skopeo names an image: kind, path (none: it is in a registry) and what follows it."""
+
+    kind: str
+    path: Path | None
+    more: str
+
+    @property
+    def whole(self) -> str:
+        return f"{self.kind}{self.path.resolve() if self.path else ''}{self.more}"
+
+
+def _named(recipe: Recipe) -> _Name:
+    return _parsed(recipe.base.oci, recipe.folder)
+
+
+def _parsed(name: str, folder: Path) -> _Name:
+    """containers-transports(5): `oci:PATH[:TAG]` and its like; a path is meant from `folder`."""
     for kind in FILE_KINDS:
-        if recipe.base.oci.startswith(kind):
-            return kind, recipe.place(recipe.base.oci.removeprefix(kind))
-    return "", Path()
+        if name.startswith(kind):
+            path, colon, tag = name.removeprefix(kind).partition(":")
+            return _Name(kind, folder / path, colon + tag)
+    return _Name("", None, name)
+
+
+def _accounts() -> dict[str, str]:
+    """Whoever builds may have logged in at registries, and said which to trust:
+    containers-auth.json(5), containers-registries.conf(5)."""
+    passed = ("REGISTRY_AUTH_FILE", "XDG_RUNTIME_DIR")
+    return {"HOME": str(Path.home()), **{k: os.environ[k] for k in passed if k in os.environ}}
 
 
 def _content(path: Path) -> list[str]:
@@ -109,9 +144,8 @@ def _from_files(recipe: Recipe) -> list[str]:
     for line in lines:
         words = line.split()
         if len(words) > 1 and words[0].upper() == "FROM":
-            for kind in FILE_KINDS:
-                if words[1].startswith(kind):
-                    found += _content(file.parent / words[1].removeprefix(kind))
+            named = _parsed(words[1], file.parent)
+            found += _content(named.path) if named.path else ()
     return found
 
 

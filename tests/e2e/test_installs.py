@@ -1,0 +1,271 @@
+"""Other ways into a machine: an odd one with a bad config first, two at once, one by hand.
+
+Three machines boot at once, from one stick. Nobody gives them an address before two of them are
+photographed: their codes hold none, so that they are found by mDNS and nothing else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from node.testing.images import Factory
+from node.testing.shop import DISK, NODE, Shop
+from pairing import errors
+from pairing.errors import ExitCode
+from pairing.testing import guest_system, qemu
+from pairing.testing.hardware import Drive
+from pairing.testing.lan import FIRST, Lan
+from pairing.testing.operators import Run
+from tests.e2e.conftest import ARTEFACTS, INSTALL_SECONDS, RESTART_SECONDS
+
+pytestmark = [pytest.mark.root, pytest.mark.timeout(1200), pytest.mark.xdist_group("installs")]
+
+CODE_SECONDS, FIND_SECONDS, END_SECONDS, SHELL_SECONDS = 420.0, 240, 90.0, 120.0
+LOOK_SECONDS = 3.0
+SHELL = f"systemd.debug_shell=ttyS{guest_system.SHELL_LINE}"
+"""A live boot may have it; PCR 12 would tell an installed one's disk."""
+ANCIENT = "1970-01-01"
+USERS = """#cloud-config
+hostname: HOST
+users:
+  - name: ana
+    groups: [admin]
+    ssh_authorized_keys:
+      - PUBLIC
+install:
+"""
+CHOICE = "  device: auto\n  encrypt: none\n"
+SEALED = "  device: /dev/vda\n  encrypt: tpm2\n"
+READABLE = "  device: /dev/vda\n  encrypt: none\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Corner:
+    """A machine that was started from the stick, and its picture."""
+
+    shop: Shop
+    machine: qemu.Machine
+    photo: Path
+
+    def config(self, install: str, name: str) -> Path:
+        """Another config beside the shop's own."""
+        public = (self.shop.folder / "id.pub").read_text().strip()
+        path = self.shop.folder / f"{name}.yaml"
+        path.write_text(filled(install).replace("PUBLIC", public))
+        return path
+
+    @property
+    def disks(self) -> list[Path]:
+        return [self.shop.box.disk(number) for number in range(self.shop.box.disks)]
+
+
+def filled(install: str) -> str:
+    return USERS.replace("HOST", "till-8") + install
+
+
+@pytest.fixture(scope="module")
+def corners(network: Lan, factory: Factory) -> Iterator[dict[str, Corner]]:
+    """`odd`: no TPM, two disks, a clock of 1970. `usual`: a TPM, one disk. `alone`: the same with
+    a second disk, to be installed by hand."""
+    network.give_none()
+    stick = Drive(image=factory.build("1.0.0").stick, serial="STICK", read_only=True)
+    shops = {
+        name: Shop.new(network, ARTEFACTS / f"installs-{name}", filled(READABLE), number, disks)
+        for name, number, disks in (
+            ("odd", 90, (DISK, DISK)),
+            ("usual", 91, (DISK,)),
+            ("alone", 92, (DISK, 1 << 30)),
+        )
+    }
+    odd = shops["odd"].box
+    odd.hardware = replace(odd.hardware, chipset="pc", clock=ANCIENT)
+    odd.remove_tpm()
+    with contextlib.ExitStack() as stack:
+        running = {}
+        for name, shop in shops.items():
+            words = (SHELL,) if name == "alone" else ()
+            started = shop.box.running(stick, entry=network.entry, words=words)
+            running[name] = stack.enter_context(started)
+        for machine in running.values():
+            wait_code(machine)
+        pictured = {name: shops[name].photo(machine) for name, machine in running.items()}
+        network.give_addresses(*FIRST)
+        yield {name: Corner(shops[name], running[name], pictured[name]) for name in shops}
+
+
+@pytest.fixture(scope="module")
+def odd(corners: dict[str, Corner]) -> Corner:
+    return corners["odd"]
+
+
+@contextlib.contextmanager
+def registering(
+    first: Corner, photos: Sequence[Path], config: Path, *options: str, log: str
+) -> Iterator[Run]:
+    words = ("--timeout", str(FIND_SECONDS), *options)
+    with first.shop.operator.register(photos, config, *words, log=f"{log}.jsonl") as run:
+        yield run
+
+
+@pytest.fixture(scope="module")
+def undecided(odd: Corner) -> Run:
+    """The config leaves the disk open, and there are two empty ones."""
+    config = odd.config(CHOICE, "undecided")
+    with registering(odd, [odd.photo], config, log="undecided") as run:
+        run.end(FIND_SECONDS + END_SECONDS)
+    return run
+
+
+@pytest.fixture(scope="module")
+def impossible(undecided: Run, odd: Corner) -> Run:
+    """The same operator again: encryption is asked for, which this machine cannot do."""
+    config = odd.config(SEALED, "impossible")
+    with registering(odd, [odd.photo], config, log="impossible") as run:
+        run.end(FIND_SECONDS + END_SECONDS)
+    return run
+
+
+@pytest.fixture(scope="module")
+def both(impossible: Run, corners: dict[str, Corner]) -> Run:
+    """One command, two photos, the config that both machines can have."""
+    odd, usual = corners["odd"], corners["usual"]
+    config = odd.config(READABLE, "both")
+    photos = [odd.photo, usual.photo]
+    with registering(odd, photos, config, "--wait", "installed", log="both") as run:
+        run.end(FIND_SECONDS + INSTALL_SECONDS + RESTART_SECONDS)
+    return run
+
+
+@pytest.fixture(scope="module")
+def by_hand(corners: dict[str, Corner]) -> str:
+    """Installed from the machine's own console, the recovery key on its second disk; then off."""
+    alone = corners["alone"]
+    config = alone.config(SEALED, "by-hand").read_text()
+    ask(alone, f"cat > /run/config.yaml <<'END'\n{config}END\n")
+    ask(alone, "mkfs.ext4 -q /dev/vdb && mkdir /run/keys && mount /dev/vdb /run/keys")
+    command = f"{NODE} install /run/config.yaml --recovery-key-to /run/keys/key --yes"
+    said = ask(alone, f"{command} 2>&1; echo status $?", INSTALL_SECONDS)
+    ask(alone, "umount /run/keys; systemctl --no-block poweroff")
+    alone.machine.wait_off(END_SECONDS)
+    return said
+
+
+@pytest.fixture(scope="module")
+def started(by_hand: str, corners: dict[str, Corner]) -> Iterator[qemu.Machine]:
+    """The machine that was installed by hand, started without the stick."""
+    shop = corners["alone"].shop
+    with shop.running() as machine:
+        shop.wait_ssh(RESTART_SECONDS)
+        yield machine
+
+
+def test_two_empty_disks_and_a_config_that_does_not_choose(undecided: Run, odd: Corner) -> None:
+    assert undecided.end(END_SECONDS) == ExitCode.NOT_APPROVED, undecided.end_of()
+    error = undecided.verdict["error"]
+    assert error["slug"] == errors.DiskNotChosen.slug
+    assert "/dev/vda" in error["text"]
+    assert "/dev/vdb" in error["text"]
+    assert not undecided.verdict["released"]
+
+
+def test_no_tpm_and_encryption_asked_for_is_refused_before_the_first_write(
+    impossible: Run, odd: Corner
+) -> None:
+    assert impossible.end(END_SECONDS) == ExitCode.CONFIG, impossible.end_of()
+    error = impossible.verdict["error"]
+    assert error["slug"] == errors.ConfigNotForThisMachine.slug
+    assert "TPM" in error["text"]
+    assert not impossible.verdict["released"]
+    assert [zeros(disk) for disk in odd.disks] == [True, True]
+
+
+def test_the_same_lease_goes_on_with_a_better_config(both: Run, undecided: Run) -> None:
+    nodes = [undecided.verdict["node"], *(verdict["node"] for verdict in both.of("verdict"))]
+    assert nodes[0] in nodes[1:]
+    assert len(set(nodes)) == 2
+
+
+def test_two_photos_in_one_command_are_two_machines(both: Run, corners: dict[str, Corner]) -> None:
+    assert both.end(END_SECONDS) == ExitCode.DONE, both.end_of()
+    verdicts = both.of("verdict")
+    assert [verdict["state"] for verdict in verdicts] == ["installed", "installed"]
+    ours = {corners[name].shop.box.hardware.serial for name in ("odd", "usual")}
+    assert {verdict["serial"] for verdict in verdicts} == ours
+
+
+def test_their_codes_held_no_address(corners: dict[str, Corner]) -> None:
+    """So it was mDNS that found them."""
+    for name in ("odd", "usual"):
+        assert not guest_system.token_in(corners[name].photo).addresses
+
+
+def test_a_clock_of_1970_hinders_nothing(both: Run, odd: Corner) -> None:
+    facts = next(line["facts"] for line in both.of("node") if is_of(line, odd))
+    assert time.time() - facts["clock"] > 24 * 3600, "it began with a wrong one"
+    assert not facts["tpm"]
+    told = odd.shop.on("date +%s")
+    assert abs(int(told) - time.time()) < 24 * 3600, "it has learned the time from its operator"
+
+
+def test_only_the_chosen_disk_was_written(both: Run, odd: Corner) -> None:
+    assert [zeros(disk) for disk in odd.disks] == [False, True]
+    assert odd.shop.on("findmnt -no SOURCE /usr/local").startswith("/dev/vda")
+
+
+def test_by_hand_it_says_each_step_and_keeps_the_key_where_it_was_told(by_hand: str) -> None:
+    assert "status 0" in by_hand, by_hand
+    steps = re.findall(r"^(\d+)/(\d+) (?!done)", by_hand, re.MULTILINE)
+    assert [int(number) for number, _ in steps] == list(range(1, int(steps[0][1]) + 1))
+    assert "Installed. Take the stick out" in by_hand
+
+
+def test_by_hand_it_starts_opens_its_volumes_and_applies_its_config(
+    started: qemu.Machine, corners: dict[str, Corner]
+) -> None:
+    shop = corners["alone"].shop
+    assert shop.on("hostname") == "till-8"
+    assert "volumes   open, opened by tpm2" in shop.on(f"sudo -n {NODE} state")
+    key = "sudo -n mount -o ro /dev/vdb /mnt && sudo -n"
+    opens = "cryptsetup open --test-passphrase --key-file /mnt/key"
+    told = shop.on(f"{key} {opens} /dev/disk/by-partlabel/KR_PERSISTENT && echo opens")
+    assert told.endswith("opens")
+    assert shop.on("systemctl is-active kairos-node.service") == "active", "nobody holds it"
+    restarts = shop.on("systemctl show --value --property NRestarts kairos-node.service")
+    assert restarts == "0"
+
+
+# --- what the tests use -----------------------------------------------------------------------
+
+
+def wait_code(machine: qemu.Machine) -> None:
+    """Until there is a code on the screen, with or without an address."""
+    deadline = time.monotonic() + CODE_SECONDS
+    while True:
+        with contextlib.suppress(errors.PhotoError):
+            guest_system.token_on_screen(machine)
+            return
+        assert time.monotonic() < deadline, machine.serial[0].text()[-2000:]
+        time.sleep(LOOK_SECONDS)
+
+
+def ask(corner: Corner, command: str, seconds: float = SHELL_SECONDS) -> str:
+    """What the root shell of a live boot answers."""
+    return corner.machine.serial[guest_system.SHELL_LINE].ask(command, seconds)
+
+
+def zeros(disk: Path) -> bool:
+    """Whether nothing was ever written: holes are read as zeros, and are none of the blocks."""
+    return disk.stat().st_blocks == 0
+
+
+def is_of(line: dict[str, object], corner: Corner) -> bool:
+    facts = line["facts"]
+    assert isinstance(facts, dict)
+    return bool(facts["serial"] == corner.shop.box.hardware.serial)
