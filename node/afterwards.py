@@ -21,6 +21,7 @@ from pairing.protection import Protection
 from pairing.protocol.kept import ReportFile
 from pairing.protocol.locked import LockedMachine, locked_machine
 from pairing.protocol.node import NodeMachine
+from pairing.protocol.voice import AGAIN_SECONDS
 from pairing.serving import Reporter, Serving
 from pairing.transport.base import Transport
 
@@ -29,8 +30,6 @@ Life = Callable[[Reporter], Awaitable[None]]
 as failed."""
 LOOK_SECONDS = 1.0
 """How often it is looked whether there is anything left to tell."""
-AGAIN_SECONDS = 900.0
-"""How long a node listens that was unlocked over the network."""
 FAREWELL_SECONDS = 2.0
 """For the last word to arrive before the port is closed."""
 

@@ -46,7 +46,7 @@ from pairing.protocol.effects import (
 )
 from pairing.protocol.reportkey import SEED_SIZE, PrivateReportKey
 from pairing.protocol.tenancy import Tenancy, begin
-from pairing.protocol.voice import NodeVoice
+from pairing.protocol.voice import AGAIN_SECONDS, NodeVoice
 from pairing.protocol.window import ClaimWindow
 from pairing.protocol.wire import AsideMessage, Message, read_message
 
@@ -303,6 +303,7 @@ class NodeMachine(NodeVoice):
             raise errors.Busy("It is still at the last order.")
         todo = maintenance.accept(message, held, self.public, self.boot, self.mode)
         self._asking = conn
+        self.again_until = max(self.again_until, self.now + AGAIN_SECONDS)
         return [todo]
 
     def carried_out(self, error: errors.KnownError | None, now: float) -> list[NodeEffect]:

@@ -19,6 +19,9 @@ from pairing.protocol.wire import Message
 
 LONGEST_SECONDS = 30 * 24 * 3600.0
 """An operator that never leaves keeps no node from being quiet in the end."""
+AGAIN_SECONDS = 900.0
+"""How long a node listens, although everything was told, after its operator asked it for something:
+to open its volumes, to change their keys."""
 REMEMBER_SECONDS = 600.0
 """How often the time that was waited is stored."""
 
@@ -37,7 +40,7 @@ class NodeVoice:
     """Who holds the node; given where it goes on after a restart."""
     public: bytes = field(init=False)
     again_until: float = 0.0
-    """It listens until then although everything was told: somebody has just opened it."""
+    """It listens until then although everything was told (`AGAIN_SECONDS`)."""
     _began: float = field(init=False)
     _remembered: float = field(init=False)
 

@@ -13,6 +13,7 @@ import trio.testing
 
 from node import afterwards
 from node.recoverykey import RecoveryKey
+from node.tenancy_store import TenancyStore
 from node.testing.aftermath import Operator, Shop, installed_by, shop, the_good_way
 from pairing import errors, keys
 from pairing.errands import Do, Errand, UnlockWith, run_errand
@@ -88,6 +89,8 @@ class Machine:
     orders: list[CarryOut] = field(default_factory=list)
     node: bytes = b""
     lease: bytes = b""
+    seconds: float = 0.0
+    """How long a change takes."""
 
     async def open(self, kind: UnlockKind, secret: bytes) -> None:
         self.tried.append(secret)
@@ -97,6 +100,7 @@ class Machine:
 
     async def change(self, order: CarryOut, reporter: Reporter) -> None:
         self.orders.append(order)
+        await trio.sleep(self.seconds)
         if order.recovery != self.key:
             raise errors.UnlockFailed("the present key is another one")
         new = RecoveryKey(b"n" * 32).passphrase
@@ -166,6 +170,25 @@ async def test_unlock_then_rotate(tmp_path: Path, quick_clock: object) -> None:
     opened = ESCROW.open(record.keys[0].sealed, handshake.escrow_context(record.node, record.lease))
     assert opened == volumes.key != KEY
     assert [proof.digest for proof in second.proofs] == [handshake.record_digest(record)]
+
+
+async def test_a_change_that_begins_late_is_answered(tmp_path: Path, quick_clock: object) -> None:
+    """A node listens for 15 minutes after it was opened, and again after an order."""
+    network = MemoryNetwork()
+    async with trio.open_nursery() as nursery:
+        operator, known, volumes = await locked_shop(network, tmp_path, nursery)
+        volumes.seconds = 200
+        store = TenancyStore(tmp_path / "tenancy.json")
+        kept = store.load()
+        assert kept is not None
+        store.save(replace(kept, told=True))
+        assert await errand(network, known, operator.identity, clerk(unlocking(KEY)))
+        await open_again(network, known, operator.identity)
+        await trio.sleep(800)
+        order = Do(Task.ROTATE, (ESCROW.public,), KEY, 1_800_000_000)
+        assert await errand(network, known, operator.identity, clerk(lambda standing: order))
+        nursery.cancel_scope.cancel()
+    assert volumes.key != KEY
 
 
 async def test_a_wrong_key_is_named_and_another_may_follow(
