@@ -11,7 +11,7 @@ import trio
 
 from pairing import errors
 from pairing.events import Event
-from pairing.link import Link
+from pairing.link import Link, clock, hold
 from pairing.protocol import effects, frames
 from pairing.protocol.errand import Answered, ErrandEffect, ErrandMachine, Standing
 from pairing.protocol.messages import EscrowRecord, VolumeProof
@@ -114,35 +114,22 @@ class _Errand:
             self.nursery = nursery
             self.link = Link(channel, lambda: frames.FRAME_LIMIT)
             nursery.start_soon(self._hold)
-            nursery.start_soon(self._clock)
+            nursery.start_soon(clock, self.machine, self.inputs.send)
             self._apply_all(self.machine.opened(channel.local_key, channel.remote_key, now()))
             async for take in self._queue:
                 self._apply_all(take())
                 if self.over:
                     break
             with trio.move_on_after(FAREWELL_SECONDS):
-                await self._gone.wait()
+                await self.link.gone.wait()
             nursery.cancel_scope.cancel()
         if isinstance(self.outcome, errors.KnownError):
             raise self.outcome
         return self.outcome is not None
 
     async def _hold(self) -> None:
-        self._gone = trio.Event()
-        now = trio.current_time
-        try:
-            await self.link.run(
-                lambda body: self.inputs.send(lambda: self.machine.received(body, now())),
-                lambda broken: self.inputs.send(partial(self.machine.fail, broken)),
-            )
-        finally:
-            self._gone.set()
+        await hold(self.link, self.machine, self.inputs.send)
         await self.inputs.send(self.machine.lost)
-
-    async def _clock(self) -> None:
-        while True:
-            await trio.sleep(1)
-            await self.inputs.send(lambda: self.machine.tick(trio.current_time()))
 
     def _apply_all(self, todo: Sequence[ErrandEffect]) -> None:
         for effect in todo:

@@ -1,9 +1,10 @@
-"""One connection between a channel's bytes and a state machine's messages."""
+"""One connection between a channel's bytes and a state machine's messages, and its clock."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from functools import partial
+from typing import Any, Protocol, TypeVar
 
 import trio
 
@@ -19,6 +20,22 @@ SEND_SECONDS = 60.0
 
 OnBody = Callable[[Mapping[str, Any]], Awaitable[None]]
 OnBroken = Callable[[errors.KnownError], Awaitable[None]]
+Effect = TypeVar("Effect")
+Put = Callable[[Callable[[], list[Effect]]], Awaitable[None]]
+"""Takes an input of a machine; its driver calls it in its turn, for the effects."""
+
+
+class Conversing(Protocol[Effect]):
+    """A machine at the operator's side."""
+
+    def received(self, body: Mapping[str, Any], now: float) -> list[Effect]:
+        """An object came in from the node."""
+
+    def tick(self, now: float) -> list[Effect]:
+        """Time has passed."""
+
+    def fail(self, error: errors.KnownError) -> list[Effect]:
+        """End with this error."""
 
 
 class Link:
@@ -29,6 +46,8 @@ class Link:
 
     def __init__(self, channel: Channel, limit: Callable[[], int]) -> None:
         self.channel = channel
+        self.gone = trio.Event()
+        """It is over."""
         self._limit = limit
         self._send, self._outbox = trio.open_memory_channel[Message | None](OUTBOX)
 
@@ -56,6 +75,7 @@ class Link:
         finally:
             with trio.CancelScope(shield=True, deadline=trio.current_time() + 5):
                 await self.channel.aclose()
+            self.gone.set()
 
     async def _write(self, scope: trio.CancelScope) -> None:
         async for message in self._outbox:
@@ -86,3 +106,19 @@ class Link:
                 await on_broken(broken)
                 await trio.sleep(SEND_SECONDS)  # the farewell leaves, then the writer ends this
                 return
+
+
+async def hold(link: Link, machine: Conversing[Effect], put: Put[Effect]) -> None:
+    """Give a machine what comes in, until the connection is over."""
+    now = trio.current_time
+    await link.run(
+        lambda body: put(lambda: machine.received(body, now())),
+        lambda broken: put(partial(machine.fail, broken)),
+    )
+
+
+async def clock(machine: Conversing[Effect], put: Put[Effect]) -> None:
+    """Tell a machine each second that time has passed, for ever."""
+    while True:
+        await trio.sleep(1)
+        await put(lambda: machine.tick(trio.current_time()))

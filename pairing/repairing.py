@@ -12,7 +12,7 @@ from typing import Protocol
 import trio
 
 from pairing import errors
-from pairing.link import Link
+from pairing.link import Link, clock, hold
 from pairing.protocol import effects, frames
 from pairing.protocol.repair import Ended, Opened, RepairEffect, RepairMachine, Shown
 from pairing.protocol.terms import KnownLease
@@ -64,8 +64,9 @@ class _Repair:
         async with trio.open_nursery() as nursery:
             self.nursery = nursery
             self.link = Link(channel, lambda: frames.FRAME_LIMIT)
-            for task in (self._hold, self._clock, self._show):
-                nursery.start_soon(task)
+            nursery.start_soon(self._hold)
+            nursery.start_soon(clock, self.machine, self.inputs.send)
+            nursery.start_soon(self._show)
             self._apply(self.machine.opened(channel.local_key, trio.current_time()))
             async for take in self._queue:
                 self._apply(take())
@@ -81,7 +82,7 @@ class _Repair:
     async def _farewell(self, channel: Channel) -> None:
         with trio.move_on_after(FAREWELL_SECONDS):
             await self._all_shown()
-            await self._gone.wait()
+            await self.link.gone.wait()
 
     async def _all_shown(self) -> None:
         """What came before the end is shown before it."""
@@ -89,21 +90,8 @@ class _Repair:
             await trio.sleep(0.1)
 
     async def _hold(self) -> None:
-        self._gone = trio.Event()
-        now = trio.current_time
-        try:
-            await self.link.run(
-                lambda body: self.inputs.send(lambda: self.machine.received(body, now())),
-                lambda broken: self.inputs.send(partial(self.machine.fail, broken)),
-            )
-        finally:
-            self._gone.set()
+        await hold(self.link, self.machine, self.inputs.send)
         await self.inputs.send(self.machine.lost)
-
-    async def _clock(self) -> None:
-        while True:
-            await trio.sleep(1)
-            await self.inputs.send(lambda: self.machine.tick(trio.current_time()))
 
     # --- the terminal -------------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ import trio
 
 from pairing import errors
 from pairing.events import Event
-from pairing.link import Link
+from pairing.link import Link, clock, hold
 from pairing.protocol import effects, frames
 from pairing.protocol.effects import Done, NodeView, OperatorEffect
 from pairing.protocol.messages import EscrowRecord, VolumeProof
@@ -92,7 +92,7 @@ class _Session:
         async with trio.open_nursery() as nursery:
             self.nursery = nursery
             nursery.start_soon(self._dial, self._targets(self.machine.ways()), self.find)
-            nursery.start_soon(self._clock)
+            nursery.start_soon(clock, self.machine, self.inputs.send)
             async for take in self._queue:
                 for effect in take():
                     self._apply(effect)
@@ -108,12 +108,7 @@ class _Session:
     async def _farewell(self) -> None:
         if self.link:
             with trio.move_on_after(FAREWELL_SECONDS):
-                await self._gone.wait()
-
-    async def _clock(self) -> None:
-        while True:
-            await trio.sleep(1)
-            await self.inputs.send(lambda: self.machine.tick(trio.current_time()))
+                await self.link.gone.wait()
 
     # --- reaching the node --------------------------------------------------------------------
 
@@ -191,19 +186,13 @@ class _Session:
         )
 
     async def _hold(self, channel: Channel) -> None:
-        link = Link(channel, lambda: frames.FRAME_LIMIT)
-        self.link, self._gone = link, trio.Event()
-        now = trio.current_time
+        self.link = Link(channel, lambda: frames.FRAME_LIMIT)
         await self.inputs.send(lambda: self._opened(channel))
         try:
-            await link.run(
-                lambda body: self.inputs.send(lambda: self.machine.received(body, now())),
-                lambda broken: self.inputs.send(partial(self.machine.fail, broken)),
-            )
+            await hold(self.link, self.machine, self.inputs.send)
         finally:
-            self._gone.set()
             self.link = None
-        await self.inputs.send(lambda: self.machine.lost(now()))
+        await self.inputs.send(lambda: self.machine.lost(trio.current_time()))
 
     def _opened(self, channel: Channel) -> list[OperatorEffect]:
         now = trio.current_time()

@@ -126,7 +126,9 @@ async def test_nothing_is_changed_before_the_operator_has_the_key(make: Make) ->
     assert smith.opens(smith.key.passphrase) == [True, True]
 
 
-@pytest.mark.parametrize("key", [b"", b"no key", RecoveryKey.new().passphrase])
+@pytest.mark.parametrize(
+    "key", [b"", b"no key", RecoveryKey.new().passphrase], ids=["none", "words", "another"]
+)
 async def test_an_order_with_a_key_that_does_not_open_is_refused(make: Make, key: bytes) -> None:
     smith, station = make(), Station()
     order = CarryOut(Task.ROTATE, (ESCROW.public,), key)

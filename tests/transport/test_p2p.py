@@ -74,7 +74,7 @@ async def main():
             stream = await trio.open_tcp_stream(address.host, address.port)
             await stream.send_all(words)
             await stream.aclose()
-        with contextlib.suppress(errors.WrongKey), trio.fail_after(0.5):
+        with contextlib.suppress(errors.WrongKey), trio.move_on_after(0.5):
             await dialer.dial(Target(bytes(32), bytes(32), [address], mdns=False))
         channel = await dialer.dial(target_of(seed, listener))
         await (await anext(listener.channels())).send(b"x")
