@@ -20,6 +20,7 @@ from urllib.parse import urlencode
 
 from node.system.door import Door
 from pairing import errors
+from pairing.process import Result
 
 TITLE = "org.opencontainers.image.title"
 REFERENCE = "org.opencontainers.image.ref.name"
@@ -69,6 +70,12 @@ class Artifact:
         if _digest(to) != wanted:
             to.unlink(missing_ok=True)
             raise errors.UpgradeRefused("It does not match its digest.", element=name)
+
+
+def why_not(result: Result) -> str:
+    """The sentence with which curl ends without a file; what follows it is general advice."""
+    lines = result.stderr.decode("utf-8", "replace").strip().splitlines()
+    return lines[0][:200] if lines else f"curl: status {result.status}"
 
 
 def open_artifact(text: str, run: Door) -> Artifact:
@@ -210,8 +217,7 @@ class Registry:
         more = ("--max-time", f"{seconds:g}", "--config", "-", *options, url)
         result = self.run(argv + more, seconds=seconds + 10, stdin=config, check=False)
         if result.status:
-            said = result.stderr.decode("utf-8", "replace").strip()[-200:]
-            raise errors.UpgradeRefused(said, element=url)
+            raise errors.UpgradeRefused(why_not(result), element=url)
         return result.stdout
 
     def _anonymous(self, url: str) -> str:

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from node.plan.upgrade import KINDS, Offer, complete_versions, read_sums
 from node.system.door import Door
-from node.system.oci import Artifact, open_artifact
+from node.system.oci import Artifact, open_artifact, why_not
 from pairing import errors
 
 KEYRING = "usr/lib/systemd/import-pubring.gpg"
@@ -72,8 +72,7 @@ class Web:
         )
         result = self.run(argv, seconds=seconds + 10, check=False)
         if result.status:
-            said = result.stderr.decode("utf-8", "replace").strip()[-200:]
-            raise errors.UpgradeRefused(said, element=name)
+            raise errors.UpgradeRefused(why_not(result), element=name)
 
     def offer(self, versions: tuple[str, ...], room: Path) -> Offer:
         """See `Source`."""
