@@ -70,9 +70,17 @@ def unlock(key: RecoveryKey, root: Path, run: Door) -> Iterator[str]:
         if found is None:
             raise errors.UnlockFailed("It is not on the disk.", element=label)
         device = str(found.device)
-        # Never encrypted: it is mounted as it is.
         if run(["cryptsetup", "isLuks", device], seconds=MOUNT_SECONDS, check=False).status == 0:
             opener.open(OpenVolume(label=label, device=device, means="key"))
             device = f"/dev/mapper/{MAPPED[label]}"
+        elif not _is_plain(device, run):
+            yield f"{label} holds nothing: the machine was reset"
+            continue
         run(["mount", "-o", options, device, where], seconds=MOUNT_SECONDS)
         yield f"{label} is open at {where}"
+
+
+def _is_plain(device: str, run: Door) -> bool:
+    """Whether it was never encrypted: it is mounted as it is."""
+    probe = ["blkid", "--probe", "--match-tag", "TYPE", "--output", "value", device]
+    return run(probe, seconds=MOUNT_SECONDS, check=False).text().strip() == "ext4"

@@ -29,6 +29,7 @@ class Machine:
 
     right: bytes = KEY.passphrase
     encrypted: frozenset[str] = frozenset({"/dev/vda2", "/dev/vda9"})
+    blank: frozenset[str] = frozenset()
     asked: list[tuple[str, ...]] = field(default_factory=list)
 
     def __call__(
@@ -43,6 +44,8 @@ class Machine:
         self.asked.append(tuple(argv))
         assert not any(TEXT in word for word in argv)
         assert not environment
+        if argv[0] == "blkid":
+            return Result(0, b"ext4\n", b"") if argv[-1] not in self.blank else Result(2, b"", b"")
         if argv[1] == "isLuks":
             return Result(0 if argv[2] in self.encrypted else 1, b"", b"")
         if argv[1] == "open":
@@ -78,6 +81,16 @@ def test_a_wrong_key_opens_nothing(tmp_path: Path) -> None:
     with pytest.raises(errors.UnlockFailed):
         list(unlocking.unlock(KEY, disk(tmp_path), machine))
     assert not any(argv[0] == "mount" for argv in machine.asked)
+
+
+def test_data_that_a_reset_has_kept_opens_without_the_config(tmp_path: Path) -> None:
+    machine = Machine(encrypted=frozenset({"/dev/vda9"}), blank=frozenset({"/dev/vda2"}))
+    lines = list(unlocking.unlock(KEY, disk(tmp_path), machine))
+    assert lines == [
+        "KR_OEM holds nothing: the machine was reset",
+        "KR_PERSISTENT is open at /usr/local",
+    ]
+    assert [argv[-1] for argv in machine.asked if argv[0] == "mount"] == ["/usr/local"]
 
 
 def test_what_is_open_or_was_never_closed_is_mounted_only(tmp_path: Path) -> None:
