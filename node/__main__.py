@@ -182,6 +182,8 @@ def unlock() -> None:
         else:
             for line in unlocking.unlock(key, ROOT, process.run):
                 click.echo(line)
+            if board.mode(ROOT) == "recovery":
+                unlocking.keep_key(key, ROOT)
     finally:
         key.wipe()
 

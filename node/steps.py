@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, ClassVar
 
+from node.datasteps import CheckData as CheckData
+from node.datasteps import KeepData as KeepData
 from node.partition import Partition
 from node.step import Step as Step
 from pairing.facts import Disk
@@ -318,10 +320,12 @@ STEP_TYPES: Mapping[str, type[Step]] = MappingProxyType(
             CheckImage,
             CheckDisk,
             CheckMachine,
+            CheckData,
             EscrowKey,
             WipeTables,
             ClearBoot,
             WriteDisk,
+            KeepData,
             BindTang,
             BindApproval,
             ProveKey,

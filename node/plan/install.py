@@ -15,6 +15,7 @@ from node.plan.encrypt import LITERAL_PCRS, SIGNED_PCRS, describe
 from node.steps import (
     BindApproval,
     BindTang,
+    CheckData,
     CheckDisk,
     CheckImage,
     CheckMachine,
@@ -22,6 +23,7 @@ from node.steps import (
     EscrowKey,
     FillBoot,
     KeepConfig,
+    KeepData,
     MarkComplete,
     Plan,
     ProveKey,
@@ -32,7 +34,7 @@ from node.steps import (
 )
 from pairing import errors
 from pairing.config.document import Document
-from pairing.config.machine import choose_disk, is_own, require_fit
+from pairing.config.machine import choose_disk, is_own, keeps_data, require_fit
 from pairing.config.rules import Encryption, encryption
 from pairing.facts import Disk, Facts, Image, binary_size, disk_text, machine_name
 
@@ -97,7 +99,8 @@ def plan_install(facts: Facts, config: Document, options: InstallOptions = DEFAU
             "Its image has no key for signed policies, so the TPM could not tell its kernels from"
             " others: build it with keys, or choose another install.encrypt.mode."
         )
-    partitions = layout(image, encrypted=asked.mode != "none", again=is_own(disk, facts))
+    keep, encrypted = keeps_data(config), asked.mode != "none"
+    partitions = layout(image, encrypted=encrypted, again=is_own(disk, facts), keep=keep)
     _check_size(disk, partitions)
     return Plan(
         kind="reinstall" if is_own(disk, facts) else "install",
@@ -105,15 +108,18 @@ def plan_install(facts: Facts, config: Document, options: InstallOptions = DEFAU
         encryption=asked.mode,
         steps=tuple(_steps(facts, image, disk, asked, partitions, options)),
         summary=tuple(_summary(facts, disk, asked, config)),
-        warnings=tuple(_warnings(facts, disk, asked, options)),
+        warnings=(*_lost(disk, keep=keep), *_warnings(facts, disk, asked, options)),
         release=options.release,
     )
 
 
-def layout(image: Image, *, encrypted: bool, again: bool = False) -> tuple[Partition, ...]:
+def layout(
+    image: Image, *, encrypted: bool, again: bool = False, keep: bool = False
+) -> tuple[Partition, ...]:
     """The partitions, in their order on the disk. A slot has room for twice the image.
 
-    `again`: the boot partition and the recovery system are there and stay.
+    `again`: the boot partition and the recovery system are there and stay. `keep`: so do both
+    volumes' partitions; of one kind, they could not be told apart if one of them was made anew.
     """
     esp = _round(max(SMALLEST_ESP, 6 * image.kernel))
     root = _round(max(SMALLEST_SLOT, 2 * image.root))
@@ -138,6 +144,7 @@ def layout(image: Image, *, encrypted: bool, again: bool = False) -> tuple[Parti
             filesystem="ext4",
             encrypted=encrypted,
             content=("config", "node key and lease"),
+            kept=keep,
         ),
         Partition(
             label=f"kr_root_{version}",
@@ -157,7 +164,12 @@ def layout(image: Image, *, encrypted: bool, again: bool = False) -> tuple[Parti
         Partition(label="_empty", kind="root-verity", size=verity),
         *_recovery(root, verity, again),
         Partition(
-            label=persistent, kind="linux-generic", size=0, filesystem="ext4", encrypted=encrypted
+            label=persistent,
+            kind="linux-generic",
+            size=0,
+            filesystem="ext4",
+            encrypted=encrypted,
+            kept=keep,
         ),
     )
 
@@ -207,6 +219,9 @@ def _steps(
         disk=path, serial=disk.serial, size=disk.size, content=tuple(disk.content), own=own
     )
     yield CheckMachine(tpm=asked.wants_tpm, tang=tang, boot_entries=uefi)
+    keep = any(part.kept for part in partitions if part.label == VOLUMES[1])
+    if keep:
+        yield CheckData(disk=path, volume=VOLUMES[1], encrypted=encrypted)
     if encrypted:
         yield EscrowKey(recipients=tuple(options.recipients), volumes=VOLUMES)
     yield ClearBoot(disk=path) if own else WipeTables(disk=path)
@@ -219,6 +234,16 @@ def _steps(
         signed_pcrs=SIGNED_PCRS if tpm_alone else (),
         again=own,
     )
+    if keep:
+        yield KeepData(
+            disk=path,
+            config=VOLUMES[0],
+            volume=VOLUMES[1],
+            encrypted=encrypted,
+            tpm=tpm_alone,
+            pcrs=LITERAL_PCRS if tpm_alone else (),
+            signed_pcrs=SIGNED_PCRS if tpm_alone else (),
+        )
     if tang:
         yield BindTang(
             disk=path,
@@ -273,11 +298,16 @@ def _summary(facts: Facts, disk: Disk, asked: Encryption, config: Document) -> I
     yield f"encryption: {describe(asked)}"
 
 
+def _lost(disk: Disk, *, keep: bool) -> Iterator[str]:
+    if keep:
+        yield f"the data on {VOLUMES[1]} stays; everything else on {disk.path} is lost"
+    elif disk.content:
+        yield f"everything on {disk.path} is lost: {', '.join(disk.content)}"
+
+
 def _warnings(
     facts: Facts, disk: Disk, asked: Encryption, options: InstallOptions
 ) -> Iterator[str]:
-    if disk.content:
-        yield f"everything on {disk.path} is lost: {', '.join(disk.content)}"
     if asked.mode == "none":
         yield "no encryption: whoever takes the disk reads the config and its secrets"
     if asked.mode == "recovery-only":

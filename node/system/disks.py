@@ -138,6 +138,8 @@ def _told(row: Row) -> Iterator[str]:
     if row.get("pttype"):
         yield short(row["pttype"])
     for part in _tree(row):
+        if part.get("type") in _STACKED:
+            continue  # its partition says it: open or closed, a volume is the same content
         kind, label = short(part.get("fstype")), short(part.get("label"))
         if kind:
             yield f'{kind} "{label}"' if label else kind

@@ -21,7 +21,6 @@ import trio
 
 from node.execute import ProvedVolume
 from node.plan.encrypt import LITERAL_PCRS, SIGNED_PCRS
-from node.plan.keyslots import KeySlots, read_slots
 from node.plan.repart import tpm_options
 from node.recoverykey import RecoveryKey
 from node.system import binding
@@ -31,6 +30,7 @@ from node.system.install.doors import Doors, write_durably
 from node.system.install.keep_config import INSTALLED
 from node.system.install.prove_key import metadata, opening_slot, proved_volume
 from node.system.keyfile import drop
+from node.system.keyslots import add_key, remove_all_but
 from node.system.medium import PUBLIC_KEY
 from node.system.protected import VOLUMES
 from node.system.reading import read
@@ -47,9 +47,6 @@ SECONDS = 120.0
 """Argon2 takes its time on a small machine."""
 RECORD = "boot/kairos/escrow.json"
 HOW = f"oem/{INSTALLED}"
-KDF = ("--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000")
-"""The key has 256 random bits: nothing is gained by making each guess slow, and a small machine has
-not the memory for more. systemd does the same with its own recovery keys."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +94,7 @@ class KeyChange:
         await reporter.escrow(record)
         with trio.CancelScope(shield=True), self._file("new", new) as file:
             for device in devices:
-                await self._add(device, present, file)
+                await add_key(self.doors, None, device, present, file)
             slots = await self._open(devices, file)
             self._keep_record(record)
             if by_approval:
@@ -108,25 +105,9 @@ class KeyChange:
             ]
             reporter.proved(self._proof(record, proved))
             for device, slot in zip(devices, slots, strict=True):
-                await self._remove_all_but(device, slot, new)
+                await remove_all_but(self.doors, None, device, slot, new.passphrase)
         new.wipe()
         LOG.info("the volumes have a new recovery key")
-
-    async def _add(self, device: Path, present: Path, new: Path) -> None:
-        argv = ("cryptsetup", "luksAddKey", "--batch-mode", "--disable-external-tokens", *KDF)
-        await self.doors.tool((*argv, "--key-file", present, device, new), None, seconds=SECONDS)
-
-    async def _remove_all_but(self, device: Path, kept: str, new: RecoveryKey) -> None:
-        for slot in (await self._slots(device)).people:
-            if slot != kept:
-                # With the key that stays: cryptsetup makes sure that it does not need this slot.
-                argv = ("cryptsetup", "luksKillSlot", "--batch-mode", "--key-file", "-")
-                await self.doors.tool(
-                    (*argv, device, slot), None, seconds=SECONDS, stdin=new.passphrase
-                )
-        left = (await self._slots(device)).people
-        if left != (kept,):
-            raise errors.KeysUnchanged(f"Slots {', '.join(left)} are left.", element=str(device))
 
     def _keep_record(self, record: EscrowRecord) -> None:
         """For whoever holds the disk and the escrow key, but not the operator's records."""
@@ -206,12 +187,6 @@ class KeyChange:
             await opening_slot(self.doors, None, device, key, volume)
             for device, volume in zip(devices, VOLUMES, strict=True)
         ]
-
-    async def _slots(self, device: Path) -> KeySlots:
-        try:
-            return read_slots(await metadata(self.doors, None, device))
-        except ValueError as wrong:
-            raise errors.KeysUnchanged(str(wrong), element=str(device)) from None
 
     def _how(self) -> dict[str, object]:
         """How it was installed, from the volume that only it opens."""

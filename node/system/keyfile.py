@@ -17,6 +17,8 @@ from node.system.reading import read
 from pairing import errors
 
 IN_MEMORY = frozenset({"tmpfs", "ramfs"})
+DATA_KEY = "the data that is kept"
+"""In place of a release: the key of a data volume that was opened in a repair session."""
 
 
 def hold(root: Path, folder: Path, release: str, key: RecoveryKey) -> Path:

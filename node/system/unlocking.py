@@ -12,6 +12,8 @@ from node.plan.boot import DATA_FOLDER, MAPPED, OEM, OEM_FOLDER, PERSISTENT, Ope
 from node.recoverykey import TEXT_SIZE, RecoveryKey
 from node.system.booted import booted, part, parts
 from node.system.door import Door
+from node.system.install.doors import Doors
+from node.system.keyfile import DATA_KEY, hold
 from node.system.opening import Opener, Secret
 from node.system.reading import names
 from pairing import errors
@@ -84,3 +86,12 @@ def _is_plain(device: str, run: Door) -> bool:
     """Whether it was never encrypted: it is mounted as it is."""
     probe = ["blkid", "--probe", "--match-tag", "TYPE", "--output", "value", device]
     return run(probe, seconds=MOUNT_SECONDS, check=False).text().strip() == "ext4"
+
+
+def keep_key(key: RecoveryKey, root: Path) -> None:
+    """Keep the key in memory until the restart: an installation that keeps the data needs it.
+
+    Raises errors.KeyNotInMemory.
+    """
+    folder = Doors(root=root).own
+    hold(root, folder, DATA_KEY, key)

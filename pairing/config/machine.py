@@ -124,9 +124,27 @@ def _disk(document: Document, facts: Facts) -> Iterator[Problem]:
         yield _problem(document, path, "This machine has no such disk.", f"It has: {there}.")
     elif reason := _unusable(disk, facts):
         yield _problem(document, path, f"{printable(disk.path)} {reason}.")
+    elif keeps_data(document):
+        yield from _kept(document, disk, facts)
     elif disk.content and document.get("install", "wipe") is not True:
         hint = "To erase it, write install.wipe: true."
+        if is_own(disk, facts):
+            hint += " To keep its data, install.keep_data: true."
         yield _problem(document, path, f"{printable(disk.path)} holds {_content(disk)}.", hint)
+
+
+def keeps_data(document: Document) -> bool:
+    """Whether the config asks to keep the data of the installation before."""
+    return document.get("install", "keep_data") is True
+
+
+def _kept(document: Document, disk: Disk, facts: Facts) -> Iterator[Problem]:
+    path: Path = ("install", "keep_data")
+    if document.get("install", "wipe") is True:
+        yield _problem(document, path, "With install.wipe the data is erased: say one of both.")
+    if not is_own(disk, facts) or not disk.content:
+        hint = "Start the machine's recovery system, which is on the disk with the data."
+        yield _problem(document, path, f"There is no data to keep on {printable(disk.path)}.", hint)
 
 
 def _tpm(document: Document, facts: Facts) -> Iterator[Problem]:

@@ -155,7 +155,7 @@ from pairing.errors.reach import (
     RelayUnreachable,
     UnreachableError,
 )
-from pairing.errors.recovery import NodeUnwell, ResetRefused, ResetUnfinished
+from pairing.errors.recovery import DataNotOpen, NodeUnwell, ResetRefused, ResetUnfinished
 from pairing.errors.stages import (
     AccountInvalid,
     CommandUnsuccessful,
@@ -227,6 +227,7 @@ __all__ = [
     "ConfigRefusedByNode",
     "ConfigTooLarge",
     "ConnectionLost",
+    "DataNotOpen",
     "DigestWrong",
     "DiskBusy",
     "DiskIncomplete",

@@ -19,6 +19,16 @@ class ResetUnfinished(NodeError):
     hint = "Restart the machine: its recovery system goes on with the reset by itself."
 
 
+class DataNotOpen(NodeError):
+    """The data of the installation before cannot be taken over; the disk was not touched."""
+
+    number, slug = 675, "data-not-open"
+    hint = (
+        "Open it first: `kairos-fleet rescue`, and `kairos-node unlock` with its recovery key."
+        " Then register the same photo again."
+    )
+
+
 class NodeUnwell(NodeError):
     """Something on this machine is wrong."""
 

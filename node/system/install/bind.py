@@ -38,11 +38,16 @@ async def bind(
     doors: Doors, work: Work | None, device: Path, key: Path, pin: str, config: str
 ) -> None:
     """Have clevis open this volume, in place of what it had for it. Raises errors.MissingError."""
-    for slot in await _bound(doors, work, device):
-        unbind = ("clevis", "luks", "unbind", "-f", "-d", device, "-s", slot)
-        await doors.tool(unbind, work, seconds=SECONDS)
+    await unbind(doors, work, device)
     argv = ("clevis", "luks", "bind", "-y", "-d", device, "-k", key, pin, config)
     await doors.tool(argv, work, seconds=SECONDS)
+
+
+async def unbind(doors: Doors, work: Work | None, device: Path) -> None:
+    """Whatever clevis opens this volume with, no longer does. Raises errors.MissingError."""
+    for slot in await _bound(doors, work, device):
+        argv = ("clevis", "luks", "unbind", "-f", "-d", device, "-s", slot)
+        await doors.tool(argv, work, seconds=SECONDS)
 
 
 def clevis_pin(step: BindTang, digest: str = "") -> tuple[str, str]:

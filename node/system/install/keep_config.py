@@ -37,10 +37,10 @@ async def opened(doors: Doors, step: KeepConfig, work: Work) -> Path:
     """The mounted volume, opened and mounted first where it is not."""
     device = doors.partition(step.disk, step.volume).device
     if step.encrypted:
-        mapped = Path("/dev/mapper", MAPPED)
+        mapped = Path("/dev/mapper", MAPPED[0])
         if not doors.at(mapped).exists():
             opening = ("cryptsetup", "open", "--disable-external-tokens", "--key-file")
-            argv = (*opening, doors.key_file(work), device, MAPPED)
+            argv = (*opening, doors.key_file(work), device, MAPPED[0])
             await doors.tool(argv, work, seconds=SECONDS)
         device = mapped
     folder = oem_folder(doors)

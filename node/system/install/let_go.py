@@ -14,8 +14,10 @@ from node.system.install.doors import Doors
 from node.system.reading import read
 
 SECONDS = 60.0
-MAPPED = "kr_oem"
-"""The name below /dev/mapper of the volume that stays open while we install."""
+MAPPED = ("kr_oem", "kr_persistent")
+"""Names below /dev/mapper: the first stays open while we install."""
+REPAIR = ("/oem", "/usr/local")
+"""Where `kairos-node unlock` mounts them."""
 
 
 def mark_begun(doors: Doors, disk: str) -> None:
@@ -29,13 +31,14 @@ def was_begun(doors: Doors, disk: str) -> bool:
 
 
 async def let_go(doors: Doors, work: Work) -> None:
-    """Unmount and close what an earlier attempt left open. Nothing happens if there is nothing."""
-    for name in ("esp", "oem"):
-        folder = doors.own / name
+    """Unmount and close what an earlier attempt, or a repair session, left open."""
+    own = [doors.own / name for name in ("esp", "oem", "data")]
+    for folder in (*own, *map(doors.at, REPAIR)):
         if is_mounted(doors, folder):
             await doors.tool(("umount", folder), work, seconds=SECONDS)
-    if doors.at(Path("/dev/mapper", MAPPED)).exists():
-        await doors.tool(("cryptsetup", "close", MAPPED), work, seconds=SECONDS)
+    for name in MAPPED:
+        if doors.at(Path("/dev/mapper", name)).exists():
+            await doors.tool(("cryptsetup", "close", name), work, seconds=SECONDS)
 
 
 def is_mounted(doors: Doors, folder: Path) -> bool:

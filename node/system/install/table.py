@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import trio
 
+from node.datasteps import CheckData, KeepData
 from node.execute import Handler, Work
 from node.steps import (
     BindApproval,
@@ -33,6 +34,7 @@ from node.system.install.check_machine import check_machine
 from node.system.install.doors import Doors
 from node.system.install.handover import Handover
 from node.system.install.keep_config import keep_config
+from node.system.install.keep_data import check_data, keep_data
 from node.system.install.let_go import let_go, was_begun
 from node.system.install.prove_key import prove_key
 from node.system.install.wipe_tables import wipe_tables
@@ -54,9 +56,11 @@ def handlers(doors: Doors, handover: Handover) -> Mapping[type[Step], Handler]:
         CheckImage: check_image(doors),
         CheckDisk: check_disk,
         CheckMachine: check_machine(doors),
+        CheckData: check_data(doors),
         WipeTables: wipe_tables(doors),
         ClearBoot: clear_boot(doors),
         WriteDisk: write_disk(doors, handover),
+        KeepData: keep_data(doors),
         BindTang: bind_tang(doors),
         BindApproval: bind_approval(doors),
         ProveKey: prove_key(doors),
