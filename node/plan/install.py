@@ -235,15 +235,7 @@ def _steps(
         again=own,
     )
     if keep:
-        yield KeepData(
-            disk=path,
-            config=VOLUMES[0],
-            volume=VOLUMES[1],
-            encrypted=encrypted,
-            tpm=tpm_alone,
-            pcrs=LITERAL_PCRS if tpm_alone else (),
-            signed_pcrs=SIGNED_PCRS if tpm_alone else (),
-        )
+        yield _keep_data(path, encrypted=encrypted, tpm=tpm_alone)
     if tang:
         yield BindTang(
             disk=path,
@@ -263,6 +255,18 @@ def _steps(
         entries = ("installed system", "recovery system")
         yield SetBootEntries(disk=path, entries=entries, arch=arch)
     yield MarkComplete(disk=path, arch=arch)
+
+
+def _keep_data(disk: str, *, encrypted: bool, tpm: bool) -> KeepData:
+    return KeepData(
+        disk=disk,
+        config=VOLUMES[0],
+        volume=VOLUMES[1],
+        encrypted=encrypted,
+        tpm=tpm,
+        pcrs=LITERAL_PCRS if tpm else (),
+        signed_pcrs=SIGNED_PCRS if tpm else (),
+    )
 
 
 def _check_machine(facts: Facts, image: Image) -> None:
