@@ -26,6 +26,8 @@ from pairing.protocol.terms import KnownLease, Release, Way
 from pairing.transport.base import Channel, Dialer, Target
 
 REDIAL_PAUSE = 0.5
+ROUND_SECONDS = 20.0
+"""For all ways to a node, once; then again."""
 LOCKED_SECONDS = 5.0
 """Time for a locked node to be found beside a stranger in its place."""
 FAREWELL_SECONDS = 3.0
@@ -152,7 +154,9 @@ class _Session:
         with trio.move_on_after(within):
             while True:
                 try:
-                    return await self.dialer.dial(target)
+                    # In rounds: who is there in the node's place is only told at a dial's end.
+                    with trio.move_on_after(ROUND_SECONDS):
+                        return await self.dialer.dial(target)
                 except errors.UnreachableError as error:
                     last = error
                 except errors.WrongKey as error:

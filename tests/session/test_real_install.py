@@ -8,6 +8,7 @@ import base64
 import contextlib
 import json
 import secrets
+import shutil
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -121,7 +122,8 @@ class Operator:
         machine = OperatorMachine(
             token, self.identity, State.WRITTEN, secrets.token_bytes, patience
         )
-        target = Target(token.key, handshake.label(token.secret, token.key), token.addresses)
+        label = handshake.label(token.secret, token.key)
+        target = Target(token.key, label, agent.reachable.addresses)
         async with network.transport().dialer() as dialer:
             self.done = await register(machine, dialer, target, self.desk, find=60)
 
@@ -294,6 +296,51 @@ async def test_killed_before_it_installs_it_keeps_the_lease(
     assert shop.agents[0].machine.key.seed == shop.agents[1].machine.key.seed
     assert_installed(shop, operator)
     assert len(operator.desk.leases) >= 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "at", [State.CLAIMED, State.APPROVED, State.PLANNED, "check-image", "escrow-key"], ids=str
+)
+async def test_switched_off_and_on_before_it_writes_it_is_another_node(
+    shop: Shop, patient_clock: object, at: State | str
+) -> None:
+    """R9. The control is above: where the memory survives, the same lease goes on."""
+    operator = Operator(SlowDesk(releasing))
+    shop.watcher.state = at if isinstance(at, State) else None
+    shop.watcher.step = "" if isinstance(at, State) else at
+    heard: list[errors.KnownError] = []
+
+    async def pair(agent: Agent) -> None:
+        try:
+            await operator.pair(agent, shop.network)
+        except errors.KnownError as error:
+            heard.append(error)
+        shop.left.set()
+
+    async with trio.open_nursery() as nursery:
+        async with shop.running() as agent:
+            nursery.start_soon(pair, agent)
+            await shop.watcher.seen.wait()
+            while not operator.desk.leases:  # noqa: ASYNC110 (virtual time)
+                await trio.sleep(0.1)
+        forget(shop)
+        async with shop.running():
+            await shop.left.wait()
+    (error,) = heard
+    assert errors.NodeRestarted().sentence in error.sentence, "also where the config was released"
+    first, second = shop.agents
+    assert first.machine.key.seed != second.machine.key.seed
+    assert second.machine.state is State.WAITING
+    runs = [argv for argv in shop.ground.programs.called("systemd-repart") if len(argv) > 2]
+    assert runs == [], "nothing is on the disk"
+
+
+def forget(shop: Shop) -> None:
+    """The power goes: everything in memory with it, not the stick."""
+    for path in shop.ground.doors.own.iterdir():
+        if path != shop.ground.medium:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 @pytest.mark.parametrize("damage", [b"", b"{}", b"\x00" * 64])
