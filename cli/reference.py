@@ -128,6 +128,29 @@ def config() -> str:
     return _page("Config", intro, _table(("key", "type", "meaning"), rows))
 
 
+def recipe() -> str:
+    """The page of a recipe's keys."""
+    from node.image.product import IMAGE_JSON
+    from node.image.recipe import schema
+
+    intro = (
+        "A recipe says what an image is made of: `kairos-fleet image build RECIPE`. It begins with "
+        "the line `#kairos-image`; examples: [examples/images](../../examples/images), how they "
+        "are used: [images](../images.md). `kairos-fleet image schema` prints this as JSON Schema."
+    )
+    rows = list(_Keys(schema()).rows())
+    keys = _table(("key", "type", "meaning"), rows)
+    said = [(f"`{key}`", meaning) for key, meaning in IMAGE_JSON.items()]
+    described = _table(("key", "what"), said)
+    return _page(
+        "Recipe",
+        intro,
+        f"{keys}\n## What an image says of itself\n\n"
+        "`/usr/lib/kairos-register/image.json`, which the recipe fills; beside the update files, "
+        f"`ID-VERSION.json` says the same and the digests.\n\n{described}",
+    )
+
+
 class _Keys:
     """Walks a schema; what is defined once and used at several places is listed at the first."""
 
@@ -234,6 +257,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "steps.md": steps,
     "states.md": states,
     "facts.md": facts,
+    "recipe.md": recipe,
 }
 
 

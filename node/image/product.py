@@ -16,6 +16,16 @@ from node.image.recipe import Recipe
 
 ARCH = "x86_64"
 OURS = "usr/lib/kairos-register"
+IMAGE_JSON: Mapping[str, str] = {
+    "schema": "1",
+    "id": "the recipe's `id`",
+    "version": "the recipe's `version`",
+    "arch": "as `uname -m` says it",
+    "flavour": "the recipe's `flavour`",
+    "secure_boot": "the recipe's `secure_boot`: what the boot files are signed for",
+    "tries": "the recipe's `tries`: how often an upgrade to this version is started on trial",
+}
+"""What `image.json` holds, for people."""
 UNITS = TOP / "node/units"
 LEFT_OUT = (
     # Never seen: the kernel lives in the UKI, `/var` and `/dev` are made at each boot.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import stat
 import tarfile
 from dataclasses import replace
 from pathlib import Path
@@ -157,3 +159,74 @@ def test_hard_links_become_files_and_devices_are_left_out(tmp_path: Path) -> Non
         assert two is not None
         assert two.read() == b"abc"
         assert sorted(merged.getnames()) == ["one", "two"]
+
+
+def test_what_an_image_says_of_itself_is_in_the_reference() -> None:
+    assert list(product.described(RECIPE)) == list(product.IMAGE_JSON)
+
+
+def packed(path: Path, *members: tuple[str, bytes, str]) -> Path:
+    """An archive of these: name, kind of tarfile's, and what is in it or where it leads."""
+    with tarfile.open(path, "w") as out:
+        for name, kind, text in members:
+            entry = tarfile.TarInfo(name)
+            entry.type, entry.uid, entry.mode = kind, 7, 0o4555
+            if kind == tarfile.REGTYPE:
+                entry.size = len(text)
+            entry.linkname = "" if kind == tarfile.REGTYPE else text
+            out.addfile(entry, io.BytesIO(text.encode()) if entry.size else None)
+    return path
+
+
+def test_a_tree_is_unpacked_as_whoever_does_it(tmp_path: Path) -> None:
+    archive = packed(
+        tmp_path / "a.tar",
+        ("./", tarfile.DIRTYPE, ""),
+        ("./a", tarfile.DIRTYPE, ""),
+        ("./a/file", tarfile.REGTYPE, "one"),
+        ("./a/link", tarfile.SYMTYPE, "/etc/passwd"),
+        ("./a/hard", tarfile.LNKTYPE, "./a/file"),
+        ("./a/node", tarfile.CHRTYPE, ""),
+        ("./a/file", tarfile.REGTYPE, "two"),
+    )
+    layers.unpack(archive, tmp_path / "tree")
+    folder = tmp_path / "tree/a"
+    assert sorted(entry.name for entry in folder.iterdir()) == ["file", "hard", "link"]
+    assert [(folder / name).read_text() for name in ("file", "hard")] == ["two", "one"]
+    assert (folder / "file").stat().st_uid == os.geteuid()
+    assert stat.S_IMODE((folder / "file").stat().st_mode) == 0o555, "nobody is somebody else by it"
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o755
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        (("../out", tarfile.REGTYPE, "x"),),
+        (("/out", tarfile.REGTYPE, "x"),),
+        (("a", tarfile.SYMTYPE, ".."), ("a/out", tarfile.REGTYPE, "x")),
+        (
+            ("a", tarfile.SYMTYPE, "../out"),
+            ("a", tarfile.REGTYPE, "x"),
+            ("..", tarfile.DIRTYPE, ""),
+        ),
+        (("a", tarfile.LNKTYPE, "../secret"),),
+        (("b", tarfile.SYMTYPE, ".."), ("a", tarfile.LNKTYPE, "b/secret")),
+    ],
+)
+def test_no_archive_leads_out_of_its_tree(
+    tmp_path: Path, members: tuple[tuple[str, bytes, str], ...]
+) -> None:
+    (tmp_path / "secret").write_text("s")
+    with pytest.raises(tarfile.TarError):
+        layers.unpack(packed(tmp_path / "a.tar", *members), tmp_path / "tree")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_file_takes_the_place_of_a_link_not_of_what_it_leads_to(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("s")
+    archive = packed(
+        tmp_path / "a.tar", ("a", tarfile.SYMTYPE, "../secret"), ("a", tarfile.REGTYPE, "x")
+    )
+    layers.unpack(archive, tmp_path / "tree")
+    assert (tmp_path / "secret").read_text() == "s"
+    assert (tmp_path / "tree/a").read_text() == "x"
