@@ -10,6 +10,7 @@ import click
 
 from node.commands.boot import boot
 from node.commands.doctor import doctor
+from node.commands.listen import listen
 from node.commands.looking import health, state
 from node.commands.relay import relay
 from node.commands.reset import reset
@@ -188,7 +189,7 @@ def unlock() -> None:
         key.wipe()
 
 
-for command in (boot, stage, state, health, relay, upgrade, rollback, reset, doctor):
+for command in (boot, stage, state, health, relay, upgrade, rollback, reset, doctor, listen):
     main.add_command(command)
 
 

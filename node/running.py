@@ -184,10 +184,11 @@ async def _run(agent: Agent, showing: Showing, options: Options) -> int:
         from pairing.transport.p2p import warm_up
 
         if agent.mode is Mode.INSTALLED and not agent.dry_run:
+            from node.listening import listen_when_asked
             from node.living import run_living
 
             await run_living(agent, transport, warm_up)
-            await trio.sleep_forever()  # the screen stays
+            await listen_when_asked(agent, transport, warm_up)  # for ever: the screen stays
         await agent.run(transport, warm_up)
         nursery.cancel_scope.cancel()
     return stopped[0] if stopped else 0

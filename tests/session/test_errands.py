@@ -11,7 +11,9 @@ import pytest
 import trio
 import trio.testing
 
-from node import afterwards
+from node import afterwards, listening
+from node.agent import TENANCY
+from node.living import BOOT, OEM
 from node.recoverykey import RecoveryKey
 from node.tenancy_store import TenancyStore
 from node.testing.aftermath import Operator, Shop, installed_by, shop, the_good_way
@@ -25,6 +27,7 @@ from pairing.protocol.kept import ReportFile
 from pairing.protocol.messages import EscrowRecord, SealedKey, VolumeProof
 from pairing.protocol.requests import Task, UnlockKind
 from pairing.protocol.terms import Identity, KnownLease, Way
+from pairing.protocol.voice import AGAIN_SECONDS
 from pairing.serving import Reporter
 from pairing.testing.desks import RecordingDesk
 from pairing.transport.base import Target
@@ -269,3 +272,49 @@ async def test_nobody_there_is_exit_5_in_time(tmp_path: Path, quick_clock: objec
     with pytest.raises(errors.UnreachableError):
         await errand(network, operator.desk.leases[-1], operator.identity, clerk(), 20)
     assert trio.current_time() - start < 25
+
+
+async def test_a_quiet_machine_listens_once_more_when_asked(
+    tmp_path: Path, quick_clock: object
+) -> None:
+    """It has told everything and its port is closed; root on it asks it to listen."""
+    network, root = MemoryNetwork(), tmp_path / "root"
+    operator, volumes = Operator(goal=State.WRITTEN), Machine()
+    async with installed_by(operator, network, tmp_path) as first:
+        known = operator.desk.leases[-1]
+        volumes.node, volumes.lease = first.machine.public, known.lease
+    store = TenancyStore(root / OEM / TENANCY)
+    store.path.parent.mkdir(parents=True)
+    kept = TenancyStore(tmp_path / "tenancy.json").load()
+    assert kept is not None
+    store.save(replace(kept, told=True))
+    agent = shop(tmp_path, Mode.INSTALLED)
+    agent.maintainer = volumes.change
+    order = Do(Task.ROTATE, (ESCROW.public,), KEY, 1_800_000_000)
+    asking = clerk(lambda standing: order)
+    with pytest.raises(errors.UsageError):
+        listening.ask(root)
+    (root / BOOT).parent.mkdir(parents=True)
+    (root / BOOT).write_text('{"state": "open"}')
+    async with trio.open_nursery() as nursery:
+        transport = network.transport("node")
+        nursery.start_soon(listening.listen_when_asked, agent, transport, lambda: None, root)
+        await trio.sleep(30)
+        with pytest.raises(errors.UnreachableError):
+            await errand(network, known, operator.identity, asking)
+        for _ in range(2):
+            listening.ask(root)
+            order = replace(order, recovery=volumes.key)
+            assert await errand(network, known, operator.identity, asking)
+            await trio.sleep(AGAIN_SECONDS + 60)
+            with pytest.raises(errors.UnreachableError):
+                await errand(network, known, operator.identity, asking)
+        nursery.cancel_scope.cancel()
+    assert len(volumes.orders) == 2
+
+
+def test_a_machine_of_nobodys_does_not_listen(tmp_path: Path) -> None:
+    (tmp_path / BOOT).parent.mkdir(parents=True)
+    (tmp_path / BOOT).write_text('{"state": "open"}')
+    with pytest.raises(errors.UsageError, match="Nobody"):
+        listening.ask(tmp_path)
