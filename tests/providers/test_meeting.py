@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 
 from node.image import product
 from node.providers.base import Entered, Preparation, Provider, Scene
@@ -95,8 +96,9 @@ async def joined(machine: Path, asked: Document, run: Systemd, heard: Heard) -> 
 
 
 async def test_units_are_started_and_the_operator_is_told_where(
-    machine: Path, autojump_clock: object
+    machine: Path, patient_clock: trio.testing.MockClock
 ) -> None:
+    patient_clock.autojump_threshold = 0.5  # nothing here is about time
     run, heard = Systemd(), Heard()
     assert await joined(machine, config(BOTH), run, heard) is None
     assert run.started == [RELAY_UNIT, MDNS_UNIT]
@@ -111,8 +113,9 @@ async def test_units_are_started_and_the_operator_is_told_where(
 
 
 async def test_a_network_comes_before_a_cluster_that_is_named(
-    machine: Path, autojump_clock: object
+    machine: Path, patient_clock: trio.testing.MockClock
 ) -> None:
+    patient_clock.autojump_threshold = 0.5  # nothing here is about time
     run, heard = Systemd(), Heard()
     asked = config({"mdns": True}, providers=["cluster"])
     assert await joined(machine, asked, run, heard) is State.JOINED
@@ -122,7 +125,7 @@ async def test_a_network_comes_before_a_cluster_that_is_named(
 
 
 async def test_a_relay_that_does_not_come_up_is_named_with_its_log(
-    machine: Path, autojump_clock: object
+    machine: Path, patient_clock: trio.testing.MockClock
 ) -> None:
     run = Systemd(states=("activating", "failed"), log="Cannot listen there (in use).\n")
     with pytest.raises(errors.MeetingFailed) as caught:
