@@ -77,6 +77,14 @@ class Scene:
         return self.root / name.lstrip("/")
 
 
+UNIT_FOLDERS = ("etc/systemd/system", "usr/local/lib/systemd/system", "usr/lib/systemd/system")
+
+
+def has_unit(root: Path, name: str) -> bool:
+    """Whether the system at `root` has this systemd unit (systemd.unit(5))."""
+    return any((root / folder / name).is_file() for folder in UNIT_FOLDERS)
+
+
 Entered = Callable[[State, str], None]
 """Called with `State.JOINED`, then `State.READY`, each with a sentence for people."""
 

@@ -65,7 +65,7 @@ class JoinProgramMissing(JoinFailed):
     """The image lacks a program that joining needs."""
 
     number, slug = 668, "join-program"
-    hint = "Name it in the image's recipe and build the image again."
+    hint = "Name it in the image's recipe (units: `flavour: standard`) and build the image again."
 
 
 class MeetingFailed(JoinFailed):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from node.image import product
+from node.providers.k3s.settings import KEYS
 from node.testing import k3s_stand_in
 from node.testing.certificates import Authority
 from node.testing.k3s_supervisor import Supervisor, running
@@ -89,6 +92,10 @@ def system(tmp_path: Path) -> Path:
     for folder in ("etc", "usr/bin"):
         (root / folder).mkdir(parents=True)
     (root / "usr/bin/k3s").write_text("#!/bin/sh\n")
+    units = root / "usr/lib/systemd/system"
+    units.mkdir(parents=True)
+    for role in KEYS.values():
+        shutil.copy(product.UNITS / f"{role}.service", units)
     return root
 
 

@@ -133,6 +133,9 @@ def test_what_an_image_lacks_is_known_before_anything_is_written(tmp_path: Path)
     with pytest.raises(errors.JoinProgramMissing, match="k3s"):
         require_programs(config, tmp_path)
     install(tmp_path, "k3s", "", "usr/bin")
+    with pytest.raises(errors.JoinProgramMissing, match=r"k3s\.service"):
+        require_programs(config, tmp_path)  # flavour core
+    install(tmp_path, "k3s.service", "", "usr/lib/systemd/system")
     require_programs(config, tmp_path)
     require_programs(document({"hostname": "a"}), tmp_path / "nothing")
     with pytest.raises(errors.JoinProgramMissing, match="mine"):

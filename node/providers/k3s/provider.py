@@ -17,7 +17,7 @@ import yaml
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
-from node.providers.base import Entered, Preparation, Scene
+from node.providers.base import Entered, Preparation, Scene, has_unit
 from node.providers.k3s.settings import KEYS, Role, Settings, settings, wanted
 from node.providers.k3s.supervisor import Supervisor
 from node.providers.k3s.token import parse
@@ -73,8 +73,10 @@ class K3s:
 
     def missing(self, root: Path) -> str:
         """See `node.providers.found.NeedsProgram`."""
-        there = any((root / program.lstrip("/")).is_file() for program in PROGRAMS)
-        return "" if there else "k3s"
+        if not any((root / program.lstrip("/")).is_file() for program in PROGRAMS):
+            return "k3s"
+        unit = f"{self.name}.service"
+        return "" if has_unit(root, unit) else unit
 
     async def check(self, scene: Scene) -> None:
         """That k3s is there, and that the server would take this machine."""

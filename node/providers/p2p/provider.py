@@ -11,7 +11,7 @@ from pathlib import Path
 
 import trio
 
-from node.providers.base import NETWORKS, Entered, Preparation, Scene
+from node.providers.base import NETWORKS, Entered, Preparation, Scene, has_unit
 from node.providers.p2p.settings import FOLDER, MDNS_UNIT, RELAY_UNIT, Settings, settings
 from pairing import errors
 from pairing.config.document import Document
@@ -23,7 +23,6 @@ TOOL_SECONDS = 20.0
 PAUSE = 1.0
 LOG_LINES = "15"
 PLAIN = ("--no-pager", "--output=cat")
-UNIT_FOLDERS = ("usr/lib/systemd/system", "etc/systemd/system")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,10 +38,7 @@ class Meeting:
 
     def missing(self, root: Path) -> str:
         """See `node.providers.found.NeedsProgram`: the flavour `core` has no such units."""
-        for unit in (RELAY_UNIT, MDNS_UNIT):
-            if not any((root / folder / unit).is_file() for folder in UNIT_FOLDERS):
-                return unit
-        return ""
+        return next((unit for unit in (RELAY_UNIT, MDNS_UNIT) if not has_unit(root, unit)), "")
 
     def prepare(self, config: Document, facts: Facts) -> Preparation:
         found = settings(config)
