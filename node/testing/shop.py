@@ -90,7 +90,8 @@ class Shop:
         folder.mkdir(parents=True)
         copying = ["cp", "--archive", "--sparse=always", "--reflink=auto"]
         process.run([*copying, f"{source}/.", f"{folder}/"], seconds=300)
-        known = json.loads((source / "machine.json").read_text())
+        known = json.loads((folder / "machine.json").read_text())
+        network.lease(known["mac"], known.pop("address"))
         hardware = replace(board(network.tap(number), number), firmware=Firmware.UEFI, **known)
         box = Box(folder / "box", hardware, len(list((folder / "box").glob("disk-*.raw"))))
         return cls(network, Operator(network.place, folder / "operator"), box, folder)
@@ -101,11 +102,8 @@ class Shop:
         draft = target.with_suffix(".draft")
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir(parents=True)
-        machine.qmp.execute("stop")
-        try:
+        with machine.paused(draft / "memory"):
             self.box.copy(draft / "box")
-        finally:
-            machine.qmp.execute("cont")
         for name in ("config.yaml", "id", "id.pub"):
             shutil.copy2(self.folder / name, draft / name)
         shutil.copytree(self.operator.folder, draft / "operator", symlinks=True)
@@ -113,6 +111,7 @@ class Shop:
             shutil.copy2(photo, draft / PHOTO)
         machine_words = asdict(self.box.hardware)
         known = {name: machine_words[name] for name in ("serial", "uuid", "mac")}
+        known["address"] = self.network.address(self.box.hardware.mac)
         (draft / "machine.json").write_text(json.dumps(known))
         draft.rename(target)
 
@@ -127,9 +126,19 @@ class Shop:
             yield machine
 
     @contextlib.contextmanager
+    def resumed(self, stick: Path) -> Iterator[qemu.Machine]:
+        """A kept machine, as it ran when it was kept: no start, ssh answers at once.
+
+        `stick`: the one that it was installed from, still in it.
+        """
+        memory = self.folder / "memory"
+        with self.box.running(_medium(stick), entry=self.network.entry, memory=memory) as machine:
+            yield machine
+
+    @contextlib.contextmanager
     def live(self, stick: Path) -> Iterator[qemu.Machine]:
         """The machine, started from the stick, with a code and its address on the screen."""
-        with self.running(Drive(image=stick, serial="STICK", read_only=True)) as machine:
+        with self.running(_medium(stick)) as machine:
             self.wait_code(machine)
             yield machine
 
@@ -179,6 +188,10 @@ class Shop:
             return self.on(command)
         except (errors.MissingError, KeyError):
             return None
+
+
+def _medium(stick: Path) -> Drive:
+    return Drive(image=stick, serial="STICK", read_only=True)
 
 
 def _shows_address(machine: qemu.Machine) -> bool:

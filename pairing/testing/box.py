@@ -100,10 +100,12 @@ class Box:
         entry: Sequence[str] = (),
         words: Sequence[str] = (),
         clock: str = "",
+        memory: Path | None = None,
     ) -> Iterator[qemu.Machine]:
         """Switched on, with these media, until the context ends (the plug is pulled).
 
-        `words` as Hardware.words, `clock` as Hardware.clock. Raises what qemu.running raises.
+        `words` as Hardware.words, `clock` as Hardware.clock. With `memory` it goes on where
+        qemu.Machine.paused saved it, with the same media. Raises what qemu.running raises.
         """
         files = self.folder / f"run-{next(self._runs)}"
         shutil.rmtree(files, ignore_errors=True)
@@ -118,8 +120,12 @@ class Box:
                 tpm=tpm,
                 words=words,
                 clock=clock or self.hardware.clock,
+                memory_from=memory,
             )
-            yield stack.enter_context(qemu.running(hardware, None, files, entry))
+            machine = stack.enter_context(qemu.running(hardware, None, files, entry))
+            if memory is not None:
+                machine.resume()
+            yield machine
 
     def _drives(self) -> Iterator[Drive]:
         for number in range(self.disks):

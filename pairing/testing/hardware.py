@@ -80,6 +80,8 @@ class Hardware:
     words: Sequence[str] = ()
     """More kernel words, by SMBIOS type 11 (systemd-stub(7)). They change PCR 12: a disk that was
     sealed without them stays locked."""
+    memory_from: Path | None = None
+    """Go on where qemu.Machine.keep_memory left a machine with the same hardware."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +104,8 @@ def argv(hardware: Hardware, boot: Boot | None, folder: Path, pidfile: Path) -> 
     words += ["-smbios", f"type=1,serial={hardware.serial},manufacturer=Example,product=Guest"]
     words += ["-object", rng, "-device", "virtio-rng-pci,rng=rng", "-qmp", qmp]
     words += ["-daemonize", "-pidfile", str(pidfile)]
+    if hardware.memory_from is not None:
+        words += ["-incoming", f"exec:cat {hardware.memory_from}"]
     words += _firmware(hardware) + _boot(hardware, boot) + _network(hardware) + _tpm(hardware)
     for line in range(hardware.serial_lines):
         words += _serial(folder / f"ttyS{line}", f"serial{line}")

@@ -34,8 +34,14 @@ class Lan:
 
     def address(self, mac: str) -> str:
         """The address that a machine has leased. Raises KeyError."""
-        leases = [line.split() for line in self._leases.read_text().splitlines()]
-        return {lease[1]: lease[2] for lease in leases if len(lease) > 2}[mac]
+        files = [self._brought_along, self._leases]
+        lines = [line.split() for file in files for line in file.read_text().splitlines()]
+        return {line[1]: line[2] for line in lines if len(line) > 2}[mac]
+
+    def lease(self, mac: str, address: str) -> None:
+        """Note a lease that a machine brings along from before; DHCP's server does not know."""
+        with self._brought_along.open("a") as leases:
+            leases.write(f"- {mac} {address}\n")
 
     def give_addresses(self, first: int, last: int) -> None:
         """From now on who asks gets an address between these, whatever it had before.
@@ -57,7 +63,8 @@ class Lan:
             with contextlib.suppress(ProcessLookupError):
                 _end(int(self._pidfile.read_text()))
             self._pidfile.unlink(missing_ok=True)
-        self._leases.write_bytes(b"")
+        for file in (self._leases, self._brought_along):
+            file.write_bytes(b"")
 
     @property
     def _pidfile(self) -> Path:
@@ -66,6 +73,10 @@ class Lan:
     @property
     def _leases(self) -> Path:
         return self.folder / "leases"
+
+    @property
+    def _brought_along(self) -> Path:
+        return self.folder / "brought-along"
 
     @property
     def entry(self) -> tuple[str, ...]:

@@ -129,7 +129,9 @@ def installed_once(shared: Path, factory: Factory) -> Path:
 
 @pytest.fixture(scope="module")
 def branch(installed_once: Path, network: Lan) -> Callable[[str], Shop]:
-    """Copies of the installed machine, switched off, for branches of the story: `branch("stolen")`.
+    """Copies of the installed machine for branches of the story: `branch("stolen")`.
+
+    `running()` starts one, `resumed()` lets it go on at the moment at which it was kept.
 
     Each is the same machine: run one at a time, or give it another network.
     """
