@@ -191,3 +191,63 @@ def test_by_id_names_readable_ones_first_and_no_partitions(tmp_path: Path) -> No
         "/dev/disk/by-id/ata-Samsung_SSD_860",
         "/dev/disk/by-id/wwn-0x5002538e4034c1aa",
     )
+
+
+# --- a disk that was reset ------------------------------------------------------------------------
+
+RESET = (
+    *(("KR_ESP", "vfat"), ("KR_OEM", None), ("_empty", "squashfs"), ("_empty", "DM_verity_hash")),
+    *(("kr_recovery", "squashfs"), ("kr_recovery_v", "DM_verity_hash"), ("KR_PERSISTENT", None)),
+)
+
+
+def in_recovery(root: Path, parts: Any = RESET, mode: str = "recovery") -> Disk:
+    """The recovery system of `vda`, whose partitions have these labels and file systems."""
+    words = "systemd.verity_root_{}=PARTLABEL={}"
+    data, hashes = words.format("data", "kr_recovery"), words.format("hash", "kr_recovery_v")
+    tree: dict[str, Any] = {
+        "proc/cmdline": f"kairos.mode={mode} {data} {hashes}\n",
+        "sys/block/dm-0/dm/name": "root\n",
+        "sys/block/dm-0/dm/uuid": "CRYPT-VERITY-0-root\n",
+    }
+    rows = []
+    for number, (label, kind) in enumerate(parts, start=1):
+        name = f"vda{number}"
+        tree[f"sys/block/vda/{name}/partition"] = f"{number}\n"
+        tree[f"sys/block/vda/{name}/uevent"] = f"PARTNAME={label}\n"
+        if label.startswith("kr_recovery"):
+            tree[f"sys/block/dm-0/slaves/{name}/size"] = "1"
+        rows.append(part(name, partlabel=label, fstype=kind))
+    return one_disk(plant(root, tree), row("vda", pttype="gpt", children=rows))
+
+
+def test_a_disk_that_was_reset_is_empty_for_its_own_recovery_system(tmp_path: Path) -> None:
+    disk = in_recovery(tmp_path)
+    assert (disk.booted, disk.content) == (True, ())
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        [(label, "crypto_LUKS" if label == "KR_PERSISTENT" else kind) for label, kind in RESET],
+        [("kr_root_1.0.0" if kind == "squashfs" else label, kind) for label, kind in RESET],
+        [*RESET, ("photos", "ext4")],
+        RESET[:-1],
+    ],
+    ids=["kept data", "an old system", "something else", "a volume is missing"],
+)
+def test_anything_more_is_content(tmp_path: Path, parts: Any) -> None:
+    assert in_recovery(tmp_path, parts).content != ()
+
+
+def test_from_a_stick_it_is_a_disk_with_a_system(tmp_path: Path) -> None:
+    assert in_recovery(tmp_path, mode="live").content != ()
+
+
+def test_an_opened_volume_is_no_further_content(tmp_path: Path) -> None:
+    """A repair session has it open: the disk holds the same as when it was looked at before."""
+    closed = row(children=[part(fstype="crypto_LUKS")])
+    opened = row(
+        children=[part(fstype="crypto_LUKS", children=[row("dm-1", type="crypt", fstype="ext4")])]
+    )
+    assert one_disk(tmp_path, opened).content == one_disk(tmp_path, closed).content != ()
