@@ -1,8 +1,9 @@
 """The plan of an upgrade: pure, from what lies on the disk and what a source offers to steps.
 
 Rules: only from a version that was proved good; the running slot and the last good one are never
-written; what is removed is removed before anything new is written, entries before their slots, so
-that at no moment an entry is left whose slot is not whole.
+written; the new kernel is looked at before anything is changed; what is removed is removed before
+anything new is written, entries before their slots, so that at no moment an entry is left whose
+slot is not whole.
 """
 
 from __future__ import annotations
@@ -51,14 +52,16 @@ class UpgradeFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Offer:
-    """A source whose list of files is signed. `base`: its URL, with a slash at the end.
+    """A source whose list of files is signed. `base` and `room`: URLs, with a slash at the end.
 
-    `fetched`: where the files are brought from first; empty where systemd-sysupdate reads `base`.
+    `name`: for people. `room`: of the folder where its kernel is brought first, with the list; all
+    files, where systemd-sysupdate cannot read the source (`base` is the same then).
     """
 
+    name: str
     base: str
+    room: str
     versions: Sequence[str]
-    fetched: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,27 +93,33 @@ class ClearSlot(Step):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FetchFiles(Step):
-    """Bring the files of a version here, each checked against the signed list."""
+    """Bring these files of a version here, each checked against the signed list."""
 
     name: ClassVar[str] = "fetch-files"
     seconds: ClassVar[float] = 3600.0
     source: str
     version: str
+    kinds: tuple[str, ...]
 
     @property
     def text(self) -> str:
-        return f"Fetch version {self.version} from {self.source}"
+        what = "version" if self.kinds == KINDS else "the kernel of version"
+        return f"Fetch {what} {self.version} from {self.source}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WriteSlot(Step):
-    """Write the new version: one run of systemd-sysupdate, which checks signature and digests."""
+    """Write the new version: one run of systemd-sysupdate, which checks signature and digests.
+
+    `kernel`: the URL of the folder with the kernel that was looked at.
+    """
 
     name: ClassVar[str] = "write-slot"
     seconds: ClassVar[float] = 3600.0
     destructive: ClassVar[bool] = True
     version: str
     base: str
+    kernel: str
     disk: str
     protected: str
     tries: int
@@ -122,14 +131,14 @@ class WriteSlot(Step):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckKernel(Step):
-    """Check that the volumes will open under the new kernel: it is signed by the same key."""
+    """Check that this firmware starts the new kernel, and that the volumes will open under it."""
 
     name: ClassVar[str] = "check-kernel"
     version: str
 
     @property
     def text(self) -> str:
-        return f"Check that the volumes will open under {self.version}"
+        return f"Check that this machine starts {self.version} and its volumes open under it"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,8 +213,9 @@ def _require_room(facts: UpgradeFacts, protected: str) -> None:
 
 
 def _steps(facts: UpgradeFacts, offer: Offer, version: str, protected: str) -> Iterator[Step]:
-    if offer.fetched:
-        yield FetchFiles(source=offer.fetched, version=version)
+    kinds = KINDS if offer.base == offer.room else KINDS[-1:]
+    yield FetchFiles(source=offer.name, version=version, kinds=kinds)
+    yield CheckKernel(version=version)
     for entry in facts.entries:
         if entry.version != protected:
             yield RemoveEntry(entry=entry.name)
@@ -216,11 +226,11 @@ def _steps(facts: UpgradeFacts, offer: Offer, version: str, protected: str) -> I
     yield WriteSlot(
         version=version,
         base=offer.base,
+        kernel=offer.room,
         disk=facts.disk,
         protected=protected,
         tries=facts.tries,
     )
-    yield CheckKernel(version=version)
 
 
 # --- what is offered ----------------------------------------------------------------------------
@@ -264,7 +274,8 @@ def _source(step: WriteSlot, kind: str) -> Iterator[str]:
         yield f"ProtectVersion={_literal(step.protected)}"
         yield f"MinVersion={_literal(step.protected)}"
     yield "Verify=yes"
-    yield from ("", "[Source]", "Type=url-file", f"Path={_literal(step.base)}")
+    base = step.kernel if kind == KINDS[-1] else step.base
+    yield from ("", "[Source]", "Type=url-file", f"Path={_literal(base)}")
     yield f"MatchPattern=kr_@v.{kind}"
 
 

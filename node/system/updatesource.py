@@ -6,13 +6,13 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import quote
 
-from node.plan.upgrade import KINDS, Offer, complete_versions, read_sums
+from node.plan.upgrade import Offer, complete_versions, read_sums
 from node.system.door import Door
 from node.system.oci import Artifact, open_artifact, why_not
 from pairing import errors
@@ -33,7 +33,7 @@ class Source(Protocol):
         """Bring a file of at most `limit` bytes. Raises errors.UpgradeRefused."""
 
     def offer(self, versions: tuple[str, ...], room: Path) -> Offer:
-        """How systemd-sysupdate gets at it. `room`: a folder for files that are fetched first."""
+        """How systemd-sysupdate gets at it. `room`: the folder for what is fetched first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,15 +45,17 @@ class Folder:
     def fetch(self, name: str, to: Path, *, limit: int, seconds: float) -> None:
         """See `Source`."""
         try:
-            with (self.path / name).open("rb") as file:
-                data = file.read(limit + 1)
+            with (self.path / name).open("rb") as file, to.open("wb") as target:
+                while limit > 0 and (chunk := file.read(min(CHUNK, limit))):
+                    target.write(chunk)
+                    limit -= len(chunk)
         except OSError as wrong:
             raise errors.UpgradeRefused(f"{wrong.strerror}.", element=name) from None
-        to.write_bytes(data[:limit])
 
     def offer(self, versions: tuple[str, ...], room: Path) -> Offer:
         """See `Source`."""
-        return Offer(base=f"file://{quote(str(self.path.resolve()))}/", versions=versions)
+        base = _url(self.path.resolve())
+        return Offer(name=str(self.path), base=base, room=_url(room), versions=versions)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,7 @@ class Web:
 
     def offer(self, versions: tuple[str, ...], room: Path) -> Offer:
         """See `Source`."""
-        return Offer(base=self.url, versions=versions)
+        return Offer(name=self.url, base=self.url, room=_url(room), versions=versions)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +94,11 @@ class Oci:
 
     def offer(self, versions: tuple[str, ...], room: Path) -> Offer:
         """See `Source`."""
-        return Offer(base=f"file://{quote(str(room))}/", versions=versions, fetched=self.name)
+        return Offer(name=self.name, base=_url(room), room=_url(room), versions=versions)
+
+
+def _url(folder: Path) -> str:
+    return f"file://{quote(str(folder))}/"
 
 
 def source_of(text: str, run: Door) -> Source:
@@ -139,9 +145,11 @@ def signed(source: Source, room: Path, root: Path, run: Door) -> Signed:
         raise errors.UpgradeRefused(f"({wrong})", element=SUMS) from None
 
 
-def fetch_version(found: Signed, version: str, room: Path, limit: int) -> None:
-    """Bring all files of a version into `room`, each checked. Raises errors.UpgradeRefused."""
-    for kind in KINDS:
+def fetch_version(
+    found: Signed, version: str, kinds: Sequence[str], room: Path, limit: int
+) -> None:
+    """Bring these files of a version into `room`, each checked. Raises errors.UpgradeRefused."""
+    for kind in kinds:
         name = f"kr_{version}.{kind}"
         found.source.fetch(name, room / name, limit=limit, seconds=FILE_SECONDS)
         if digest(room / name) != found.sums[name]:

@@ -171,7 +171,7 @@ class Upgrader:
 
     def fetch(self, step: FetchFiles) -> None:
         """See `FetchFiles`."""
-        fetch_version(self.found, step.version, self.room, FILE_LIMIT)
+        fetch_version(self.found, step.version, step.kinds, self.room, FILE_LIMIT)
 
     def remove_entry(self, step: RemoveEntry) -> None:
         """See `RemoveEntry`."""
@@ -197,15 +197,9 @@ class Upgrader:
         self.run(("sync",), seconds=SYNC_SECONDS)
 
     def check_kernel(self, step: CheckKernel) -> None:
-        """See `CheckKernel`. An entry that would not do is removed. Raises errors.UpgradeFailed."""
-        written = [e for e in entries(names(self.root / ENTRIES)) if e.version == step.version]
-        if not written:
-            raise errors.UpgradeFailed("Its boot entry is not there.")
-        path = self.root / ENTRIES / written[0].name
-        if reason := _unfit(path, self.root):
-            path.unlink()
-            flush_folder(path.parent)
-            raise errors.UpgradeFailed(reason)
+        """See `CheckKernel`. Raises errors.KernelUnfit."""
+        if reason := _unfit(self.room / f"kr_{step.version}.efi", self.root):
+            raise errors.KernelUnfit(reason, element=step.version)
 
 
 def remove_entry(root: Path, name: str) -> None:
@@ -230,9 +224,13 @@ def _remove_leftovers(root: Path) -> None:
 
 
 def _unfit(path: Path, root: Path) -> str:
-    """Why a kernel image would not open the volumes; empty if nothing speaks against it."""
+    """Why a kernel image would not do; empty if nothing speaks against it."""
+    from node.system.firmwarekeys import refused  # needs libraries that `state` does not
+
     try:
         found = sections(path, (".pcrpkey", ".cmdline", ".pcrsig"))
+        if reason := refused(root, path):
+            return f"This machine would not start its kernel: {reason}."
     except (ValueError, OSError) as wrong:
         return f"Its kernel image cannot be read ({wrong})."
     if b"kairos.mode=installed" not in found.get(".cmdline", b"").split():

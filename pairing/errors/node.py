@@ -142,6 +142,13 @@ class UpgradeFellBack(NodeError):
     hint = "`kairos-node state` on it shows why. Try a newer version; the data was not touched."
 
 
+class KernelUnfit(NodeError):
+    """The new version's kernel would not do on this machine; nothing was changed."""
+
+    number, slug = 679, "kernel-unfit"
+    hint = "Build the update with the keys of the image that runs here (`--image-keys`)."
+
+
 class UpgradeRefused(NodeError):
     """This upgrade is not done; nothing was changed."""
 

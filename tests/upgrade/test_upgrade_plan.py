@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from node.plan.slots import entries
 from node.plan.upgrade import (
+    CheckKernel,
     ClearSlot,
     FetchFiles,
     Offer,
@@ -27,7 +28,10 @@ from pairing import errors
 
 DATA = Path(__file__).resolve().parents[1] / "data" / "upgrade"
 MIB = 2**20
-OFFER = Offer(base="https://updates.example/shop/", versions=("1.2.0", "1.1.0"))
+ROOM = "file:///room/"
+OFFER = Offer(
+    name="shop", base="https://updates.example/shop/", room=ROOM, versions=("1.2.0", "1.1.0")
+)
 
 
 def facts(
@@ -55,15 +59,16 @@ def test_the_first_upgrade_removes_nothing() -> None:
     plan = plan_upgrade(facts(), OFFER)
     assert plan.text == (
         "upgrade to 1.2.0; 1.0.0 stays",
-        "1/2 write-slot: Write version 1.2.0 beside 1.0.0",
-        "2/2 check-kernel: Check that the volumes will open under 1.2.0",
+        "1/3 fetch-files: Fetch the kernel of version 1.2.0 from shop",
+        "2/3 check-kernel: Check that this machine starts 1.2.0 and its volumes open under it",
+        "3/3 write-slot: Write version 1.2.0 beside 1.0.0",
     )
 
 
 def test_the_next_one_removes_the_old_entry_before_its_slot() -> None:
     there = facts("kr_1.1.0.efi", "kr_1.0.0.efi", running="1.1.0", slots=("1.0.0", "1.1.0"))
     plan = plan_upgrade(there, OFFER)
-    assert [step.text for step in plan.steps][:3] == [
+    assert [step.text for step in plan.steps][2:5] == [
         "Remove the boot entry kr_1.0.0.efi",
         "Mark kr_root_1.0.0 (/dev/vda2) as empty",
         "Mark kr_verity_1.0.0 (/dev/vda3) as empty",
@@ -136,8 +141,9 @@ def test_the_running_and_the_last_good_version_are_never_touched(
 ) -> None:
     names = [f"kr_{version}{counter}.efi" for version, counter in found]
     there = replace(facts(*names, running=running, slots=slots), mode=mode)
+    offer = Offer(name="u", base="file:///u/", room=ROOM, versions=tuple(offered))
     try:
-        plan = plan_upgrade(there, Offer(base="file:///u/", versions=tuple(offered)))
+        plan = plan_upgrade(there, offer)
     except errors.UpgradeRefused:
         return
     stays = running if mode == "installed" else plan.protected
@@ -147,7 +153,7 @@ def test_the_running_and_the_last_good_version_are_never_touched(
         assert not (isinstance(step, WriteSlot) and step.version == stays)
     kinds = [type(step) for step in plan.steps]
     assert kinds == sorted(
-        kinds, key=[FetchFiles, RemoveEntry, ClearSlot, WriteSlot, kinds[-1]].index
+        kinds, key=[FetchFiles, CheckKernel, RemoveEntry, ClearSlot, WriteSlot].index
     )
 
 
@@ -159,6 +165,7 @@ def test_definitions(protected: str) -> None:
     step = WriteSlot(
         version="1.2.0",
         base="file:///mnt/a%20b/",
+        kernel=ROOM,
         disk="/dev/vda",
         protected=protected,
         tries=3,

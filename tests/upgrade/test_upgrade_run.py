@@ -4,38 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import json
-import struct
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
+from node.system.board import EFI_GLOBAL
 from node.system.kernelimage import sections
 from node.system.oci import open_artifact
 from node.system.upgrading import last_check, last_upgrade
 from node.testing.installed import DONE, FAILED, InstalledMachine
+from node.testing.kernels import KEY, kernel
 from node.upgrade import carry_out, prepare, roll_back
 from pairing import errors
 from pairing.process import Result
 
-KEY = b"-----BEGIN PUBLIC KEY-----\nours\n-----END PUBLIC KEY-----\n"
 
-
-def kernel(cmdline: bytes = b"quiet kairos.mode=installed", key: bytes = KEY) -> bytes:
-    """A PE file with the two sections that are looked at."""
-    parts = ((b".cmdline", cmdline), (b".pcrpkey", key))
-    start, table = 0x40, b""
-    place = start + 24 + 40 * len(parts)
-    body = b""
-    for name, data in parts:
-        table += struct.pack("<8s4I16x", name, len(data), 0, len(data), place + len(body))
-        body += data
-    head = b"MZ" + bytes(0x3A) + struct.pack("<I", start)
-    return head + b"PE\0\0" + struct.pack("<HH12xHH", 0x8664, len(parts), 0, 0) + table + body
-
-
-def machine_at(root: Path, written: bytes) -> InstalledMachine:
-    """Running 1.0.0; systemd-sysupdate writes `written` as the new kernel."""
+def machine_at(root: Path) -> InstalledMachine:
+    """Running 1.0.0; systemd-sysupdate writes a new boot entry."""
     machine = InstalledMachine(root)
     machine.write("usr/lib/kairos-register/pcr.pub", KEY)
     machine.write("boot/EFI/Linux/kr_1.0.0.efi", "k")
@@ -43,7 +29,7 @@ def machine_at(root: Path, written: bytes) -> InstalledMachine:
     (root / "usr/local/.kairos").mkdir()
 
     def sysupdate(argv: Sequence[str], stdin: bytes) -> Result:
-        machine.write(f"boot/EFI/Linux/kr_{argv[-1]}+3-0.efi", written)
+        machine.write(f"boot/EFI/Linux/kr_{argv[-1]}+3-0.efi", "k")
         return DONE
 
     machine.programs |= {
@@ -54,11 +40,12 @@ def machine_at(root: Path, written: bytes) -> InstalledMachine:
     return machine
 
 
-def update_folder(folder: Path, version: str = "1.1.0") -> Path:
+def update_folder(folder: Path, version: str = "1.1.0", new: bytes = b"") -> Path:
+    """Its files; `new` is the kernel, by default one that is fit."""
     folder.mkdir()
     lines = ""
     for kind in ("root", "verity", "efi"):
-        data = f"{kind} of {version}".encode()
+        data = (new or kernel()) if kind == "efi" else f"{kind} of {version}".encode()
         (folder / f"kr_{version}.{kind}").write_bytes(data)
         lines += f"{hashlib.sha256(data).hexdigest()}  kr_{version}.{kind}\n"
     (folder / "SHA256SUMS").write_text(lines)
@@ -89,7 +76,7 @@ def as_layout(files: Path, folder: Path) -> Path:
 
 @pytest.mark.parametrize("kind", ["folder", "oci", "oci with tag"])
 def test_an_upgrade(tmp_path: Path, kind: str) -> None:
-    machine = machine_at(tmp_path / "m", kernel())
+    machine = machine_at(tmp_path / "m")
     source = str(update_folder(tmp_path / "u"))
     if kind != "folder":
         layout = as_layout(tmp_path / "u", tmp_path / "o")
@@ -105,12 +92,18 @@ def test_an_upgrade(tmp_path: Path, kind: str) -> None:
     assert checked is not None
     assert checked.text(checked.at) == f"just now, {source}: 1.1.0 is there"
     assert "(the clock was changed)" in checked.text(0)
-    assert "remove-entry" in said[1 if kind != "folder" else 0]
+    what = "the kernel of version" if kind == "folder" else "version"
+    assert said[0] == f"1/4 fetch-files: Fetch {what} 1.1.0 from {source}"
+    assert [line.split()[1] for line in said[1:]] == [
+        "check-kernel:",
+        "remove-entry:",
+        "write-slot:",
+    ]
     assert not (machine.root / "usr/local/.kairos/upgrade").exists()
 
 
 def test_a_list_of_another_key_changes_nothing(tmp_path: Path) -> None:
-    machine = machine_at(tmp_path / "m", kernel())
+    machine = machine_at(tmp_path / "m")
     machine.programs["gpgv"] = lambda argv, stdin: FAILED
     with pytest.raises(errors.UpgradeRefused, match="not signed"):
         prepare(str(update_folder(tmp_path / "u")), "", machine.root, machine.run)
@@ -122,22 +115,32 @@ def test_a_list_of_another_key_changes_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("written", "why"),
+    ("new", "why"),
     [
         (kernel(key=b"another"), "another key"),
         (kernel(cmdline=b"kairos.mode=live"), "not that of an installed"),
         (b"no kernel", "cannot be read"),
     ],
 )
-def test_a_kernel_under_which_nothing_opens_is_removed(
-    tmp_path: Path, written: bytes, why: str
-) -> None:
-    machine = machine_at(tmp_path / "m", written)
-    made = prepare(str(update_folder(tmp_path / "u")), "", machine.root, machine.run)
-    with pytest.raises(errors.UpgradeFailed, match=why):
+def test_a_kernel_that_would_not_do_changes_nothing(tmp_path: Path, new: bytes, why: str) -> None:
+    require_refused(machine_at(tmp_path / "m"), update_folder(tmp_path / "u", new=new), why)
+
+
+def test_a_kernel_that_this_firmware_refuses_changes_nothing(tmp_path: Path) -> None:
+    """What fits which list of keys: `test_secure_boot.py`."""
+    machine = machine_at(tmp_path / "m")
+    machine.write(f"sys/firmware/efi/efivars/SecureBoot-{EFI_GLOBAL}", b"\6\0\0\0\1")
+    unsigned = update_folder(tmp_path / "u", new=kernel(whole=True))
+    require_refused(machine, unsigned, "would not start its kernel: it has no signature")
+
+
+def require_refused(machine: InstalledMachine, source: Path, why: str) -> None:
+    made = prepare(str(source), "", machine.root, machine.run)
+    with pytest.raises(errors.KernelUnfit, match=why):
         carry_out(made, lambda line: None)
-    left = [path.name for path in (machine.root / "boot/EFI/Linux").iterdir()]
-    assert left == ["kr_1.0.0.efi"]
+    left = sorted(path.name for path in (machine.root / "boot/EFI/Linux").iterdir())
+    assert left == ["kr_0.9.0.efi", "kr_1.0.0.efi"]
+    assert not machine.ran("/usr/lib/systemd/systemd-sysupdate")
     record = last_upgrade(machine.root)
     assert record is not None
     assert why in record.reason
@@ -182,7 +185,7 @@ def test_a_registrys_token_is_no_argument(tmp_path: Path) -> None:
 
 
 def test_no_source_is_guessed(tmp_path: Path) -> None:
-    machine = machine_at(tmp_path / "m", kernel())
+    machine = machine_at(tmp_path / "m")
     with pytest.raises(errors.UsageError):
         prepare("ftp://x/y", "", machine.root, machine.run)
 
