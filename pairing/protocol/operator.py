@@ -31,18 +31,18 @@ from pairing.protocol.effects import (
 from pairing.protocol.entry import Entry, enter
 from pairing.protocol.safekeeping import Safekeeping
 from pairing.protocol.terms import (
+    BAD,
     BEFORE_FIRST_WRITE,
     Identity,
     KnownLease,
     Patience,
     Release,
     Way,
+    bad_end,
     chunks,
 )
 from pairing.protocol.tpmproof import ASK_SECONDS, TpmAnswer, TpmExam
 from pairing.protocol.wire import Message, read_message
-
-BAD = frozenset({State.FAILED, State.LOCKED, State.REFUSED})
 
 
 @dataclass(slots=True)
@@ -70,6 +70,7 @@ class OperatorMachine:
     _resumed_at: int = 0
     """Events up to this one happened before this call, and left the node in `_resumed_state`."""
     _resumed_state: str = ""
+    _old_end: Event | None = None  # a bad end before this call; counts once all old is heard
     _sequence: int = 0
     _manifest: messages.Manifest | None = None
     _signature: bytes = b""
@@ -285,7 +286,7 @@ class OperatorMachine:
             Seen(event, report.signature),
             Send(messages.Ack(seq=event.seq)),
         ]
-        return effects + self._judge(event)
+        return effects + self._judge(event) + self._judge_old(event.seq)
 
     def _from_locked(self, message: Message) -> list[OperatorEffect]:
         """The report key says `locked`, and nothing else counts."""
@@ -298,7 +299,7 @@ class OperatorMachine:
                 event = receipts.check_locked(message, known)
                 seen: list[OperatorEffect] = [Seen(event, message.signature)]
                 acknowledged = Send(messages.Ack(seq=event.seq))
-                return [*seen, acknowledged, *self._bad_end(event)]
+                return [*seen, acknowledged, *self.fail(bad_end(event))]
         raise errors.BadProof("A report key can only say that its node is locked.")
 
     def _lease(self) -> bytes:
@@ -313,15 +314,15 @@ class OperatorMachine:
         if old and (undecided or self._manifest is not None):
             return []  # what happened before the release that this call decides on
         if event.state in BAD:
-            return [] if old and event.state.value != self._resumed_state else self._bad_end(event)
+            self._old_end = event if old else None
+            return [] if old else self.fail(bad_end(event))
         return self._finish(old) if self._goal_reached(event) else []
 
-    def _bad_end(self, event: Event) -> list[OperatorEffect]:
-        if event.state is State.LOCKED:
-            return self.fail(errors.locked(event.code, event.text))
-        if event.state is State.REFUSED:
-            return self.fail(errors.NotApprovedError(event.text))
-        return self.fail(errors.from_slug(event.code, event.text))
+    def _judge_old(self, heard: int) -> list[OperatorEffect]:
+        end = self._old_end
+        if end is None or heard < self._resumed_at or end.state.value != self._resumed_state:
+            return []
+        return self.fail(bad_end(end))
 
     def _goal_reached(self, event: Event) -> bool:
         # A rehearsal ends when the disk would be written: nothing ever restarts.

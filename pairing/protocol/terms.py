@@ -6,13 +6,26 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from pairing import keys
+from pairing import errors, keys
+from pairing.events import Event, State
 from pairing.protocol import handshake
 from pairing.protocol.certificate import StationCertificate
 from pairing.protocol.messages import CHUNK, Chunk, Manifest, ReportKey, Want
 
 BEFORE_FIRST_WRITE = frozenset({"check-image", "check-disk", "check-machine", "escrow-key"})
 """The steps in which a node may still need its operator: it keeps the recovery key in the last."""
+
+BAD = frozenset({State.FAILED, State.LOCKED, State.REFUSED})
+"""States that end what an operator waits for."""
+
+
+def bad_end(event: Event) -> errors.KnownError:
+    """What a node's last word means, one of `BAD`."""
+    if event.state is State.LOCKED:
+        return errors.locked(event.code, event.text)
+    if event.state is State.REFUSED:
+        return errors.NotApprovedError(event.text)
+    return errors.from_slug(event.code, event.text)
 
 
 @dataclass(frozen=True, slots=True)

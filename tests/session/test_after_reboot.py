@@ -93,6 +93,34 @@ async def test_a_later_run_hears_how_it_ended(tmp_path: Path, quick_clock: objec
     assert again.outcome.state is State.READY
 
 
+async def test_a_later_run_hears_the_last_failure_not_the_first(
+    tmp_path: Path, quick_clock: object
+) -> None:
+    """A machine that was started several times while nobody listened."""
+
+    async def away(reporter: Reporter) -> None:
+        reporter.entered(State.INSTALLED)
+        raise errors.JoinUnreachable
+
+    async def refused(reporter: Reporter) -> None:
+        reporter.entered(State.INSTALLED)
+        reporter.said("a line after the state that counts comes, too")
+        raise errors.JoinTokenRefused
+
+    network, operator = MemoryNetwork(), Operator(goal=State.WRITTEN)
+    async with installed_by(operator, network, tmp_path) as agent, trio.open_nursery() as nursery:
+        with trio.move_on_after(100):  # the power goes
+            await rebooted(network, tmp_path, away)
+        nursery.start_soon(rebooted, network, tmp_path, refused)
+        await trio.sleep(10)
+        token = peertoken.parse(agent.token())
+        token = Token(token.key, secrets.token_bytes(16))
+        again = Operator(identity=operator.identity, known=operator.desk.leases[-1])
+        await again.pair(token, network.transport())
+        nursery.cancel_scope.cancel()
+    assert isinstance(again.outcome, errors.JoinTokenRefused)
+
+
 async def test_a_life_that_fails_is_failed_at_the_operator(
     tmp_path: Path, quick_clock: object
 ) -> None:
