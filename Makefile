@@ -45,7 +45,7 @@ test: tools ## every test that needs neither root nor a virtual machine: 5 minut
 
 # The image is built with the network; its machines then run where no network is but their own.
 e2e: tools packages chroot-demo ## virtual machines, network namespaces, the demo in a bare system (root)
-	$(BIN)/python -m pairing.testing.guest
+	$(BIN)/python -m node.testing.guest
 	$(BIN)/python -m node.testing.images
 	$(BIN)/python -m node.testing.kube_build
 	$(PYTEST) -n 2 --dist loadgroup --no-loadscope-reorder -m "($(NEEDS_MACHINE)) and not ($(LONG))"

@@ -11,6 +11,8 @@ import pytest
 import trio.testing
 from hypothesis import HealthCheck, settings
 
+from pairing.testing.virtualtime import thread_clock
+
 HERE = Path(__file__).resolve().parent
 MARK_OF_FOLDER = {"e2e": "qemu", "kube": "kube", "netns": "net"}
 
@@ -64,6 +66,12 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
 
 
 @pytest.fixture
+def quick_clock() -> trio.testing.MockClock:
+    """Virtual time that moves on when nothing happens, in no thread either."""
+    return thread_clock()
+
+
+@pytest.fixture
 def patient_clock() -> trio.testing.MockClock:
-    """Virtual time that moves on when nothing happens, but waits a little for threads and ttys."""
-    return trio.testing.MockClock(autojump_threshold=0.05)
+    """The same where terminals, sockets or programs that no thread waits for are in play."""
+    return thread_clock(patience=0.05)

@@ -116,7 +116,7 @@ class Meeting:
             desk.close()
 
 
-async def test_the_proved_key_is_the_expected_one(tmp_path: Path, patient_clock: object) -> None:
+async def test_the_proved_key_is_the_expected_one(tmp_path: Path, quick_clock: object) -> None:
     """The recorded facts name another key: what is proved counts, not what is said."""
     assert EK_HASH not in MACHINE.read_text()
     meeting = Meeting(tmp_path, EK_HASH)
@@ -142,7 +142,7 @@ def test_an_event_that_is_faster_than_the_decision_shows_the_machine_once(tmp_pa
     assert talk.getvalue().count("trust     O0") == 2
 
 
-async def test_what_the_facts_say_is_not_enough(tmp_path: Path, patient_clock: object) -> None:
+async def test_what_the_facts_say_is_not_enough(tmp_path: Path, quick_clock: object) -> None:
     facts = recorded(MACHINE)
     assert facts.tpm is not None
     claimed = Meeting(tmp_path, facts.tpm.ek_hash, real=False)
@@ -154,7 +154,7 @@ async def test_what_the_facts_say_is_not_enough(tmp_path: Path, patient_clock: o
 
 @pytest.mark.parametrize(("real", "outcome"), [(True, Done), (False, errors.PolicyUnmet)])
 async def test_a_policy_relies_on_the_proof(
-    real: bool, outcome: type[object], tmp_path: Path, patient_clock: object
+    real: bool, outcome: type[object], tmp_path: Path, quick_clock: object
 ) -> None:
     policy = tmp_path / "policy.yaml"
     policy.write_text("rules:\n  - ek_hash: '*'\n")

@@ -38,12 +38,6 @@ KEY = RecoveryKey(b"k" * 32).passphrase
 NEW = RecoveryKey(b"n" * 32).passphrase
 
 
-@pytest.fixture
-def quick_clock() -> trio.testing.MockClock:
-    """Virtual time that waits only a little for threads: there are long waits here."""
-    return trio.testing.MockClock(autojump_threshold=0.01)
-
-
 @dataclass(slots=True)
 class Volumes:
     """What opens them, and what was tried."""

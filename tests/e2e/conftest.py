@@ -21,9 +21,10 @@ from pathlib import Path
 
 import pytest
 
+from node.testing import guest
 from node.testing.images import Factory
 from node.testing.shop import Shop, board
-from pairing.testing import guest, guest_system, netns, qemu
+from pairing.testing import guest_system, netns, qemu
 from pairing.testing.firmware import EMPTY
 from pairing.testing.hardware import Drive, Firmware
 from pairing.testing.lan import PREFIX, Lan, lan

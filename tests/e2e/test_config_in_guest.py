@@ -10,9 +10,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from node.testing import k3s_stand_in
+from node.testing import guest, k3s_stand_in
 from node.testing.shop import board
-from pairing.testing import guest, guest_system, netns, qemu
+from pairing.testing import guest_system, netns, qemu
 from pairing.testing.lan import lan
 from tests.e2e.conftest import ARTEFACTS, BOOT_SECONDS, TOOLS, fresh
 

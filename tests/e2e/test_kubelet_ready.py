@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from node.testing import cluster as clusters
+from node.testing import guest as images
 from node.testing.certificates import Authority
 from node.testing.cluster import Cluster, control_plane
 from node.testing.kubelet_guest import IMAGE
 from node.testing.kubernetes_node import config, made
 from pairing.events import State
-from pairing.testing import guest as images
 from pairing.testing import netns
 from pairing.testing.lan import HOST, Lan, lan
 

@@ -22,12 +22,6 @@ from pairing.testing.network import loopback_transport
 from pairing.transport.memory import MemoryNetwork
 
 
-@pytest.fixture
-def quick_clock() -> trio.testing.MockClock:
-    """Virtual time that hardly waits for threads: there are few here, and long waits."""
-    return trio.testing.MockClock(autojump_threshold=0.004)
-
-
 async def test_one_process_from_the_photo_to_ready(tmp_path: Path, quick_clock: object) -> None:
     network, operator = MemoryNetwork(latency=0.05), Operator()
     async with (

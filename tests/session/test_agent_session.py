@@ -95,7 +95,7 @@ def releasing(view: NodeView) -> Decision:
 ESCROW = keys.generate_escrow()
 
 
-async def test_from_the_code_to_written(tmp_path: Path, patient_clock: object) -> None:
+async def test_from_the_code_to_written(tmp_path: Path, quick_clock: object) -> None:
     network, agent = MemoryNetwork(latency=0.05), agent_on(tmp_path)
     operator = Operator(RecordingDesk(releasing))
     async with running(agent, network.transport("node")):
@@ -136,7 +136,7 @@ class SlowDesk(RecordingDesk):
 
 
 async def test_the_proof_is_kept_although_the_goal_is_reached_meanwhile(
-    tmp_path: Path, patient_clock: object
+    tmp_path: Path, quick_clock: object
 ) -> None:
     network, agent = MemoryNetwork(), agent_on(tmp_path)
     operator = Operator(SlowDesk(releasing))
@@ -154,7 +154,7 @@ async def test_over_libp2p_on_loopback(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-async def test_a_thousand_cuts(tmp_path: Path, patient_clock: object) -> None:
+async def test_a_thousand_cuts(tmp_path: Path, quick_clock: object) -> None:
     """However often the wires break, each byte and each event arrives once."""
     for after in range(200, 30_000, 1500):
         network, agent = MemoryNetwork(latency=0.01), agent_on(tmp_path)
@@ -169,7 +169,7 @@ async def test_a_thousand_cuts(tmp_path: Path, patient_clock: object) -> None:
         (tmp_path / "journal.jsonl").unlink()
 
 
-async def test_a_config_that_does_not_fit(tmp_path: Path, patient_clock: object) -> None:
+async def test_a_config_that_does_not_fit(tmp_path: Path, quick_clock: object) -> None:
     network, agent = MemoryNetwork(), agent_on(tmp_path, machine="without-disk")
     operator = Operator(RecordingDesk(releasing))
     async with running(agent, network.transport("node")):
@@ -179,7 +179,7 @@ async def test_a_config_that_does_not_fit(tmp_path: Path, patient_clock: object)
     assert agent.error is not None
 
 
-async def test_not_approved_releases_nothing(tmp_path: Path, patient_clock: object) -> None:
+async def test_not_approved_releases_nothing(tmp_path: Path, quick_clock: object) -> None:
     network, agent = MemoryNetwork(), agent_on(tmp_path)
     operator = Operator(RecordingDesk(lambda view: Hold(errors.NotApprovedError("no"))))
     async with running(agent, network.transport("node")):
@@ -191,7 +191,7 @@ async def test_not_approved_releases_nothing(tmp_path: Path, patient_clock: obje
         await operator.pair(token, network.transport())
 
 
-async def test_nobody_there_is_exit_5_in_time(patient_clock: object) -> None:
+async def test_nobody_there_is_exit_5_in_time(quick_clock: object) -> None:
     operator = Operator(RecordingDesk(releasing))
     token = Token(keys.generate().public, b"s" * 16)
     start = trio.current_time()
@@ -200,7 +200,7 @@ async def test_nobody_there_is_exit_5_in_time(patient_clock: object) -> None:
     assert trio.current_time() - start < 25
 
 
-async def test_a_node_that_is_gone_for_good(tmp_path: Path, patient_clock: object) -> None:
+async def test_a_node_that_is_gone_for_good(tmp_path: Path, quick_clock: object) -> None:
     network, agent = MemoryNetwork(), agent_on(tmp_path, abort_delay=3600)
     operator = Operator(RecordingDesk(releasing))
 
@@ -226,7 +226,7 @@ async def test_a_node_that_is_gone_for_good(tmp_path: Path, patient_clock: objec
 
 
 async def test_the_operator_has_thirty_seconds_to_be_noticed(
-    tmp_path: Path, patient_clock: object
+    tmp_path: Path, quick_clock: object
 ) -> None:
     network, agent = MemoryNetwork(), agent_on(tmp_path, abort_delay=30)
     operator = Operator(RecordingDesk(releasing))
@@ -236,7 +236,7 @@ async def test_the_operator_has_thirty_seconds_to_be_noticed(
     assert times[State.INSTALLING] - times[State.PLANNED] >= 29_990
 
 
-async def test_the_same_photo_twice(tmp_path: Path, patient_clock: object) -> None:
+async def test_the_same_photo_twice(tmp_path: Path, quick_clock: object) -> None:
     network, agent = MemoryNetwork(), agent_on(tmp_path)
     operator = Operator(RecordingDesk(releasing))
     async with running(agent, network.transport("node")):

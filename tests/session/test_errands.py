@@ -37,12 +37,6 @@ ESCROW = keys.generate_escrow()
 KEY = RecoveryKey(b"k" * 32).passphrase
 
 
-@pytest.fixture
-def quick_clock() -> trio.testing.MockClock:
-    """Virtual time that hardly waits for threads: there are few here, and long waits."""
-    return trio.testing.MockClock(autojump_threshold=0.004)
-
-
 @dataclass(slots=True)
 class Clerk(RecordingDesk):
     """Asks by a rule."""

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import pytest
 import trio
 import trio.testing
 
@@ -48,11 +47,6 @@ class Cluster:
         for state in (State.JOINED, State.READY):
             await trio.sleep(10)
             entered(state, state.value)
-
-
-@pytest.fixture
-def quick_clock() -> trio.testing.MockClock:
-    return trio.testing.MockClock(autojump_threshold=0.004)
 
 
 async def told(folder: Path, cluster: Cluster, *failures: Failure) -> Operator:

@@ -23,12 +23,6 @@ from pairing.serving import Reporter
 from pairing.transport.memory import MemoryNetwork
 
 
-@pytest.fixture
-def quick_clock() -> trio.testing.MockClock:
-    """Virtual time that waits only a little for threads: there are long waits here."""
-    return trio.testing.MockClock(autojump_threshold=0.01)
-
-
 def left(root: Path, **body: str) -> Path:
     path = root / living.BOOT
     path.parent.mkdir(parents=True, exist_ok=True)

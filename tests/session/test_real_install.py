@@ -156,7 +156,7 @@ def assert_installed(shop: Shop, operator: Operator) -> None:
     assert not list(shop.ground.doors.own.glob("released*")), "the config is gone"
 
 
-async def test_from_the_code_to_the_restart(shop: Shop, patient_clock: object) -> None:
+async def test_from_the_code_to_the_restart(shop: Shop, quick_clock: object) -> None:
     operator = Operator()
     async with trio.open_nursery() as nursery, shop.running() as agent:
         nursery.start_soon(operator.pair, agent, shop.network)
@@ -180,7 +180,7 @@ def opened(operator: Operator) -> set[bytes]:
 
 
 async def test_no_secret_is_told(
-    shop: Shop, patient_clock: object, monkeypatch: pytest.MonkeyPatch
+    shop: Shop, quick_clock: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Command lines, environments, the journal, events: canaries in none of them."""
     canary = "canary-5e41f6"
@@ -225,7 +225,7 @@ FAULTS: dict[str, tuple[Answer, str, str]] = {
 @pytest.mark.slow
 @pytest.mark.parametrize("program", FAULTS)
 async def test_a_fault_has_a_name_and_the_same_command_goes_on(
-    shop: Shop, patient_clock: object, program: str
+    shop: Shop, quick_clock: object, program: str
 ) -> None:
     answer, slug, said = FAULTS[program]
     operator = Operator()
@@ -253,7 +253,7 @@ STEPS = ("check-image", "escrow-key", "write-disk", "prove-key", "keep-config", 
 @pytest.mark.slow
 @pytest.mark.parametrize("at", STEPS)
 async def test_killed_in_a_step_it_goes_on_with_the_same_lease(
-    shop: Shop, patient_clock: object, at: str
+    shop: Shop, quick_clock: object, at: str
 ) -> None:
     operator, shop.watcher.step = Operator(), at
     async with trio.open_nursery() as nursery:
@@ -284,7 +284,7 @@ class SlowDesk(RecordingDesk):
 @pytest.mark.slow
 @pytest.mark.parametrize("at", [State.CLAIMED, State.APPROVED, State.PLANNED, State.INSTALLING])
 async def test_killed_before_it_installs_it_keeps_the_lease(
-    shop: Shop, patient_clock: object, at: State
+    shop: Shop, quick_clock: object, at: State
 ) -> None:
     operator, shop.watcher.state = Operator(SlowDesk(releasing)), at
     async with trio.open_nursery() as nursery:

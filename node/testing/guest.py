@@ -5,25 +5,23 @@ loop device, no mounts and no root are needed to build it, and no driver to boot
 
     base      Debian's packages (mmdebstrap), trimmed for slow emulation
     site      the locked Python dependencies, for the guest's Python, byte-compiled
-    project   pairing, node and cli as they are in the working tree, and node/units
+    project   pairing and node as they are in the working tree, and node/units
 
 Base and site are kept under the user's cache folder by the hash of what they are made from.
-`python -m pairing.testing.guest` builds what is missing (this needs the network) and prints where.
+`python -m node.testing.guest` builds what is missing (this needs the network) and prints where.
 """
 
 from __future__ import annotations
 
-import configparser
 import hashlib
 import os
-import re
 import shutil
-import sys
 import tarfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from node.image import python
 from pairing import process
 from pairing.testing import cpio, guest_system
 
@@ -31,16 +29,7 @@ TOP = Path(__file__).resolve().parents[2]
 SUITE = "trixie"
 PYTHON = "3.13"
 PACKAGES = ("systemd", "systemd-sysv", "udev", "kmod", "python3", "linux-image-cloud-amd64")
-SOURCE_ONLY = "python-baseconv,varint"
-"""Locked packages without a wheel; both are pure Python (docs/adr/0001)."""
-OPERATOR_ONLY = frozenset({"numpy", "pillow", "pygments", "pyzbar", "rich", "zxing-cpp"})
-"""Locked packages that a node never imports: photos and progress bars are the operator's part."""
-HOME = "opt/kairos-register"
-SITE = f"{HOME}/lib/python{PYTHON}/site-packages"
-PROJECT = ("pairing", "node", "cli")
-
 BUILD_SECONDS = 900.0
-COMPILE_SECONDS = 300.0
 KEPT = 3
 """Layers of a kind in the cache, of some hundred megabytes each."""
 
@@ -96,7 +85,7 @@ def image(folder: Path) -> Image:
 
 
 def _base() -> Path:
-    folder = _cache("base", [*_mmdebstrap(Path()), *PRUNED, _source("cpio")])
+    folder = _cache("base", [*_mmdebstrap(Path()), *PRUNED, _source()])
     if not folder.exists():
         draft = _draft(folder)
         archive = draft / "root.tar"
@@ -123,47 +112,22 @@ def _mmdebstrap(archive: Path) -> list[str]:
 
 
 def _site(base: Path) -> Path:
-    blocks = tuple(_blocks((TOP / "requirements.lock").read_text()))
-    folder = _cache("site", [base.name, *blocks, *_pip(Path(), Path())[1:]])
+    folder = _cache("site", [base.name, *python.locked(), *python.pip(PYTHON, Path(), Path())[1:]])
     if not folder.exists():
         draft = _draft(folder)
-        chosen = draft / "requirements.lock"
-        chosen.write_text("".join(blocks))
-        process.run(_pip(chosen, draft / "root" / SITE), seconds=BUILD_SECONDS)
-        shutil.rmtree(draft / "root" / SITE / "bin", ignore_errors=True)
-        _compile(base, draft / "root")
+        python.make_site(draft, base / "tree", PYTHON)
         _pack(draft / "root", draft / "site.cpio")
         shutil.rmtree(draft / "root")
         _keep(draft, folder)
     return folder / "site.cpio"
 
 
-def _blocks(lock: str) -> Iterator[str]:
-    """The lock file's entries, each with its hashes, without those of the operator only."""
-    for block in re.findall(r"^[A-Za-z0-9].*(?:\n[ \t].*)*\n?", lock, re.MULTILINE):
-        if re.split(r"[=; ]", block, maxsplit=1)[0] not in OPERATOR_ONLY:
-            yield block
-
-
-def _pip(lock: Path, target: Path) -> list[str]:
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    pip += ["--no-deps", "--require-hashes", "--no-build-isolation", "--no-compile"]
-    pip += ["--only-binary", ":all:", "--no-binary", SOURCE_ONLY]
-    pip += ["--python-version", PYTHON, "--implementation", "cp"]
-    for abi in (f"cp{PYTHON.replace('.', '')}", "abi3", "none"):
-        pip += ["--abi", abi]
-    for platform in ("manylinux2014", "manylinux_2_17", "manylinux_2_28", "manylinux_2_34"):
-        pip += ["--platform", f"{platform}_x86_64"]
-    return [*pip, "--requirement", str(lock), "--target", str(target)]
-
-
 def _project(base: Path, folder: Path) -> Path:
     """The layer with this project's packages, units and commands."""
-    stage = folder / "project"
-    shutil.rmtree(stage, ignore_errors=True)
-    for name in PROJECT:
-        shutil.copytree(TOP / name, stage / SITE / name, ignore=shutil.ignore_patterns("*.pyc"))
-    _compile(base, stage)
+    draft = folder / "project"
+    shutil.rmtree(draft, ignore_errors=True)
+    python.make_project(draft, base / "tree", PYTHON)
+    stage = draft / "root"
     for source in sorted((TOP / "node/units").iterdir()):
         kind = "network" if source.suffix == ".network" else "system"
         target = stage / "etc/systemd" / kind / source.name
@@ -171,43 +135,12 @@ def _project(base: Path, folder: Path) -> Path:
         # Additions to other units (ssh.service.d) are folders.
         (shutil.copytree if source.is_dir() else shutil.copy)(source, target)
     guest_system.write(stage)
-    _commands(stage)
     _pack(stage, folder / "project.cpio")
-    shutil.rmtree(stage)
+    shutil.rmtree(draft)
     return folder / "project.cpio"
 
 
-def _commands(stage: Path) -> None:
-    """A venv's three parts: the mark, the interpreter and the commands."""
-    binaries = stage / HOME / "bin"
-    binaries.mkdir(parents=True)
-    (stage / HOME / "pyvenv.cfg").write_text("home = /usr/bin\n")
-    (binaries / "python").symlink_to("/usr/bin/python3")
-    setup = configparser.ConfigParser()
-    setup.read(TOP / "setup.cfg")
-    for line in setup["options.entry_points"]["console_scripts"].split("\n"):
-        if found := re.fullmatch(r"(\S+) = (\S+):(\S+)", line.strip()):
-            name, module, function = found.groups()
-            script = f"import sys\nfrom {module} import {function}\nsys.exit({function}())\n"
-            (binaries / name).write_text(f"#!/{HOME}/bin/python\n{script}")
-            (binaries / name).chmod(0o755)
-
-
 # --- tools ------------------------------------------------------------------------------------
-
-
-def _compile(base: Path, stage: Path) -> None:
-    """Byte-compile `stage` with the guest's own Python, run on this machine by its own loader.
-
-    Without this, importing takes four times as long in the guest. Unchecked: nothing changes there.
-    """
-    tree = base / "tree"
-    libraries = f"{tree}/usr/lib/x86_64-linux-gnu"
-    loader = [f"{tree}/usr/lib64/ld-linux-x86-64.so.2", "--library-path", libraries]
-    python = [*loader, f"{tree}/usr/bin/python{PYTHON}", "-m", "compileall", "-q"]
-    named = ["-s", str(stage), "-p", "/", *UNCHECKED.split()]
-    home = {"PYTHONHOME": f"{tree}/usr"}
-    process.run([*python, *named, str(stage)], seconds=COMPILE_SECONDS, environment=home)
 
 
 def _extract(archive: Path, target: Path) -> None:
@@ -256,8 +189,8 @@ def _keep(draft: Path, folder: Path) -> None:
         shutil.rmtree(old)
 
 
-def _source(module: str) -> str:
-    return (Path(__file__).parent / f"{module}.py").read_text()
+def _source() -> str:
+    return Path(cpio.__file__).read_text()
 
 
 def main() -> None:
