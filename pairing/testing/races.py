@@ -112,7 +112,7 @@ async def _races(transport: Transport, races: int, operators: int, results: list
 
 async def _race(transport: Transport, machine: NodeMachine, address: Address, count: int) -> Race:
     token = machine.token()
-    over, ready = trio.Event(), [trio.Event() for _ in range(count)]
+    over, ready = trio.Event(), trio.Semaphore(0)
     decided: list[NodeView] = []
     heard: list[errors.KnownError] = []
 
@@ -120,7 +120,7 @@ async def _race(transport: Transport, machine: NodeMachine, address: Address, co
         decided.append(view)
         return Refuse(errors.NotApprovedError("the race is over"))
 
-    async def run(mine: trio.Event) -> None:
+    async def run() -> None:
         desk = RecordingDesk(decide, before_deciding=over.wait)
         try:
             await _claim(transport, token, address, desk)
@@ -128,16 +128,16 @@ async def _race(transport: Transport, machine: NodeMachine, address: Address, co
             pass
         except errors.KnownError as error:
             heard.append(error)
-        mine.set()
+        ready.release()
 
     async with trio.open_nursery() as nursery:
-        for event in ready:
-            nursery.start_soon(run, event)
-        while sum(event.is_set() for event in ready) < count - 1:  # noqa: ASYNC110
-            await trio.sleep(0.002)
+        for _ in range(count):
+            nursery.start_soon(run)
+        for _ in range(count - 1):
+            await ready.acquire()
         over.set()
     while machine.tenancy is not None:  # noqa: ASYNC110 (the node's own clock ends it)
-        await trio.sleep(0.005)
+        await trio.sleep(0.1)
     taken = [error for error in heard if isinstance(error, errors.Taken)]
     others = [error for error in heard if not isinstance(error, errors.Taken)]
     return Race(len(decided), len(taken), others)
