@@ -10,7 +10,7 @@ import click
 from pairing import errors
 
 ROOT = Path("/")
-RESTART_SECONDS = 5
+RESTART_SECONDS = 10
 """Between the end of the command and the restart: for whoever is connected to read it."""
 
 
@@ -61,6 +61,7 @@ def _ask() -> None:
     if not sys.stdin.isatty():
         raise errors.UsageError("Nobody can be asked here: say --yes.")
     serial = identity(ROOT).serial or "reset"
-    typed = click.prompt(f"To go on, type the machine's serial number ({serial})", default="")
+    question = f"To go on, type the machine's serial number ({serial})"
+    typed = click.prompt(question, default="", show_default=False)
     if typed.strip() != serial:
         raise errors.ResetRefused("That is not its serial number.")
