@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from node.testing.images import Factory
 from node.testing.shop import Shop
 from pairing.errors import ExitCode
 from pairing.peertoken import Token
@@ -25,6 +27,7 @@ pytestmark = [pytest.mark.root, pytest.mark.timeout(900)]
 START_SECONDS, RESTART_SECONDS, CODE_SECONDS = 420.0, 300.0, 420.0
 OPEN_SECONDS, STEP_SECONDS, END_SECONDS = 240.0, 120.0, 60.0
 DATA = "kept-in-the-shop"
+LOOK_SECONDS = 2.0
 LUKS = b"LUKS\xba\xbe"
 
 
@@ -81,11 +84,21 @@ def partitions(image: Path) -> dict[str, Partition]:
     return {part.label: part for part in tables(read, image.stat().st_size).partitions}
 
 
+def headers(image: Path) -> list[str]:
+    """The volumes that still begin with a LUKS header."""
+    parts, found = partitions(image), []
+    with image.open("rb") as disk:
+        for label in ("KR_OEM", "KR_PERSISTENT"):
+            disk.seek(parts[label].offset)
+            found += [label] if disk.read(len(LUKS)) == LUKS else []
+    return found
+
+
 @pytest.fixture(scope="module")
-def recovery(branch: Callable[[str], Shop]) -> Iterator[Story]:
+def recovery(branch: Callable[[str], Shop], factory: Factory) -> Iterator[Story]:
     """In recovery by choice, data left on the disk before."""
     shop = branch("recovery")
-    with shop.running() as machine:
+    with shop.resumed(factory.build("1.0.0").stick) as machine:
         shop.wait_ssh(START_SECONDS)
         shop.on(f"sudo -n sh -c 'echo {DATA} > /usr/local/data'")
         to_recovery(shop, machine)
@@ -116,8 +129,6 @@ def repaired(recovery: Story) -> Story:
         person.wait_for("serial number", STEP_SECONDS)
         person.type(shop.box.hardware.serial + "\r")
         person.wait_for("shows a new code", STEP_SECONDS)
-        left = person.ask("cryptsetup luksDump /dev/disk/by-partlabel/KR_PERSISTENT", STEP_SECONDS)
-        assert "Keyslots:\nTokens:" in left, "no key is left while it is still open"
         person.type("exit\r")
         assert person.end(END_SECONDS) == ExitCode.DONE, person.shown[-1500:]
         recovery.session = person.shown
@@ -136,6 +147,7 @@ def reset(repaired: Story) -> Story:
 def test_recovery_is_a_boot_of_its_own_that_shows_a_code(recovery: Story) -> None:
     """A key of this boot: neither the machine's lease nor its report key are used."""
     assert recovery.code.addresses
+    assert headers(recovery.shop.box.disk()) == ["KR_OEM", "KR_PERSISTENT"], "nothing was changed"
     stored = (recovery.shop.operator.folder / ".local/share/kairos-register").rglob("*.json")
     assert not [path for path in stored if recovery.code.name in path.read_text()]
 
@@ -167,13 +179,13 @@ def test_after_a_reset_a_new_code_is_shown_and_nothing_is_left(reset: Story) -> 
     assert after.addresses
     assert after.id != reset.code.id
     image = reset.shop.box.disk()
-    parts = partitions(image)
-    assert {"KR_ESP", "kr_recovery", "kr_recovery_v", "_empty"} <= set(parts)
-    assert not [label for label in parts if label.startswith(("kr_root", "kr_verity"))]
-    with image.open("rb") as disk:
-        for label in ("KR_OEM", "KR_PERSISTENT"):
-            disk.seek(parts[label].offset)
-            assert not disk.read(len(LUKS)).startswith(LUKS), label
+    deadline = time.monotonic() + END_SECONDS
+    while headers(image):  # the rest of the reset is done while the code is on the screen
+        assert time.monotonic() < deadline, headers(image)
+        time.sleep(LOOK_SECONDS)
+    labels = set(partitions(image))
+    assert {"KR_ESP", "kr_recovery", "kr_recovery_v", "_empty"} <= labels
+    assert not [label for label in labels if label.startswith(("kr_root", "kr_verity"))]
 
 
 def test_a_machine_that_was_reset_pairs_again_without_wipe_in_the_config(reset: Story) -> None:
@@ -181,8 +193,9 @@ def test_a_machine_that_was_reset_pairs_again_without_wipe_in_the_config(reset: 
     shop = reset.shop
     with shop.register(shop.photo(reset.machine), "--dry-run") as run:
         assert run.end(OPEN_SECONDS) == ExitCode.DONE, run.end_of()
-    plan = "\n".join(run.talk) + "\n".join(map(str, run.lines))
-    assert "clear-boot" in plan, "around the recovery system"
+    (plan,) = run.of("plan")
+    assert plan["kind"] == "reinstall", "around the recovery system"
+    assert not [one for one in plan["warnings"] if "lost" in one], "its disk counts as empty"
 
 
 def test_a_machine_that_was_reset_is_repaired_by_nobody(reset: Story) -> None:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from node.testing.images import Factory
 from node.testing.shop import NODE, Shop
 from pairing.testing import qemu
 from tests.e2e.conftest import (  # noqa: F401 (fixtures)
@@ -42,14 +43,15 @@ def restarting(shop: Shop, machine: qemu.Machine) -> Iterator[None]:
     shop.wait_code(machine, CODE_SECONDS)
 
 
-@pytest.mark.soak(share=0.2)
+@pytest.mark.soak(share=0)
 def test_data_is_kept_over_a_new_installation(
     branch: Callable[[str], Shop],  # noqa: F811
+    factory: Factory,  # noqa: F811
     part: Part,
 ) -> None:
     shop = branch("reset")
     part.kept["seconds_of"] = seconds = {}
-    with shop.running() as machine:
+    with shop.resumed(factory.build("1.0.0").stick) as machine:
         shop.wait_ssh(START_SECONDS)
         shop.on(f"sudo -n sh -c 'echo {DATA} > /usr/local/data'")
         assert "nothing wrong" in shop.on(f"sudo -n {NODE} doctor", STEP_SECONDS)
