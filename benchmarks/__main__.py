@@ -26,6 +26,7 @@ SUBJECTS = {
     "crowd": "200 nodes in one process",
     "flood": "an operator among 600 idle sockets",
     "meeting_point": "the relay",
+    "boot": "a stick in an emulated machine, to its code on the screen",
     "machines": "state machines and parsers alone",
     "cluster": "joining a real Kubernetes",
 }
