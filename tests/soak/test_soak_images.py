@@ -8,17 +8,23 @@ import os
 import pwd
 import shutil
 import sys
+import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from pairing import process
+from node.testing.shop import board
+from pairing import errors, process
+from pairing.testing import guest_system, qemu
+from pairing.testing.box import Box
+from pairing.testing.hardware import Drive, Firmware, Plug
 from pairing.testing.measured import TOP
 
 pytestmark = [pytest.mark.soak, pytest.mark.root]
 
-SECONDS = 1800.0
+SECONDS, CODE_SECONDS, LOOK_SECONDS = 1800.0, 600.0, 3.0
 RECIPE = "#kairos-image\nid: shop\nversion: 1.0.0\nopen: true\n"
 DOCKERFILE = "FROM oci-archive:base.oci.tar\nRUN echo ours > /etc/ours && rm /usr/bin/sudo\n"
 USER = "KAIROS_SOAK_USER"
@@ -48,14 +54,44 @@ def inside(folder: Path) -> set[str]:
     return set(process.run(listed, seconds=SECONDS).text().splitlines())
 
 
-def test_the_kernel_for_real_machines_on_every_medium(tmp_path: Path) -> None:
-    said = build(tmp_path, RECIPE + "kernel: generic\nmedia: [stick, iso, oci]\n")
-    assert str(said["kernel"]).endswith("-amd64")
-    assert "cloud" not in str(said["kernel"])
-    media = {path.name for path in (tmp_path / "out").iterdir()}
+@pytest.fixture(scope="module")
+def generic(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An image for real machines, on every medium."""
+    folder = tmp_path_factory.mktemp("generic")
+    build(folder, RECIPE + "kernel: generic\nmedia: [stick, iso, oci]\n")
+    return folder
+
+
+def test_the_kernel_for_real_machines_on_every_medium(generic: Path) -> None:
+    said = json.loads((generic / "out/shop-1.0.0.json").read_text())
+    assert said["kernel"].endswith("-amd64")
+    assert "cloud" not in said["kernel"]
+    media = {path.name for path in (generic / "out").iterdir()}
     assert {"shop-1.0.0.raw", "shop-1.0.0.iso", "shop-1.0.0.oci"} <= media
-    drivers = [path for path in inside(tmp_path) if "usb-storage.ko" in path]
+    drivers = [path for path in inside(generic) if "usb-storage.ko" in path]
     assert drivers, "a stick is read by it"
+
+
+@pytest.mark.parametrize(("medium", "plug"), [("raw", Plug.STICK), ("iso", Plug.CD)])
+def test_a_machine_starts_from_it_by_usb_and_as_a_cd(
+    generic: Path, tmp_path: Path, medium: str, plug: Plug
+) -> None:
+    hardware = replace(board("", 1), firmware=Firmware.UEFI)
+    box = Box.new(tmp_path / "box", hardware, (1 << 30,))
+    image = Drive(image=generic / f"out/shop-1.0.0.{medium}", plug=plug, serial="STICK")
+    with box.running(replace(image, read_only=True)) as machine:
+        deadline = time.monotonic() + CODE_SECONDS
+        while not shows_code(machine):
+            assert time.monotonic() < deadline, machine.serial[0].text()[-2000:]
+            time.sleep(LOOK_SECONDS)
+
+
+def shows_code(machine: qemu.Machine) -> bool:
+    try:
+        guest_system.token_on_screen(machine)
+    except (errors.PhotoError, OSError, SyntaxError):
+        return False
+    return True
 
 
 def test_a_dockerfile_changes_the_base(tmp_path: Path) -> None:
