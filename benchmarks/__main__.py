@@ -29,6 +29,7 @@ SUBJECTS = {
     "boot": "a stick in an emulated machine, to its code on the screen",
     "machines": "state machines and parsers alone",
     "cluster": "joining a real Kubernetes",
+    "upgrade": "an upgrade against its download",
 }
 """The files here with a function `measure(quick) -> list[Figure]`."""
 SUBJECT_SECONDS = 1800.0
