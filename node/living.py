@@ -52,13 +52,13 @@ async def run_living(
             tenancy=root / OEM / TENANCY,
             report=report,
             life=life,
-            news=_given_up(root),
+            news=given_up(root),
         )
         nursery.cancel_scope.cancel()
     agent.changed()
 
 
-def _given_up(root: Path) -> str:
+def given_up(root: Path) -> str:
     """The last version that was not good here, and why; empty if there was none."""
     from node.health import failed_trial  # and with it the stages
 

@@ -1,5 +1,5 @@
-"""Upgrades that must not happen, or must not stay: a copy of the installed machine, one stage after
-the other, until only its recovery system is left. (A good one: `test_node_life.py`.)
+"""Upgrades that must not happen, must not stay, and one from a Dockerfile: a copy of the installed
+machine, one stage after the other, until only its recovery system is left.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import pytest
 
 from node.image import build, signing
 from node.image.media import updates
+from node.testing import dockerfile
 from node.testing.images import UNHEALTHY, Factory
 from node.testing.shop import LOOK_SECONDS, NODE, Shop
 from pairing.testing import qemu
@@ -33,9 +34,9 @@ def shop(branch: Callable[[str], Shop]) -> Shop:
 
 
 @pytest.fixture(scope="module")
-def machine(shop: Shop) -> Iterator[qemu.Machine]:
-    """The installed machine, version 1.0.0, with data, and a web server with updates."""
-    with shop.running() as machine:
+def machine(shop: Shop, factory: Factory) -> Iterator[qemu.Machine]:
+    """The installed machine, version 1.0.0, with data."""
+    with shop.resumed(factory.build("1.0.0").stick) as machine:
         shop.wait_ssh(RESTART_SECONDS)
         shop.on("sudo -n sh -c 'echo kept > /usr/local/data'")
         yield machine
@@ -43,9 +44,11 @@ def machine(shop: Shop) -> Iterator[qemu.Machine]:
 
 @pytest.fixture(scope="module")
 def served(shop: Shop, factory: Factory) -> Iterator[Path]:
-    """`good` (1.1.0), `broken` (1.2.0), and 1.1.0 as a stranger would serve it."""
-    top = fresh(ARTEFACTS / "updates")
-    good = factory.build("1.1.0").root.parent
+    """`good` (1.1.0, from a Dockerfile), `broken` (1.2.0), and 1.1.0 as a stranger would serve
+    it."""
+    top, folder = fresh(ARTEFACTS / "updates"), fresh(ARTEFACTS / "dockerfile")
+    base = dockerfile.write(folder, factory.recipe)
+    good = factory.build("1.1.0", base=base, folder=folder).root.parent
     offer(good, top / "good")
     offer(factory.build("1.2.0", files=(UNHEALTHY,)).root.parent, top / "broken")
     changed = offer(good, top / "changed") / "kr_1.1.0.root"
@@ -121,7 +124,7 @@ def kernels(shop: Shop) -> list[str]:
 def test_an_update_of_a_stranger_is_refused(
     machine: qemu.Machine, served: Path, shop: Shop, name: str, why: str
 ) -> None:
-    """The rest of the matrix: `tests/upgrade/test_signatures.py`, and in the soak test."""
+    """The whole matrix, without a machine: `test_update_signatures.py`."""
     said = upgrade(shop, name)
     assert why in said
     assert said.endswith("status 7")
@@ -144,11 +147,21 @@ def test_a_broken_version_falls_back_and_the_data_is_there(fallen_back: str, sho
 
 
 @pytest.fixture(scope="module")
-def changed_slot(fallen_back: str, shop: Shop) -> str:
-    """The state after the slot of a version that was proved good was changed."""
+def upgraded(fallen_back: str, shop: Shop) -> str:
+    """The state after the upgrade to the image of a Dockerfile, once it is proved good."""
     assert upgrade(shop, "good").endswith("status 0")
-    linux = "/boot/EFI/Linux"
-    shop.on(f"sudo -n mv {linux}/kr_1.1.0+2-0.efi {linux}/kr_1.1.0.efi")
+    return restart_until(shop, "running   1.1.0", "version   1.1.0: good, running")
+
+
+def test_a_dockerfile_from_our_image_becomes_an_upgrade(upgraded: str, shop: Shop) -> None:
+    assert shop.on(dockerfile.PACKAGE) == dockerfile.SAYS
+    assert "volumes   open, opened by tpm2" in upgraded
+    assert shop.on("cat /usr/local/data") == "kept"
+
+
+@pytest.fixture(scope="module")
+def changed_slot(upgraded: str, shop: Shop) -> str:
+    """The state after the slot of a version that was proved good was changed."""
     write_over_slot(shop, "kr_root_1.1.0", PLACE)
     return restart_until(shop, "running   1.0.0", "version   1.1.0: bad, all tries used")
 
