@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from node.image import export
+from node.image import build, export
 from node.image.recipe import Base, Recipe
 from pairing import process
 
@@ -38,7 +38,8 @@ def write(folder: Path, recipe: Recipe) -> Base:
         path.write_text(text)
         path.chmod(mode)
     argv = ["dpkg-deb", "--root-owner-group", "--build", str(tree), f"{tree}.deb"]
-    process.run(argv, seconds=SECONDS)
+    # The same each time: the tree that comes of it is kept by what it is made of.
+    process.run(argv, seconds=SECONDS, environment={"SOURCE_DATE_EPOCH": str(build.EPOCH)})
     export.base_image(recipe, folder / "base.oci.tar")
     (folder / "Dockerfile").write_text(TEXT)
     return Base(dockerfile="Dockerfile")
