@@ -26,6 +26,7 @@ from node.recoverykey import RecoveryKey
 from node.system import binding
 from node.system.booted import booted
 from node.system.install.bind import enroll
+from node.system.install.check_machine import try_tpm
 from node.system.install.doors import Doors, write_durably
 from node.system.install.keep_config import INSTALLED
 from node.system.install.prove_key import metadata, opening_slot, proved_volume
@@ -154,7 +155,13 @@ class KeyChange:
 
     async def _enroll(self, devices: Sequence[Path], key: Path, pin: bytes) -> None:
         options = tpm_options(LITERAL_PCRS, SIGNED_PCRS, PUBLIC_KEY)
+        await try_tpm(self.doors, None, LITERAL_PCRS)
         for device in devices:
+            if not pin:
+                # systemd-cryptenroll looks at registers only: with a slot of the TPM that was
+                # here before, it would say that these are enrolled already, and do nothing.
+                argv = ("systemd-cryptenroll", "--wipe-slot=tpm2", device)
+                await self.doors.tool(argv, None, seconds=SECONDS)
             await enroll(self.doors, None, device, key, options, pin)
             said = await metadata(self.doors, None, device)
             await trio.to_thread.run_sync(

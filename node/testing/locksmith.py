@@ -115,10 +115,21 @@ class Locksmith:
         return self.real(*words, stdin=stdin, check=False)
 
     def _enroll(self, argv: Sequence[str], stdin: bytes) -> Result:
-        """A slot for the TPM, then the one that it had is wiped."""
+        """A slot for the TPM, then the one that it had is wiped.
+
+        As systemd 257: without a PIN it does nothing where the same registers are enrolled already,
+        be it with another TPM.
+        """
         words = dict(word.partition("=")[::2] for word in argv if "=" in word)
         device = next(word for word in argv if word in DEVICES)
         before = read_slots(self.metadata(device)).programs
+        if "--tpm2-device" not in words:
+            for old in before:
+                self.real("luksKillSlot", "--batch-mode", str(self.at(device)), old)
+                self._drop_tokens(str(self.at(device)), old)
+            return Result(0, b"", b"")
+        if before and "--tpm2-with-pin" not in words:
+            return Result(0, b"", b"This PCR set is already enrolled, executing no operation.\n")
         if "--unlock-key-file" not in words:
             return self._wipe(device, before)
         passphrase = self.root / "run/tpm-passphrase"

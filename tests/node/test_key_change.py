@@ -77,6 +77,7 @@ def make(tmp_path: Path) -> Make:
         machine.measure(7, PCR7)
         machine.measure(15, b"o" * 32)
         machine.programs["tpm2_readpublic"] = _storage_root
+        machine.programs["systemd-creds"] = lambda argv, stdin: Result(0, stdin, b"")
         return smith
 
     return made
@@ -217,10 +218,15 @@ async def test_volumes_that_are_not_encrypted_have_no_keys(make: Make) -> None:
 @pytest.mark.parametrize("unlock", ["auto", "approval"])
 async def test_the_volumes_are_bound_to_the_tpm_as_it_is(make: Make, unlock: str) -> None:
     smith = make(unlock=unlock)
+    areas = set()
     for _ in range(2):  # the second time the slot of the first is replaced
         await change(smith, Task.REENROLL, Station())
-        tokens = json.loads(smith.metadata("/dev/vda9"))["tokens"]
-        assert [token["type"] for token in tokens.values()] == ["systemd-tpm2"]
+        header = json.loads(smith.metadata("/dev/vda9"))
+        (token,) = header["tokens"].values()
+        assert token["type"] == "systemd-tpm2"
+        (slot,) = token["keyslots"]
+        areas.add(header["keyslots"][slot]["kdf"]["salt"])
+    assert len(areas) == 2, "also where the same registers were enrolled, be it with another TPM"
     argv = smith.machine.ran("systemd-cryptenroll")[-1]
     assert f"--tpm2-pcrs=7+12+15:sha256={64 * '0'}" in argv
     assert "--tpm2-public-key-pcrs=11" in argv
@@ -250,6 +256,17 @@ async def test_an_approval_is_not_bound_to_such_a_start_either(make: Make) -> No
     with pytest.raises(errors.StartNotPure):
         await change(smith, Task.ROTATE, station)
     assert not station.records
+
+
+@pytest.mark.parametrize("unlock", ["auto", "approval"])
+async def test_a_tpm_that_does_not_work_costs_no_slot(make: Make, unlock: str) -> None:
+    smith, station = make(unlock=unlock), Station()
+    await change(smith, Task.REENROLL, station)
+    before = smith.metadata("/dev/vda2")
+    smith.machine.programs["systemd-creds"] = lambda argv, stdin: Result(1, b"", b"")
+    with pytest.raises(errors.TpmUnusable):
+        await change(smith, Task.REENROLL, station)
+    assert smith.metadata("/dev/vda2") == before
 
 
 def test_a_machine_without_a_tpm_says_so(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+from collections.abc import Sequence
 
 from node.execute import Handler, Work
 from node.steps import BindApproval, CheckMachine, WriteDisk
@@ -46,14 +47,13 @@ async def _programs(doors: Doors, step: CheckMachine, work: Work) -> None:
         await doors.tool((program, "--version"), None, seconds=SECONDS, check=False)
 
 
-async def _tpm(doors: Doors, work: Work) -> None:
+async def try_tpm(doors: Doors, work: Work | None, pcrs: Sequence[int]) -> None:
     """Seal something to the TPM and read it back: by the same library that seals the key.
 
     Nothing stays in the TPM but its storage key, which systemd makes at every boot anyway.
     Raises errors.TpmUnusable.
     """
     secret = secrets.token_bytes(32)
-    pcrs = next((step.pcrs for step in work.plan.steps if isinstance(step, WriteDisk)), ())
     options = ("--with-key=tpm2", f"--tpm2-pcrs={'+'.join(map(str, pcrs))}", "--name=check")
     seal = ("systemd-creds", *options, "encrypt", "-", "-")
     unseal = ("systemd-creds", "--name=check", "decrypt", "-", "-")
@@ -64,6 +64,12 @@ async def _tpm(doors: Doors, work: Work) -> None:
         raise errors.TpmUnusable(str(wrong)) from None
     if opened.stdout != secret:
         raise errors.TpmUnusable("What it unsealed is not what was sealed.")
+
+
+async def _tpm(doors: Doors, work: Work) -> None:
+    """Raises errors.TpmUnusable, errors.PolicyKeyMissing."""
+    pcrs = next((step.pcrs for step in work.plan.steps if isinstance(step, WriteDisk)), ())
+    await try_tpm(doors, work, pcrs)
     signed = [step for step in work.plan.steps if isinstance(step, (WriteDisk, BindApproval))]
     if any(step.signed_pcrs for step in signed) and not read(doors.at(PUBLIC_KEY)):
         raise errors.PolicyKeyMissing(element=str(PUBLIC_KEY))
