@@ -220,12 +220,22 @@ def programs() -> Iterator[tuple[str, click.Command]]:
     yield from zip(PROGRAMS, (command, fleet, main), strict=True)
 
 
+def context_of(
+    command: click.Command, name: str, parent: click.Context | None = None
+) -> click.Context:
+    """A context in which a command shows its help as its program does, in 80 columns.
+
+    A command remembers the help option of the first context that asks, so all must be alike.
+    """
+    return click.Context(
+        command, info_name=name, parent=parent, terminal_width=80, max_content_width=80,
+        help_option_names=["-h", "--help"],
+    )  # fmt: skip
+
+
 def _helps(command: click.Command, name: str, parent: click.Context | None) -> Iterator[str]:
     own = name if parent is None else name.rsplit(" ", 1)[1]
-    context = click.Context(
-        command, info_name=own, parent=parent, terminal_width=80, max_content_width=80,
-        **({} if parent else {"help_option_names": ["-h", "--help"]}),  # type: ignore[arg-type]
-    )  # fmt: skip
+    context = context_of(command, own, parent)
     yield f"## {name}\n\n```text\n{command.get_help(context)}\n```\n"
     if isinstance(command, click.Group):
         for child in command.list_commands(context):

@@ -52,6 +52,9 @@ def _code(command: Callable[[], click.Command], name: str) -> int:
         check_one_home()
         result = command().main(prog_name=name, standalone_mode=False)
         return result if isinstance(result, int) else 0
+    except click.exceptions.NoArgsIsHelpError as asked:
+        click.echo(asked.format_message(), err=True)
+        return int(ExitCode.USAGE)
     except click.UsageError as wrong:
         return show(_usage(wrong))
     except click.ClickException as wrong:

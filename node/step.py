@@ -7,20 +7,10 @@ from typing import Any, ClassVar
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
-    """One step. `name` is stable: it is in events, journals and the documentation."""
+class PlanStep:
+    """One step of any plan. `name` is stable: it is in JSON, events and the documentation."""
 
     name: ClassVar[str]
-    seconds: ClassVar[float] = 120.0
-    """Deadline of one run of this step."""
-    destructive: ClassVar[bool] = False
-    """Changes the disk or the firmware: skipped in a dry run, never before the escrow."""
-    rehearsed: ClassVar[bool] = False
-    """Only looks, at what is there before anything is written: carried out in a dry run too."""
-    needs_key: ClassVar[bool] = False
-    """Needs the recovery key that was escrowed in this plan."""
-    again_from: ClassVar[str] = ""
-    """The step with which an interrupted run of this one starts again; empty = with itself."""
 
     @property
     def text(self) -> str:
@@ -35,3 +25,19 @@ class Step:
     def to_json(self) -> dict[str, Any]:
         """The name and all fields, ready for `json.dumps`."""
         return {"step": self.name, **asdict(self)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step(PlanStep):
+    """One step on a machine; a journal may hold it."""
+
+    seconds: ClassVar[float] = 120.0
+    """Deadline of one run of this step."""
+    destructive: ClassVar[bool] = False
+    """Changes the disk or the firmware: skipped in a dry run, never before the escrow."""
+    rehearsed: ClassVar[bool] = False
+    """Only looks, at what is there before anything is written: carried out in a dry run too."""
+    needs_key: ClassVar[bool] = False
+    """Needs the recovery key that was escrowed in this plan."""
+    again_from: ClassVar[str] = ""
+    """The step with which an interrupted run of this one starts again; empty = with itself."""

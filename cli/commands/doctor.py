@@ -43,6 +43,7 @@ def doctor(relay: tuple[str, ...], key_folder: str | None, output: str) -> int:
     """See HELP."""
     checks: list[Callable[[], Iterator[Finding]]] = [
         _python, _libp2p, _photos, _network, _clock, lambda: _keys(key_folder), _records,
+        _images,
         *(lambda place=place: _relay(place) for place in relay),
     ]  # fmt: skip
     found = [finding for check in checks for finding in check()]
@@ -113,6 +114,15 @@ def _network() -> Iterator[Finding]:
     if proxy := os.environ.get("HTTPS_PROXY") or os.environ.get("https_proxy"):
         shown = proxy.rpartition("@")[2]
         yield ok("network", f"relays are reached through the proxy {shown}")
+
+
+def _images() -> Iterator[Finding]:
+    """Only who makes images needs this."""
+    if shutil.which("mmdebstrap"):
+        yield ok("images", "mmdebstrap is there: `kairos-fleet image build` can make them")
+    else:
+        hint = "Only for `kairos-fleet image build`: apt install mmdebstrap"
+        yield Finding("images", Level.ADVICE, "mmdebstrap is not installed", hint)
 
 
 def _clock() -> Iterator[Finding]:

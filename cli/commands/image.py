@@ -16,6 +16,7 @@ from cli import folders
 
 if TYPE_CHECKING:
     from node.image.build import Built, Tell
+    from node.image.recipe import Recipe
     from node.image.steps import BuildStep
 
 KEYS = click.option(
@@ -40,7 +41,7 @@ def image() -> None:
     """
 
 
-@image.command()
+@image.command(short_help="Make the keys that sign images and updates.")
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False), required=False)
 @click.option("--name", default="kairos-register", help="Whose keys they are, in certificates.")
 def keys(folder: Path | None, name: str) -> None:
@@ -58,11 +59,16 @@ def keys(folder: Path | None, name: str) -> None:
     from node.image import signing
     from node.image.recipe import Base
 
-    for path in signing.make_keys(folder or _usual_keys(), building.tool_room(Base()), name):
+    place = folder or _usual_keys()
+    with _written_there(place), _progress() as tell:
+        made = signing.make_keys(place, building.tool_room(Base(), tell=tell), name)
+    for path in made:
         click.echo(path)
+    if not made:
+        click.echo(f"all keys are there: {place}", err=True)
 
 
-@image.command()
+@image.command(short_help="Build an image and the files of its upgrade.")
 @click.argument("recipe", type=click.Path(path_type=Path))
 @click.option(
     "--out",
@@ -109,20 +115,23 @@ def build(
     from node.image import signing
     from node.image.plan import plan
 
-    asked = recipes.read(recipe, allow_open=allow_open)
+    asked = recipes.read(recipe, allow_open=allow_open, sources=True)
     if version is not None:
         asked = recipes.with_version(asked, version)
+    folder = None if no_keys else image_keys or _usual_keys()
     if dry_run:
         _show(plan(asked, keys=not no_keys), output)
+        if output == "human":
+            _say_where(asked, folder, out)
         return
-    folder = None if no_keys else image_keys or _usual_keys()
-    if folder is not None:
-        signing.make_keys(folder, building.tool_room(asked.base), asked.id)
-    with _progress() as tell:
-        _tell(building.build(asked, out, folder, tell), output)
+    with _written_there(out), _progress() as tell:
+        if folder is not None:
+            signing.make_keys(folder, building.tool_room(asked.base, tell=tell), asked.id)
+        built = building.build(asked, out, folder, tell)
+    _tell(built, output)
 
 
-@image.command()
+@image.command(short_help="Write the tree for a Dockerfile's FROM.")
 @click.argument("target", type=click.Path(path_type=Path, dir_okay=False))
 @click.option(
     "--kernel",
@@ -142,7 +151,7 @@ def base(target: Path, kernel: str) -> None:
     from node.image import export
     from node.image.recipe import Recipe
 
-    with _progress() as tell:
+    with _written_there(target.parent), _progress() as tell:
         export.base_image(replace(Recipe(version="0"), kernel=kernel), target, tell)
     click.echo(target)
 
@@ -162,6 +171,32 @@ def schema() -> None:
 
 def _usual_keys() -> Path:
     return folders.config_folder() / "image-keys"
+
+
+@contextmanager
+def _written_there(folder: Path) -> Iterator[None]:
+    """Raises errors.OutputUnwritable for a full disk, or a folder that is somebody else's."""
+    from pairing import errors
+
+    try:
+        yield
+    except OSError as wrong:
+        where = str(wrong.filename or folder)
+        raise errors.OutputUnwritable(f"({wrong.strerror})", element=where) from None
+
+
+def _say_where(recipe: Recipe, keys: Path | None, out: Path) -> None:
+    """What the plan does not say, as talk."""
+    there = "" if keys and (keys / "pcr.key").exists() else " (made when it is built)"
+    claimed = "by stations of its fleet only" if recipe.fleets else "by whoever has the photo"
+    signed = f"{keys}{there}" if keys else "none: machines take no updates from it"
+    for label, text in (
+        ("image", f"{recipe.id} {recipe.version}, {recipe.flavour}, {recipe.kernel} kernel"),
+        ("claimed", claimed),
+        ("keys", signed),
+        ("out", str(out)),
+    ):
+        click.echo(f"{label:<8} {text}", err=True)
 
 
 def _show(steps: tuple[BuildStep, ...], output: str) -> None:

@@ -154,7 +154,7 @@ def ask(node: str, key_folder: str | None, **where: object) -> int:
     return 0 if errand.run(errand.ask) else int(errors.ExitCode.LOCKED)
 
 
-@nodes.command()
+@nodes.command(short_help="Let a machine start that waits for approval.")
 @click.argument("node", metavar="NODE|PHOTO")
 @finding
 @options.keys

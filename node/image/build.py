@@ -162,8 +162,10 @@ def _run(
     return bench
 
 
-def tool_room(base: Base, store: Store | None = None) -> Room:
+def tool_room(base: Base, store: Store | None = None, tell: Tell = quiet) -> Room:
     """Make or find the tree with the tools that make images. Raises what `build` raises."""
+    step = MakeTools(suite=base.suite)
+    tell(step, 0, step.weight)
     place = (store or Store(cache_folder())).part(
         "tools",
         [str(EPOCH), base.suite, base.mirror, *debian.tool_options(base)],

@@ -100,16 +100,26 @@ def schema() -> Rules:
     return loaded
 
 
-def read(path: Path, *, allow_open: bool = False) -> Recipe:
-    """Read and check a recipe. `allow_open`: it need not pin a fleet.
+def read(path: Path, *, allow_open: bool = False, sources: bool = False) -> Recipe:
+    """Read and check a recipe. `allow_open`: it need not pin a fleet; `sources`: the files that it
+    names must be there.
 
-    Raises errors.ConfigError with every problem, errors.ConfigTooLarge, errors.ConfigFileMissing.
+    Raises errors.RecipeInvalid with every problem, errors.RecipeMissing, errors.ConfigTooLarge.
     """
-    document = load_file(path, (HEADER,))
+    try:
+        document = load_file(path, (HEADER,))
+    except errors.ConfigFileMissing as missing:
+        raise errors.RecipeMissing(missing.detail, element=str(path)) from None
+    except errors.ConfigTooLarge:
+        raise
+    except errors.ConfigError as wrong:
+        raise errors.RecipeInvalid(problems=wrong.problems) from None
     found = check_against(document, schema())
     found = found or list(_across_keys(document, allow_open=allow_open))
+    if sources and not found:
+        found = list(_sources(document, path.parent))
     if found:
-        raise errors.ConfigError(problems=found)
+        raise errors.RecipeInvalid(problems=found)
     return from_plain(document.value, path.parent)
 
 
@@ -166,3 +176,21 @@ def _across_keys(document: Document, *, allow_open: bool) -> Iterator[Problem]:
     for number, item in enumerate(body.get("files", ())):
         if ("content" in item) == ("source" in item):
             yield at(("files", number), "A file has either content or source.")
+
+
+def _sources(document: Document, folder: Path) -> Iterator[Problem]:
+    """Files that the recipe names: seen at once, not after minutes of building."""
+    body = document.value
+    named: list[tuple[tuple[str | int, ...], str]] = [
+        ((key, number, "source"), item["source"])
+        for key in ("files", "providers")
+        for number, item in enumerate(body.get(key, ()))
+        if "source" in item and "://" not in item["source"]
+    ]
+    if file := body.get("base", {}).get("dockerfile"):
+        named.append((("base", "dockerfile"), file))
+    for path, source in named:
+        if not (folder / source).exists():
+            mark = document.position(path)
+            message, hint = f"There is no {source}.", f"It is meant from {folder.absolute()}."
+            yield Problem(path=path, mark=mark, message=message, suggestion=hint)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import ClassVar
+
+from node.step import PlanStep
 
 
 class Medium(enum.StrEnum):
@@ -17,21 +19,15 @@ class Medium(enum.StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BuildStep:
-    """One step. `name` is stable: it is in the plan's JSON and in the documentation."""
+class BuildStep(PlanStep):
+    """One step of a build."""
 
-    name: ClassVar[str]
-    weight: ClassVar[int] = 1
-    """Its share of the whole, in rough seconds on a small machine with an empty cache."""
+    share: ClassVar[int] = 1
+    """Its weight, with an empty cache."""
 
     @property
-    def text(self) -> str:
-        """What it does, in one line for people."""
-        raise NotImplementedError
-
-    def to_json(self) -> dict[str, Any]:
-        """The name and all fields, ready for `json.dumps`."""
-        return {"step": self.name, **asdict(self)}
+    def weight(self) -> int:
+        return self.share
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +35,7 @@ class MakeTools(BuildStep):
     """The tree with the programs that make images; kept for the next build."""
 
     name: ClassVar[str] = "tools"
-    weight: ClassVar[int] = 40
+    share: ClassVar[int] = 40
     suite: str
 
     @property
@@ -52,14 +48,16 @@ class MakeTree(BuildStep):
     """The root tree, from Debian's packages, an OCI image or a Dockerfile; kept."""
 
     name: ClassVar[str] = "tree"
-    weight: ClassVar[int] = 60
+    share: ClassVar[int] = 60
     origin: str
     kernel: str = ""
     packages: Sequence[str] = ()
 
     @property
     def text(self) -> str:
-        more = f", and {len(self.packages)} packages of the recipe" if self.packages else ""
+        count = len(self.packages)
+        plural = "" if count == 1 else "s"
+        more = f", and {count} package{plural} of the recipe" if count else ""
         kernel = f", {self.kernel} kernel" if self.kernel else ""
         return f"Root tree from {self.origin}{kernel}{more}"
 
@@ -80,7 +78,7 @@ class AddPython(BuildStep):
     """The locked Python packages, byte-compiled; kept."""
 
     name: ClassVar[str] = "python"
-    weight: ClassVar[int] = 30
+    share: ClassVar[int] = 30
 
     @property
     def text(self) -> str:
@@ -92,7 +90,7 @@ class MakeInitrd(BuildStep):
     """The initrd; kept."""
 
     name: ClassVar[str] = "initrd"
-    weight: ClassVar[int] = 30
+    share: ClassVar[int] = 30
 
     @property
     def text(self) -> str:
@@ -104,7 +102,7 @@ class FetchProgram(BuildStep):
     """A program that comes from elsewhere; kept."""
 
     name: ClassVar[str] = "fetch"
-    weight: ClassVar[int] = 5
+    share: ClassVar[int] = 5
     program: str
     source: str
     sha256: str
@@ -119,7 +117,7 @@ class PackRoot(BuildStep):
     """Everything laid over one another, as squashfs with the hash tree of dm-verity."""
 
     name: ClassVar[str] = "root"
-    weight: ClassVar[int] = 15
+    share: ClassVar[int] = 15
     version: str
 
     @property
@@ -132,7 +130,7 @@ class BuildKernels(BuildStep):
     """The unified kernel images that are installed, and the loader."""
 
     name: ClassVar[str] = "kernels"
-    weight: ClassVar[int] = 3
+    share: ClassVar[int] = 3
     policy: bool
     signed: bool
 
@@ -149,7 +147,7 @@ class FillBoot(BuildStep):
     """The medium's boot partition, with the live kernel that names all the rest by digest."""
 
     name: ClassVar[str] = "boot"
-    weight: ClassVar[int] = 3
+    share: ClassVar[int] = 3
     enrol: bool
 
     @property
@@ -164,7 +162,7 @@ class WriteMedium(BuildStep):
     """A file that machines boot from."""
 
     name: ClassVar[str] = "medium"
-    weight: ClassVar[int] = 3
+    share: ClassVar[int] = 3
     medium: Medium
     file: str
 
@@ -178,7 +176,7 @@ class PublishUpdate(BuildStep):
     """The files of an upgrade, their checksums and the signature, in this order."""
 
     name: ClassVar[str] = "update"
-    weight: ClassVar[int] = 2
+    share: ClassVar[int] = 2
     version: str
     signed: bool
 

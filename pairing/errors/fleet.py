@@ -1,7 +1,8 @@
-"""Exits 2, 9 and 11: the operator's own records of machines."""
+"""Exits 2, 3, 9 and 11: the operator's own records of machines, and recipes of images."""
 
 from __future__ import annotations
 
+from pairing.errors.config import ConfigError
 from pairing.errors.machine import MissingError
 from pairing.errors.usage import UsageError
 from pairing.errors.verdict import NotApprovedError
@@ -54,3 +55,24 @@ class ConfigForgotten(UsageError):
 
     number, slug = 746, "config-forgotten"
     hint = "Name it: --config FILE, and --set for each key that was set then."
+
+
+class RecipeMissing(UsageError):
+    """The recipe does not exist or cannot be read."""
+
+    number, slug = 747, "recipe-missing"
+    hint = "Name a recipe; examples/images has some, `kairos-fleet image schema` all its keys."
+
+
+class RecipeInvalid(ConfigError):
+    """The recipe is not valid."""
+
+    number, slug = 748, "recipe-invalid"
+    hint = "Correct the lines named above; `image build --dry-run` checks without building."
+
+
+class OutputUnwritable(MissingError):
+    """What was made cannot be written there."""
+
+    number, slug = 749, "output-unwritable"
+    hint = "Check that the folder is yours, and that some gigabytes are free; name another: --out."

@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 
 from cli.commands import doctor as doctor_module
 from cli.fleet import COMMANDS, fleet
+from cli.reference import context_of
 from pairing import errors, keys
 from pairing.peertoken import Token, to_text
 from pairing.qr import render
@@ -56,9 +57,8 @@ def a_photo(folder: Path, *texts: str) -> Path:
 
 
 def test_every_command_is_there_and_named_as_in_the_list() -> None:
-    import click
 
-    context = click.Context(fleet)
+    context = context_of(fleet, "kairos-fleet")
     for name in COMMANDS:
         command = fleet.get_command(context, name)
         assert command is not None
@@ -322,3 +322,26 @@ def test_completion(run: Any, station: Station, shell: str) -> None:
         COMP_WORDS="kairos-fleet va", COMP_CWORD="1" if shell != "fish" else "va",
     )  # fmt: skip
     assert "validate" in said.out
+
+
+def test_a_group_alone_shows_its_help(station: Station) -> None:
+    for group in ((), ("nodes",), ("image",)):
+        said = station.fleet(*group)
+        assert said.status == 2
+        assert said.err.startswith("Usage: kairos-fleet")
+        assert "error" not in said.err.splitlines()[0]
+
+
+def test_an_image_that_cannot_be_written_is_no_bug(
+    run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from node.image import build
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device", str(tmp_path / "lab.raw"))
+
+    monkeypatch.setattr(build, "build", full)
+    recipe = Path(__file__).parents[2] / "examples/images/lab.yaml"
+    failed = run("image", "build", str(recipe), "--no-keys", "--out", str(tmp_path)).exception
+    assert isinstance(failed, errors.OutputUnwritable)
+    assert "No space left" in failed.sentence

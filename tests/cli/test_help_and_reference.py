@@ -16,7 +16,7 @@ DOCS = Path(__file__).parents[2] / "docs" / "reference"
 def walk(command: click.Command, name: str) -> list[tuple[str, click.Command]]:
     found = [(name, command)]
     if isinstance(command, click.Group):
-        context = click.Context(command)
+        context = reference.context_of(command, name)
         for child in command.list_commands(context):
             below = command.get_command(context, child)
             assert below is not None, f"{name} {child}"
@@ -69,7 +69,7 @@ def test_every_option_is_in_the_reference() -> None:
 
 @pytest.mark.parametrize(("name", "command"), OURS, ids=[name for name, _ in OURS])
 def test_every_help_line_fits_80_columns(name: str, command: click.Command) -> None:
-    context = click.Context(command, info_name=name, terminal_width=80, max_content_width=80)
+    context = reference.context_of(command, name)
     lines = [line for line in command.get_help(context).splitlines() if len(line) > 80]
     assert not [line for line in lines if not line.startswith("Usage")]
 

@@ -39,6 +39,7 @@ ELSEWHERE = {
     ),  # pip
     *("--import-mode", "--keep"),  # pytest, .ci/lock.py
     *("--ttl", "--print-join-command"),  # kubeadm
+    "--bootnext",  # efibootmgr
     "--open",  # of an image, in ATTACKS.md: comes with the image factory
 }
 """Options of other people's programs, and of ours that are announced as not yet there."""
@@ -154,7 +155,7 @@ def test_the_printable_page_needs_nothing_else() -> None:
 
 
 def options_of(command: click.Command) -> Iterator[str]:
-    context = click.Context(command)
+    context = reference.context_of(command, "")
     for parameter in command.get_params(context):
         yield from (*parameter.opts, *parameter.secondary_opts)
     if isinstance(command, click.Group):
@@ -184,7 +185,7 @@ def test_every_command_that_is_named_exists(page: Path) -> None:
     ):
         group = programs[name]
         assert isinstance(group, click.Group)
-        words = group.list_commands(click.Context(group))
+        words = group.list_commands(reference.context_of(group, name))
         # `kairos-fleet and ...` is no command: only what stands in code is.
         if f"`{name} {below}" in page.read_text(encoding="utf-8"):
             assert below in words, f"{name} {below}"

@@ -56,3 +56,32 @@ def test_a_config_is_no_recipe(tmp_path: Path) -> None:
     path.write_text("#cloud-config\nversion: 1.0.0\nopen: true\n")
     with pytest.raises(errors.ConfigError, match="#kairos-image"):
         recipe.read(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        ("files: [{path: /etc/x, source: nothere}]", "files.0.source"),
+        ("base: {dockerfile: nothere}", "base.dockerfile"),
+        (
+            "providers: [{name: k3s, source: nothere, sha256: " + "a" * 64 + "}]",
+            "providers.0.source",
+        ),
+    ],
+)
+def test_a_file_that_is_not_there_is_seen_before_anything_is_built(
+    tmp_path: Path, text: str, where: str
+) -> None:
+    path = tmp_path / "shop.yaml"
+    path.write_text(f'#kairos-image\nversion: "1"\nopen: true\n{text}\n')
+    with pytest.raises(errors.RecipeInvalid) as caught:
+        recipe.read(path, sources=True)
+    assert caught.value.exit_code == 3
+    assert where in caught.value.sentence
+    (tmp_path / "nothere").touch()
+    assert recipe.read(path, sources=True).version == "1"
+
+
+def test_a_recipe_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(errors.RecipeMissing):
+        recipe.read(tmp_path / "none.yaml")
