@@ -24,6 +24,7 @@ pytestmark = [pytest.mark.root, pytest.mark.timeout(1800), pytest.mark.xdist_gro
 
 PORT = 8000
 WRITE_SECONDS, FALL_BACK_SECONDS = 300.0, 900.0
+ASK_SECONDS, END_SECONDS = 240, 60.0
 PLACE = 20_000_000
 """A byte in the middle of a root, which no start needs."""
 
@@ -144,6 +145,15 @@ def test_a_broken_version_falls_back_and_the_data_is_there(fallen_back: str, sho
     assert "running   1.0.0 (installed)\n" in fallen_back, "not on trial"
     assert "failed    1.2.0: the check 10-never: status 1" in fallen_back
     assert "volumes   open, opened by tpm2" in fallen_back
+
+
+def test_its_operator_hears_of_it(fallen_back: str, shop: Shop) -> None:
+    serial = shop.box.hardware.serial
+    with shop.operator.fleet("nodes", "ask", serial, "--timeout", str(ASK_SECONDS)) as run:
+        assert run.end(ASK_SECONDS + END_SECONDS) == 0, run.end_of()
+    with shop.operator.fleet("nodes", "show", serial, log="show.log") as run:
+        assert run.end(END_SECONDS) == 0
+        assert "Version 1.2.0 was not good: the check 10-never: status 1" in "\n".join(run.talk)
 
 
 @pytest.fixture(scope="module")
