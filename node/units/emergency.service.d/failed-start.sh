@@ -37,7 +37,8 @@ leave_reason() {
 }
 
 put_on_trial() {
-    partition=$(tail -c +5 "$variables/LoaderDevicePartUUID-$loader" | tr -d '\0' | tr A-Z a-z)
+    # Four bytes of attributes, then UTF-16. A variable is no file that tail can seek in.
+    partition=$(cat "$variables/LoaderDevicePartUUID-$loader" | tail -c +5 | tr -d '\0' | tr A-Z a-z)
     [ -n "$partition" ] || return 1
     mkdir -p "$boot"
     mount -t vfat -o nodev,nosuid,noexec,umask=0077 "/dev/disk/by-partuuid/$partition" "$boot" ||
