@@ -136,7 +136,7 @@ class UpgradeFailed(NodeError):
 
 
 class UpgradeFellBack(NodeError):
-    """A version was not good on this machine: it went back to the one before."""
+    """A version was not good on this machine; with its tries used up the one before runs."""
 
     number, slug = 678, "upgrade-fell-back"
     hint = "`kairos-node state` on it shows why. Try a newer version; the data was not touched."
