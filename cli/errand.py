@@ -173,7 +173,7 @@ class NodeErrand:
             async with self.network() as dialer:
                 return await errands.run_errand(machine, dialer, self._target, clerk, self.timeout)
         except* errors.KnownError as group:
-            raise _first(group) from None
+            raise errors.first_known(group) from None
 
     def _target(self, way: Way) -> Target:
         return Target(way.key, way.label, tuple(self.addresses), tuple(self.relays))
@@ -244,8 +244,3 @@ class DeskClerk:
 
 def _hearing(standing: Standing) -> Errand:
     return Hear() if standing.locked is None else None
-
-
-def _first(group: BaseExceptionGroup[errors.KnownError]) -> errors.KnownError:
-    inner = group.exceptions[0]
-    return _first(inner) if isinstance(inner, BaseExceptionGroup) else inner

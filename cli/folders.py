@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pairing import errors
+from pairing.durable import flush_folder
 
 NAME = "kairos-register"
 
@@ -90,15 +91,6 @@ def _write_new(path: Path, data: bytes) -> None:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
-
-
-def flush_folder(folder: Path) -> None:
-    """Make the names in a folder survive a power cut."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 @contextlib.contextmanager

@@ -81,7 +81,7 @@ class RescueRun:
                     async with front.running():
                         return await repairing.repair(machine, dialer, way.target, front, find=find)
         except* errors.KnownError as group:
-            raise _first(group) from None
+            raise errors.first_known(group) from None
         except* KeyboardInterrupt:
             raise errors.Interrupted("The node ends the session.") from None
 
@@ -147,8 +147,3 @@ class RescueRun:
             )
         except OSError as wrong:
             raise errors.StoreUnwritable(wrong.strerror or "", element=str(path)) from None
-
-
-def _first(group: BaseExceptionGroup[errors.KnownError]) -> errors.KnownError:
-    inner = group.exceptions[0]
-    return _first(inner) if isinstance(inner, BaseExceptionGroup) else inner

@@ -15,6 +15,7 @@ from cli.keyring import Keyring
 from cli.nodes import NodeRecord
 from cli.records import Records, StoredEscrow, now
 from pairing import errors
+from pairing.durable import flush_folder
 
 REASON_LIMIT = 200
 
@@ -90,7 +91,7 @@ class Retiring:
             _copy(path, self.archive / path.name)
         if self.fate is not EscrowFate.KEPT:
             path.unlink(missing_ok=True)
-            folders.flush_folder(path.parent)
+            flush_folder(path.parent)
 
     def undo(self, nodes: Sequence[NodeRecord]) -> None:
         """Take machines back into use."""

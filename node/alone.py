@@ -19,12 +19,13 @@ from node.journal import Journal
 from node.plan.install import InstallOptions, plan_install
 from node.recoverykey import RecoveryKey
 from node.steps import EscrowKey, Plan
-from node.system.install.doors import Doors, flush_folder
+from node.system.install.doors import Doors
 from node.system.install.handover import Handover
 from node.system.install.table import handlers
 from node.system.keyfile import IN_MEMORY, drop, filesystem, held
 from pairing import errors
 from pairing.config import dump, hash_passwords, load_file, node_values, render, require_valid
+from pairing.durable import flush_folder
 from pairing.facts import Facts
 
 Say = Callable[[str], None]

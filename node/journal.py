@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Any
 
 from pairing import errors
+from pairing.durable import flush_folder
 
 LINE_LIMIT = 64 * 1024
 FILE_LIMIT = 64 * 1024 * 1024
@@ -36,7 +37,7 @@ class Journal:
             new = not path.exists()
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             if new:
-                _flush_folder(path.parent)
+                flush_folder(path.parent)
             data = _read(self._file)
             self.records, self._sum, good = parse(data, element=str(path))
             if good < len(data):
@@ -122,11 +123,3 @@ def _write_all(file: int, data: bytes, offset: int) -> None:
     while data:
         written = os.pwrite(file, data, offset)
         data, offset = data[written:], offset + written
-
-
-def _flush_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -150,7 +150,7 @@ def run_node(options: Options) -> None:
         try:
             stopped = trio.run(_run, agent, showing, options)
         except* errors.KnownError as group:
-            raise _first(group) from None
+            raise errors.first_known(group) from None
     if stopped == signal.SIGINT:
         raise KeyboardInterrupt
 
@@ -166,11 +166,6 @@ def keep_early(agent: Agent, root: Path = Path("/")) -> None:
         from node.installing import restore_early  # after a restart only: it takes its time
 
         restore_early(agent)
-
-
-def _first(group: BaseExceptionGroup[errors.KnownError]) -> errors.KnownError:
-    inner = group.exceptions[0]
-    return _first(inner) if isinstance(inner, BaseExceptionGroup) else inner
 
 
 async def _run(agent: Agent, showing: Showing, options: Options) -> int:

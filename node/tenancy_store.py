@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pairing import errors
+from pairing.durable import flush_folder
 from pairing.protocol.kept import SIZE_LIMIT, KeptTenancy
 
 NAME = "tenancy.json"
@@ -28,7 +29,7 @@ class TenancyStore:
         try:
             _write(draft, kept.to_bytes())
             draft.replace(self.path)
-            _flush_folder(self.path.parent)
+            flush_folder(self.path.parent)
         except OSError as wrong:
             with contextlib.suppress(OSError):
                 draft.unlink()
@@ -55,11 +56,3 @@ def _write(path: Path, data: bytes) -> None:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
-
-
-def _flush_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -34,7 +34,10 @@ def audit(node: str, output: str) -> None:
     from pairing import keys
     from pairing.report import safe
 
-    for entry in log.read(folders.data_folder()):
+    entries = log.read(folders.data_folder())
+    if not entries:
+        click.echo("nothing yet: no recovery key was used, no machine changed", err=True)
+    for entry in entries:
         if node and entry.node != node:
             continue
         who = keys.fingerprint(entry.operator)

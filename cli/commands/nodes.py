@@ -72,6 +72,8 @@ def list_nodes(selected: str, everything: bool, output: str) -> None:
         if (everything or node.current) and rule.selects(node.labels)
     ]
     _show(found, output)
+    if not found:
+        click.echo("no machine: none is registered here, or none has these labels", err=True)
 
 
 def _show(found: list[NodeRecord], output: str) -> None:

@@ -23,6 +23,7 @@ from node.system.door import Door
 from node.system.reading import read
 from node.system.volumes import is_mounted
 from pairing import errors
+from pairing.durable import flush_folder
 
 MOUNT_SECONDS = 60.0
 CHECK_SECONDS = 500.0
@@ -152,12 +153,3 @@ def store(path: Path, data: bytes, mode: int) -> None:
         os.fsync(file.fileno())
     unfinished.rename(path)
     flush_folder(path.parent)
-
-
-def flush_folder(folder: Path) -> None:
-    """Make what was renamed or removed in it last over a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -32,12 +32,13 @@ from node.step import Step
 from node.system import board, medium
 from node.system.door import Door
 from node.system.install.check_image import checked_sums
-from node.system.keeping import flush_folder, store
+from node.system.keeping import store
 from node.system.kernelimage import sections
 from node.system.reading import names, read
 from node.system.upgrading import ENTRIES, clear_slot, remove_entry
 from node.system.volumes import ESP_LABEL, PartitionFound, is_mounted, partitions
 from pairing import errors
+from pairing.durable import flush_folder
 
 MARK = "boot/kairos/reset.json"
 BOOT = "/boot"

@@ -27,13 +27,14 @@ from node.plan.upgrade import (
 from node.step import Step
 from node.system import board
 from node.system.door import Door
-from node.system.keeping import flush_folder, store
+from node.system.keeping import store
 from node.system.kernelimage import sections
 from node.system.medium import PUBLIC_KEY
 from node.system.reading import names, read, short
 from node.system.updatesource import Signed, fetch_version
 from node.system.volumes import booted_disk, partitions
 from pairing import errors
+from pairing.durable import flush_folder
 
 ENTRIES = "boot/EFI/Linux"
 RECORD = "usr/local/.kairos/upgrade.json"

@@ -23,8 +23,6 @@ Anything else that escapes is a bug (exit 1) and says how to report it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from pairing.errors.base import ExitCode, KnownError
 from pairing.errors.cluster import JoinSettingsIncomplete, JoinTimeout, ProviderBroken
 from pairing.errors.config import (
@@ -91,6 +89,7 @@ from pairing.errors.locked import (
     TpmRefuses,
     VolumesForeign,
 )
+from pairing.errors.lookup import all_errors, first_known, from_slug, locked
 from pairing.errors.machine import (
     BaseUnsuitable,
     CommandFailed,
@@ -366,31 +365,7 @@ __all__ = [
     "WordsDiffer",
     "WrongKey",
     "all_errors",
+    "first_known",
     "from_slug",
     "locked",
 ]
-
-
-def all_errors() -> Iterator[type[KnownError]]:
-    """Every error class that has a number, in the order of the numbers."""
-
-    def walk(parent: type[KnownError]) -> Iterator[type[KnownError]]:
-        for child in parent.__subclasses__():
-            yield child
-            yield from walk(child)
-
-    return iter(sorted((e for e in walk(KnownError) if e.number), key=lambda e: e.number))
-
-
-def from_slug(slug: str, detail: str = "") -> KnownError:
-    """The error that the other end named; `PeerSaidUnknown` for a name we do not have."""
-    for error in all_errors():
-        if error.slug == slug:
-            return error(detail)
-    return PeerSaidUnknown(detail or slug)
-
-
-def locked(code: str, text: str) -> KnownError:
-    """Why a node is locked, by the slug that it gave; the plain `LockedError` for any other."""
-    named = from_slug(code, text)
-    return named if isinstance(named, LockedError) else LockedError(text)

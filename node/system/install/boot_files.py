@@ -19,11 +19,12 @@ from node.execute import Handler, Work
 from node.steps import ClearBoot, FillBoot, MarkComplete
 from node.system import medium
 from node.system.install.boot_entries import ARCHES
-from node.system.install.doors import Doors, flush_folder, write_durably
+from node.system.install.doors import Doors, write_durably
 from node.system.install.handover import Handover
 from node.system.install.let_go import is_mounted, let_go, mark_begun
 from node.system.install.write_disk import add_records
 from pairing import errors
+from pairing.durable import flush_folder
 
 SECONDS = 120.0
 ESP = "KR_ESP"

@@ -16,6 +16,7 @@ from node.system.booted import Part, disk_name, part
 from node.system.door import Door
 from node.system.keyfile import hold
 from pairing import errors, process
+from pairing.durable import flush_folder
 from pairing.process import Result
 
 RUN_FOLDER = Path("/run/kairos-register")
@@ -122,12 +123,3 @@ def write_durably(path: Path, data: bytes, mode: int = 0o600) -> None:
         os.close(handle)
     part_path.rename(path)
     flush_folder(path.parent)
-
-
-def flush_folder(folder: Path) -> None:
-    """Make its names durable."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
