@@ -1,11 +1,10 @@
-"""Joining a real Kubernetes: the control plane of the tests, the way in, a kubelet in QEMU.
+"""Joining a real Kubernetes: the control plane of the tests, and the way in.
 
-Needs Go once (tests/kube) and etcd; the kubelet needs root, QEMU and mmdebstrap.
+Needs Go once (tests/kube) and etcd. The whole way to Ready is in tests/e2e/test_join.py.
 """
 
 from __future__ import annotations
 
-import os
 import tempfile
 import time
 from collections.abc import Iterator
@@ -19,8 +18,6 @@ from node.providers.kubernetes.joining import Joining
 from node.providers.kubernetes.settings import Settings
 from node.testing import kube_build
 from node.testing.cluster import Cluster, control_plane
-from node.testing.kubernetes_node import config, made
-from pairing.testing.lan import HOST, lan
 from pairing.testing.measured import Figure
 
 STARTS = 5
@@ -28,11 +25,10 @@ JOINS = 20
 
 
 def measure(quick: bool) -> list[Figure]:
-    """Seconds each. The kubelet is left out of a quick run, and for anybody but root."""
+    """Seconds each."""
     kube_build.build("control")
     starts, joins = (1, 2) if quick else (STARTS, JOINS)
-    figures = [*_starts(starts), *_joins(joins)]
-    return figures if quick or os.geteuid() != 0 else [*figures, _ready()]
+    return [*_starts(starts), *_joins(joins)]
 
 
 @contextmanager
@@ -79,23 +75,3 @@ def _join(cluster: Cluster, folder: Path, name: str, by_hash: bool) -> float:
     began = time.perf_counter()
     trio.run(join)
     return time.perf_counter() - began
-
-
-def _ready() -> Figure:
-    with (
-        _folder() as folder,
-        lan(folder / "lan") as network,
-        control_plane(folder / "cluster", network.place, HOST) as cluster,
-    ):
-        configs = {"good": config(cluster, "till-7", cluster.token())}
-        machine = made(network, folder / "vm", configs)
-        began = time.perf_counter()
-        with machine.running(network) as node:
-            node.until_done()
-            seconds = time.perf_counter() - began
-    return Figure(
-        name="power on to Ready, emulated",
-        unit="s",
-        samples=[seconds],
-        note="kubelet and containerd of Debian, one processor, QEMU without KVM",
-    )

@@ -9,14 +9,18 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import sys
+import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from node.image import build
 from node.image import recipe as recipes
 from node.image.bases.debian import PYTHON
 from node.image.python import site_of
 from node.image.recipe import ImageFile, ProviderFile, Recipe
+from node.testing import cluster as clusters
 from node.testing import k3s_stand_in, kube_build, oci_image, shop_provider
 from node.testing.images import QUICK
 
@@ -77,6 +81,16 @@ def recipe(folder: Path) -> Recipe:
     )
 
 
+def main() -> None:
+    """Fill the cache with what the image is made of (needs the network, Go and etcd)."""
+    if lacking := clusters.missing():
+        print(f"not installed: {', '.join(lacking)}: no image for clusters", file=sys.stderr)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        made = recipe(Path(folder))
+        build.prepare(made, lambda step, done, total: print(step.text, flush=True))
+
+
 def _providers(folder: Path) -> Iterator[ProviderFile]:
     shutil.copy(kube_build.build("kubelet"), folder / "kubelet")
     (folder / "k3s").write_text(k3s_stand_in.launcher(INTERPRETER))
@@ -103,3 +117,7 @@ def _files(folder: Path, example: Recipe) -> Iterator[ImageFile]:
         source = Path(__file__).with_name(f"{name}.py")
         place = f"/{site_of(PYTHON)}/node/testing/{name}.py"
         yield ImageFile(path=place, source=str(source))
+
+
+if __name__ == "__main__":
+    main()

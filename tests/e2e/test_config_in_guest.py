@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import base64
-import json
 import re
 import shutil
 from collections.abc import Iterator
 
 import pytest
 
-from node.testing import guest, k3s_stand_in
+from node.testing import guest
 from node.testing.shop import board
 from pairing.testing import guest_system, netns, qemu
 from pairing.testing.lan import lan
@@ -155,32 +154,3 @@ def test_no_list_of_processes_shows_what_a_command_is(machine: qemu.Machine) -> 
     found = answer(machine, f"({run} &); {control}; {wait}; ls /run/began; {look} | wc -l")
     assert found == "/run/began\n1"
     assert answer(machine, "sleep 9; tail -1 /run/said").endswith("Run command 1 of 1")
-
-
-STRANGE = 'a "b" $c `d` %e \\f #g'
-"""A variable with everything that systemd might take for something else."""
-
-
-def test_k3s_is_started_as_it_was_asked_for_and_joins_the_fake(machine: qemu.Machine) -> None:
-    """The install contract with real units; neither k3s nor its server is real here."""
-    python, port = "/opt/kairos-register/bin/python", 6443
-    put(machine, "/usr/bin/k3s", k3s_stand_in.launcher(python))
-    answer(machine, "chmod 755 /usr/bin/k3s")
-    serving = f"{python} -m node.testing.k3s_supervisor /run/fake {port}"
-    answer(machine, f"({serving} >/run/fake.log 2>&1 &)")
-    waiting = "for i in $(seq 200); do test -s /run/fake/token && break; sleep 0.1; done"
-    token = answer(machine, f"{waiting}; cat /run/fake/token")
-    env = {"K3S_URL": f"https://127.0.0.1:{port}", "K3S_TOKEN": token, "STRANGE": STRANGE}
-    config = {"hostname": "a", "k3s-agent": {"enabled": True, "args": ["--debug"], "env": env}}
-    put(machine, "/run/join/k3s.yaml", f"#cloud-config\n{json.dumps(config)}\n")
-    said = answer(machine, f"{python} -m node.testing.join_once /run/join")
-    states = re.findall(r'"state": "(\w+)", "code": "([\w-]*)"', said)
-    assert states == [("joined", ""), ("ready", "")], said
-    recorded = json.loads(answer(machine, f"cat /{k3s_stand_in.RECORD}"))
-    assert recorded["arguments"] == ["agent"]
-    assert {key: recorded["environment"][key] for key in env} == env
-    assert recorded["files"]["etc/rancher/k3s/config.yaml"] == ["0o600", '"debug": true\n']
-    assert answer(machine, "systemctl is-active k3s-agent.service") == "active"
-    secret = token.rpartition(":")[2]
-    assert secret not in said
-    assert secret not in answer(machine, "journalctl --no-pager -o cat")

@@ -25,7 +25,7 @@ from node.testing import cluster_image, k3s_stand_in, shop_provider
 from node.testing.certificates import Authority
 from node.testing.cluster import Cluster, control_plane
 from node.testing.images import Factory
-from node.testing.shop import FIND_SECONDS, Shop
+from node.testing.shop import FIND_SECONDS, SSH_SECONDS, Shop
 from pairing import errors, keys
 from pairing.errors import ExitCode
 from pairing.testing import qemu
@@ -43,7 +43,8 @@ pytestmark = [
     pytest.mark.xdist_group("join"),
 ]
 
-READY_SECONDS, FAIL_SECONDS, K3S_SECONDS, ANSWER_SECONDS = 240.0, 180.0, 300.0, 30.0
+READY_SECONDS, FAIL_SECONDS, K3S_SECONDS = 240.0, 240.0, 300.0
+FILE_SECONDS, ANSWER_SECONDS = 240.0, 30.0
 REFUSED_MS = 60_000
 """From the start of joining to Failed, by the machine's clock (issue 4)."""
 FIRST = "/oem/.kairos/tenancy.first"
@@ -96,24 +97,33 @@ class Till:
         path.write_text(CONFIG.replace("NAME", name).replace("PUBLIC", public) + text)
         return path
 
-    def root(self, command: str) -> str:
+    def root(self, command: str, seconds: float = SSH_SECONDS) -> str:
         """What the installed machine answers to root."""
         packed = base64.b64encode(command.encode()).decode()
-        return self.shop.on(f"echo {packed} | base64 -d | sudo -n sh -e")
+        return self.shop.on(f"echo {packed} | base64 -d | sudo -n sh -e", seconds)
 
-    @contextlib.contextmanager
-    def again(self, name: str, text: str, goal: str = "joined") -> Iterator[Run]:
-        """The machine at its first start, with another cluster in its config; its operator, who
-        comes with the photo and knows what they knew then."""
+    def file(self, path: str) -> str:
+        """What is in a file of the machine, once it is there."""
+        wait = f"while ! test -s {path}; do sleep 1; done"
+        return self.root(f"{wait}; cat {path}", FILE_SECONDS)
+
+    def set_back(self, name: str, text: str) -> Path:
+        """The machine at its first start, with another cluster in its config: that config."""
         config = self.config(name, text)
         packed = base64.b64encode(config.read_bytes()).decode()
         self.root(f"""
             systemctl stop kairos-node kubelet k3s k3s-agent 2>/dev/null || true
             cp {FIRST} /oem/.kairos/tenancy.json
-            rm -rf /var/lib/kubelet/pki
+            rm -rf /var/lib/kubelet/pki /var/lib/rancher/k3s
             echo {packed} | base64 -d > /oem/90_custom.yaml
             systemctl start --no-block kairos-node
         """)
+        return config
+
+    @contextlib.contextmanager
+    def again(self, name: str, text: str, goal: str = "joined") -> Iterator[Run]:
+        """The same, and its operator, who comes with the photo and knows what they knew then."""
+        config = self.set_back(name, text)
         home = self.shop.folder / f"home-{name}"
         shutil.copytree(self.first_home, home, symlinks=True)
         operator = Operator(self.shop.network.place, home)
@@ -189,6 +199,7 @@ def test_its_node_becomes_ready_and_runs_a_pod(joined: Run, till: Till) -> None:
     pod = till.cluster.run_pod("till", "till-7", cluster_image.POD)
     assert pod["status"]["podIP"].startswith("10.88.")
     assert till.shop.on("findmnt -no FSTYPE /") == "squashfs"
+    assert till.shop.on("systemctl list-units --state=failed --plain --no-legend") == ""
     for path in ("/var/lib/kubelet", "/var/lib/containerd"):
         assert till.shop.on(f"findmnt -no SOURCE {path}").startswith("/dev/mapper/kr_persistent")
 
@@ -228,8 +239,19 @@ def test_the_machine_is_a_relay_for_others(joined: Run, till: Till) -> None:
     wrong = RelayAddress.parse(f"{host}:{RELAY_PORT}#sha256={'0' * 64}")
     with pytest.raises(errors.RelayCertificate):
         inside(place, lambda: relay.call(wrong, keys.generate().public, LABEL))
-    limits = till.shop.on("systemctl show --property=CapabilityBoundingSet kairos-relay.service")
-    assert limits == "CapabilityBoundingSet=cap_net_bind_service"
+
+
+def test_who_breaks_into_the_relay_finds_nothing_of_the_machine(joined: Run, till: Till) -> None:
+    """What the relay's process sees; the control is what everybody else's root sees."""
+    relay_pid, limits = till.shop.on(
+        "systemctl show --property=MainPID,CapabilityBoundingSet --value kairos-relay.service"
+    ).split()
+    look = "find /oem /boot /home /root /var/lib/kubelet -mindepth 1; cat /etc/shadow"
+    everything = till.root(f"{look}")
+    assert "/oem/90_custom.yaml" in everything
+    assert "ana:" in everything
+    assert till.root(f"nsenter --mount --target {relay_pid} sh -c '{look}'") == ""
+    assert limits == "cap_net_bind_service"
 
 
 def test_the_machine_has_a_name_in_its_lan(joined: Run, till: Till) -> None:
@@ -274,7 +296,7 @@ def test_k3s_is_started_as_it_was_asked_for_and_joins_the_fake(joined: Run, till
     """The install contract on the product image: neither k3s nor its server is real."""
     fake = f"{cluster_image.INTERPRETER} -m node.testing.k3s_supervisor /run/fake {K3S_PORT}"
     till.root(f"systemd-run --quiet --unit fake {fake}")
-    token = till.root("while ! test -s /run/fake/token; do sleep 0.2; done; cat /run/fake/token")
+    token = till.file("/run/fake/token")
     env = {"K3S_URL": f"https://127.0.0.1:{K3S_PORT}", "K3S_TOKEN": token, "STRANGE": STRANGE}
     text = json.dumps({"enabled": True, "args": ["--debug"], "env": env})
     with till.again("till-5", f"k3s-agent: {text}\n", "ready") as run:
@@ -289,6 +311,17 @@ def test_k3s_is_started_as_it_was_asked_for_and_joins_the_fake(joined: Run, till
     secret = token.rpartition(":")[2]
     assert secret not in till.root("journalctl --no-pager -o cat")
     assert secret not in till.root("cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' '")
+
+
+def test_k3s_begins_a_cluster_as_it_was_asked_to(joined: Run, till: Till) -> None:
+    """The same of a server; the stand-in serves nothing, so nobody waits for a Node."""
+    asked = {"enabled": True, "args": ["--disable=traefik", "--cluster-init"]}
+    till.set_back("till-6", f"k3s: {json.dumps(asked)}\n")
+    recorded = json.loads(till.file(f"/{k3s_stand_in.RECORD}"))
+    assert recorded["arguments"] == ["server"]
+    settings = recorded["files"]["etc/rancher/k3s/config.yaml"]
+    assert settings == ["0o600", '"disable": "traefik"\n"cluster-init": true\n']
+    assert till.shop.on("systemctl is-active k3s.service") == "active"
 
 
 def test_no_token_is_in_a_log_of_the_machine(joined: Run, till: Till, live: qemu.Machine) -> None:

@@ -18,7 +18,8 @@ from pairing.config.document import Document
 from pairing.events import State
 from pairing.facts import Facts
 
-START_SECONDS = 60.0
+START_SECONDS = 180.0
+"""For both units; a slow machine needs twenty to load the relay and to make its certificate."""
 TOOL_SECONDS = 20.0
 PAUSE = 1.0
 LOG_LINES = "15"
