@@ -38,7 +38,10 @@ def versions(look: Look) -> Iterator[Finding]:
     if not last_good(found) and not any(entry.left for entry in found):
         hint = "Register a photo of this screen to install it again, or upgrade it from here."
         yield wrong("versions", "none that starts is on the disk", hint)
-    if (folder / MARK).exists():
+    if (folder / MARK).exists() and found:
+        hint = "It never came to be; ask for it again if it is still wanted."
+        yield advice("reset", "one was cut off before it changed anything", hint)
+    elif (folder / MARK).exists():
         hint = "Restart the machine: its recovery system goes on with it."
         yield wrong("reset", "a reset has begun and is not finished", hint)
 

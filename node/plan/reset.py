@@ -177,11 +177,12 @@ _NOT_ENCRYPTED = "{} was never encrypted: what is on it can be read until it is 
 def plan_reset(facts: ResetFacts, wanted: Data) -> ResetPlan:
     """The steps of a reset, or of the rest of one that was cut off.
 
-    A reset that has begun to wipe is never turned into one that keeps: keys may be gone.
+    A reset that has begun to wipe is never turned into one that keeps: keys may be gone. With an
+    old kernel left it never came to be, and its mark says nothing: what is asked now counts.
     Raises errors.ResetRefused.
     """
     _require_possible(facts)
-    if facts.begun is Data.WIPE:
+    if facts.begun is Data.WIPE and not facts.entries:
         wanted = Data.WIPE
     gone = [volume for volume in facts.volumes if _goes(volume, wanted)]
     later = any(volume.in_use for volume in facts.volumes) or facts.mode != "recovery"

@@ -130,7 +130,6 @@ def file(name: str, text: str) -> Callable[[InstalledMachine], None]:
         (program("lsblk", said('{"blockdevices": []}')), "disk", "no disk"),
         (program("wipefs", lambda argv, stdin: FAILED), "disk", "could not be read"),
         (program("systemctl", lambda argv, stdin: FAILED), "agent", "not up"),
-        (file("boot/kairos/reset.json", "{}"), "reset", "not finished"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -142,6 +141,17 @@ def test_what_is_wrong_is_named_with_the_next_step(
     assert what in found
     assert text in found[what].text
     assert look(machine)[0].level is Level.WRONG, "it comes first"
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_reset_that_was_cut_off(machine: InstalledMachine, whole: bool) -> None:
+    file("boot/kairos/reset.json", "{}")(machine)
+    if not whole:
+        for path in (machine.root / "boot/EFI/Linux").glob("kr_*"):
+            path.unlink()
+    (found,) = [one for one in look(machine) if one.what == "reset"]
+    assert found.level is (Level.ADVICE if whole else Level.WRONG)
+    assert ("before it changed" if whole else "not finished") in found.text
 
 
 def test_a_clock_of_1970(machine: InstalledMachine) -> None:

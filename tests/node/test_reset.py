@@ -80,7 +80,13 @@ def test_what_is_to_be_kept_is_not_touched() -> None:
 
 
 def test_a_reset_that_began_to_wipe_is_not_turned_into_one_that_keeps() -> None:
-    assert plan_reset(replace(FACTS, begun=Data.WIPE), Data.KEEP).data is Data.WIPE
+    assert plan_reset(replace(FACTS, begun=Data.WIPE, entries=()), Data.KEEP).data is Data.WIPE
+
+
+def test_the_mark_of_a_reset_that_never_came_to_be_wipes_nothing_later() -> None:
+    plan = plan_reset(replace(FACTS, begun=Data.WIPE), Data.KEEP)
+    assert plan.data is Data.KEEP
+    assert [step.label for step in plan.steps if isinstance(step, EraseKeys)] == ["KR_OEM"]
 
 
 def test_what_was_never_encrypted_is_told() -> None:
