@@ -4,10 +4,11 @@ on a disk that is a file. Two of the cases are tried in a machine too: `test_upg
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -16,13 +17,14 @@ from node.image import build, signing
 from node.image.media import updates
 from node.image.rooms import WORK, Room
 from node.image.store import Store, cache_folder
+from node.plan.slots import ROOT, VERITY, entries
 from node.plan.upgrade import KINDS, WriteSlot
 from node.system.updatesource import KEYRING, Folder, Signed
 from node.system.upgrading import ENTRIES, Upgrader
 from node.testing.images import RECIPE
 from node.testing.installed import InstalledMachine
 from node.testing.kernels import kernel
-from node.upgrade import carry_out, prepare
+from node.upgrade import carry_out, prepare, run_steps
 from pairing import errors
 from pairing.process import Result
 from tests.e2e.conftest import ARTEFACTS, fresh
@@ -40,7 +42,7 @@ size=4M, type=2c7357ed-ebd2-46d9-aec1-23d437ec2bf5, name=_empty
 """
 RUNNING = (9 * MIB, 8 * MIB)
 """Offset and size of the running root: sfdisk begins at 1 MiB."""
-IN_THE_ROOM = ("gpgv", "/usr/lib/systemd/systemd-sysupdate")
+IN_THE_ROOM = ("gpgv", "sfdisk", "/usr/lib/systemd/systemd-sysupdate")
 ENTER = f'mount --bind {WORK}/{KEYRING} "/{KEYRING}"; exec "$@"'
 
 
@@ -78,6 +80,8 @@ class Till:
     machine: InstalledMachine
     room: Room
     disk: Path
+    cut: float = 0.0
+    """Seconds after which systemd-sysupdate is killed; 0: never."""
 
     @property
     def root(self) -> Path:
@@ -85,12 +89,17 @@ class Till:
 
     def run(self, argv: Sequence[str], *, seconds: float, **more: object) -> Result:
         """See `node.system.door.Door`."""
+        if argv[0] == "blkid":
+            self.machine.labels = self.labels()
         if argv[0] not in IN_THE_ROOM:
             return self.machine.run(argv, seconds=seconds, **more)  # type: ignore[arg-type]
         for told in (self.root / "run").rglob("*.transfer"):
             text = told.read_text().replace("Path=/dev/vda", f"Path={self.disk}")
             told.write_text(text.replace(str(self.root), WORK))
         inside = [word.replace(str(self.root), WORK) for word in argv]
+        inside = [str(self.disk) if word == "/dev/vda" else word for word in inside]
+        if self.cut and inside[0].endswith("sysupdate"):
+            inside = ["timeout", "--signal=KILL", f"{self.cut:g}", *inside]
         entered = ["sh", "-ec", ENTER, "sh", "sh", "-c", '"$@"; echo "status=$?"', "sh", *inside]
         said = self.room.run(entered, self.root, seconds=60)
         answer, _, status = said.stdout.rpartition(b"status=")
@@ -126,7 +135,8 @@ def room() -> Room:
 
 @pytest.fixture
 def till(tmp_path: Path, publisher: Publisher, room: Room) -> Till:
-    machine = InstalledMachine(tmp_path / "till")
+    names = [line.rpartition("name=")[2] for line in TABLE.splitlines()[1:]]
+    machine = InstalledMachine(tmp_path / "till", labels=names)
     root = machine.root
     machine.write(f"{ENTRIES}/kr_1.0.0.efi", "k")
     machine.write(KEYRING, (publisher.keys / "update.pub").read_bytes())
@@ -298,3 +308,50 @@ def test_a_new_key_is_taken_while_the_image_knows_both(till: Till, publisher: Pu
     keyring.write_bytes(keyring.read_bytes() + (new / "update.pub").read_bytes())
     carry_out(prepare(str(source), "", till.root, till.run), lambda line: None)
     assert till.entries() == ["kr_1.0.0.efi", "kr_1.1.0+3-0.efi"]
+
+
+# --- cut off ------------------------------------------------------------------------------------
+
+
+def require_startable(till: Till) -> None:
+    """Every entry's slot is labelled as whole, and what runs is as it was."""
+    whole = till.labels()
+    for entry in entries(till.entries()):
+        assert {ROOT + entry.version, VERITY + entry.version} <= set(whole)
+    assert "kr_1.0.0.efi" in till.entries()
+    assert till.running_root() == b"running " * (RUNNING[1] // 8)
+
+
+@pytest.mark.parametrize("done", range(6))
+def test_cut_off_after_any_step_the_next_upgrade_goes_through(
+    till: Till, publisher: Publisher, done: int
+) -> None:
+    """Over a version that was given up, so that something is removed first."""
+    first = serve(till, publisher.publish("first", "1.1.0"))
+    carry_out(prepare(str(first), "", till.root, till.run), lambda line: None)
+    shutil.rmtree(first)
+    linux = till.root / ENTRIES
+    (linux / "kr_1.1.0+3-0.efi").rename(linux / "kr_1.1.0+0-3.efi")
+    source = serve(till, publisher.publish("second", "1.2.0"))
+    made = prepare(str(source), "", till.root, till.run)
+    assert len(made.plan.steps) == 6
+    run_steps(made.plan.steps[:done], made.upgrader, lambda line: None)
+    require_startable(till)
+    carry_out(prepare(str(source), "", till.root, till.run), lambda line: None)
+    assert till.entries() == ["kr_1.0.0.efi", "kr_1.2.0+3-0.efi"]
+    require_startable(till)
+
+
+@pytest.mark.parametrize("cut", [0.02, 0.05, 0.1, 0.2, 0.4])
+def test_killed_while_it_writes_the_next_upgrade_goes_through(
+    till: Till, publisher: Publisher, cut: float
+) -> None:
+    """Wherever that is on this machine today: before, within or behind it."""
+    source = serve(till, publisher.publish("good", "1.1.0"))
+    with contextlib.suppress(errors.UpgradeFailed):
+        killed = replace(till, cut=cut)
+        carry_out(prepare(str(source), "", till.root, killed.run), lambda line: None)
+    require_startable(till)
+    carry_out(prepare(str(source), "", till.root, till.run), lambda line: None)
+    assert till.entries() == ["kr_1.0.0.efi", "kr_1.1.0+3-0.efi"]
+    require_startable(till)
