@@ -87,6 +87,9 @@ def human(summary: Summary) -> str:
     if summary.waiting:
         lines += ["", "need somebody:"]
     lines += [_needs(summary, node) for node in summary.waiting]
+    told = [node for node in summary.counted if node.told]
+    lines += ["", "have told something since:"] if told else []
+    lines += [f"  {node.hostname or node.serial or node.node}  {node.told}" for node in told]
     return "".join(f"{safe(line)}\n" for line in lines)
 
 

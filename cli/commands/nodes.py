@@ -137,23 +137,39 @@ def show(node: str, output: str) -> None:
         click.echo(safe(line))
 
 
-@nodes.command()
-@click.argument("node", metavar="NODE|PHOTO")
+@nodes.command(short_help="Take what machines have to tell into their journals.")
+@click.argument("names", metavar="PHOTO|NODE...", nargs=-1)
+@selecting
 @finding
+@_output
 @options.keys
-def ask(node: str, key_folder: str | None, **where: object) -> int:
-    """Take what a machine has to tell into its journal: `nodes show` shows it from then on.
-
-    A machine that was registered is quiet; it waits to be asked when an upgrade was not good and
-    it went back to the version before. A locked one says so (exit 13).
+def ask(
+    names: tuple[str, ...], selected: str, output: str, key_folder: str | None, **where: object
+) -> int:
+    """Take what machines have to tell into their journals: `nodes show` and `status` show it then.
 
     \b
     Examples:
       kairos-fleet nodes ask shop-17
       kairos-fleet nodes ask --relay relay.example shop-17
+      kairos-fleet nodes ask -l wave=2 --timeout 20    several at once
+
+    A machine that was registered is quiet; it waits to be asked when an upgrade was not good and
+    it went back to the version before. Exit codes: 0 all have told, 13 it is locked, 5 not reached,
+    8 some of several.
     """
-    errand = named(node, key_folder, where)
-    return 0 if errand.run(errand.ask) else int(errors.ExitCode.LOCKED)
+    from cli import asking, choosing, screen
+    from cli import nodes as registered
+    from cli.records import Records
+
+    if len(names) == 1 and not selected:
+        errand = named(names[0], key_folder, where)
+        return 0 if errand.run(errand.ask) else int(errors.ExitCode.LOCKED)
+    found = choosing.chosen(registered.all_nodes(Records()), names, selected)
+    answers = asking.ask_all([named(node.node, key_folder, where) for node in found])
+    for answer in answers:
+        click.echo(json.dumps(answer.to_json()) if output == "jsonl" else answer.text)
+    return screen.exit_code([answer.exit for answer in answers])
 
 
 @nodes.command(short_help="Let a machine start that waits for approval.")

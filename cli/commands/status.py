@@ -17,7 +17,8 @@ Examples:
 
 It asks nobody: it counts what this station has heard. A machine reports until its verdict is known
 (or for a day), then it is silent. So `quiet` means: it never came to its goal, and nothing was
-heard of it for --quiet-after minutes. Registering its photo again asks it.
+heard of it for --quiet-after minutes. Registering its photo again asks it; one that is installed
+is asked by `kairos-fleet nodes ask`, what it had to tell is shown here then.
 
 Exit codes: 0 shown; with --exit-code also 8 if a machine needs somebody.
 """

@@ -12,11 +12,12 @@ import pytest
 import trio
 import trio.testing
 
-from cli import audit, nodes
+from cli import asking, audit, nodes
 from cli.errand import NodeErrand
 from cli.keyring import Keyring
 from cli.pairing_run import WarmUp
 from cli.records import Records
+from cli.testing.fleet import Machine
 from node import afterwards
 from node.recoverykey import RecoveryKey
 from node.testing.aftermath import Operator, Shop, installed_by, shop, the_good_way
@@ -89,9 +90,11 @@ async def locked(network: MemoryNetwork, folder: Path, volumes: Volumes, code: s
     )
 
 
-def errand(network: MemoryNetwork, records: Records, said: io.StringIO) -> NodeErrand:
+def errand(
+    network: MemoryNetwork, records: Records, said: io.StringIO, name: str = "shop-17"
+) -> NodeErrand:
     return NodeErrand(
-        node=nodes.find(records, "shop-17"),
+        node=nodes.find(records, name),
         keyring=Keyring.at(None),
         records=records,
         timeout=30,
@@ -239,6 +242,24 @@ async def test_a_locked_machine_that_is_asked_says_so(
         assert not await errand(network, records, said).ask()
         nursery.cancel_scope.cancel()
     assert volumes.tried == []
+
+
+async def test_several_are_asked_at_once_and_nobody_waits_for_one_that_is_not_there(
+    station: Station, tmp_path: Path, quick_clock: object
+) -> None:
+    network, news = MemoryNetwork(), "Version 1.2.0 was not good: the check 10-till: status 1."
+    records, _ = await registered(network, tmp_path)
+    Machine(hostname="shop-18").put(records)
+    errands = [errand(network, records, io.StringIO(), name) for name in ("shop-18", "shop-17")]
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(started, network, tmp_path, news)
+        await trio.sleep(100)  # it has said that it is ready
+        absent, there = await asking.answers(errands, at_once=1)
+    assert (absent.exit, there.exit) == (5, 0)
+    assert absent.text.startswith("shop-18: E400")
+    assert there.text == "shop-17: has told"
+    shown = await trio.to_thread.run_sync(station.fleet, "status")
+    assert news in shown.out.partition("have told something since:")[2]
 
 
 async def test_another_stations_escrow_key_is_needed(

@@ -15,6 +15,8 @@ from pairing.testing import guest_system, netns, qemu
 from pairing.testing.lan import lan
 from tests.e2e.conftest import ARTEFACTS, BOOT_SECONDS, TOOLS, fresh
 
+pytestmark = pytest.mark.timeout(900)  # the first one waits for the machine
+
 PROGRAM = "/opt/kairos-register/bin/kairos-node"
 CANARY = "canary7f3a9c51"
 HASH = "$6$rounds=100000$abcdefgh$" + "a" * 86
