@@ -12,7 +12,7 @@ from node.plan.slots import Entry, slot_versions
 from node.plan.upgrade import UpgradeFacts, UpgradePlan, plan_upgrade
 from node.step import Step
 from node.system.door import Door
-from node.system.updatesource import signed, source_of
+from node.system.updatesource import require_no_password, signed, source_of
 from node.system.upgrading import (
     LastCheck,
     LastUpgrade,
@@ -45,12 +45,13 @@ def prepare(source: str, wanted: str, root: Path, run: Door) -> Prepared:
     What came of it is kept for `kairos-node state`. Raises errors.UpgradeRefused,
     errors.UsageError.
     """
+    require_no_password(source)
     reason = version = ""
     try:
         made = _prepared(source, wanted, root, run)
         version = made.plan.version
     except errors.KnownError as wrong:
-        reason = " ".join(filter(None, (wrong.sentence, wrong.detail)))[:300]
+        reason = wrong.sentence[:300]
         raise
     finally:
         checked = LastCheck(source=source, at=int(time.time()), version=version, reason=reason)

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from node.plan.upgrade import Offer, complete_versions, read_sums
 from node.system.door import Door
@@ -99,6 +99,15 @@ class Oci:
 
 def _url(folder: Path) -> str:
     return f"file://{quote(str(folder))}/"
+
+
+def require_no_password(text: str) -> None:
+    """An address is in lists of processes, in the plan and in records. Raises errors.UsageError."""
+    if WEB.fullmatch(text) and "@" in urlsplit(text).netloc:
+        said = (
+            "A password in an address is seen by everybody here. The files are signed: serve them"
+        )
+        raise errors.UsageError(f"{said} without one.", element=text.rpartition("@")[2])
 
 
 def source_of(text: str, run: Door) -> Source:

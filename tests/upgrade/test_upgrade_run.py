@@ -190,6 +190,14 @@ def test_no_source_is_guessed(tmp_path: Path) -> None:
         prepare("ftp://x/y", "", machine.root, machine.run)
 
 
+def test_a_password_in_an_address_is_kept_nowhere(tmp_path: Path) -> None:
+    machine = machine_at(tmp_path / "m")
+    with pytest.raises(errors.UsageError) as refused:
+        prepare("https://shop:geheim@updates.example/x", "", machine.root, machine.run)
+    assert "geheim" not in refused.value.sentence
+    assert last_check(machine.root) is None
+
+
 def test_rollback_is_one_rename(tmp_path: Path) -> None:
     labels = (
         *("KR_ESP", "KR_OEM", "kr_root_1.0.0", "kr_verity_1.0.0", "kr_root_0.9.0"),
