@@ -149,4 +149,4 @@ async def test_a_relay_that_connects_us_to_another_node_is_found_out(
     monkeypatch.setattr(relay_protocol, "address", lambda key, label: b"\x05" * 32)
     async with node_behind_relay(keys.SigningKey(b"\x08" * 32)) as meddler, P2P.dialer() as dialer:
         with pytest.raises(errors.WrongKey):
-            await dial(dialer, meddler, seconds=2)
+            await dial(dialer, meddler, seconds=4)

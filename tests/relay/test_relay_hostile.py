@@ -139,7 +139,7 @@ async def test_idle_strangers_do_not_keep_the_operator_out() -> None:
 
 
 async def test_a_node_that_answers_no_ping_is_gone() -> None:
-    limits = Limits(ping_seconds=0.05, pong_seconds=0.05)
+    limits = Limits(ping_seconds=0.05, pong_seconds=1.0)
     async with LocalRelay.running(None, limits) as local, raw(local) as lines:
         wait = Wait(NODE.public, LABEL)
         assert (await wait_signed(lines, wait, NODE)).startswith("waiting")
