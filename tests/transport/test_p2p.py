@@ -99,6 +99,24 @@ async def test_a_port_that_is_taken_is_named() -> None:
                 pass
 
 
+async def test_a_cancelled_listener_leaves_its_port_to_the_next() -> None:
+    """An unlocked machine goes on under its own key, on the same port."""
+    transport = P2PTransport(hosts=("127.0.0.1", "::1"))
+    async with trio.open_nursery() as tasks:
+        port = await tasks.start(_listening, transport)
+        tasks.cancel_scope.cancel()
+    async with transport.listener(secrets.token_bytes(32), port) as again:
+        assert {address.port for address in again.reachable().addresses} == {port}
+
+
+async def _listening(
+    transport: P2PTransport, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED
+) -> None:
+    async with transport.listener(secrets.token_bytes(32), 0) as listener:
+        task_status.started(listener.reachable().addresses[0].port)
+        await trio.sleep_forever()
+
+
 async def test_both_ip_versions_share_one_port() -> None:
     if not socket.has_ipv6:
         pytest.skip("no IPv6 here")

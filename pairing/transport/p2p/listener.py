@@ -82,7 +82,7 @@ class P2PListener:
     async def close(self) -> None:
         """Stop listening, then close every channel in order."""
         for listener in self._listeners:
-            await listener.aclose()
+            listener.socket.close()  # at once: we may be cancelled, and the port is wanted again
         self._arrived.close()
         await self._roster.close_all()
 
