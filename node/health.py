@@ -31,8 +31,6 @@ TRIAL = "boot/kairos/trial.json"
 """Why the last version on trial was not good: on the boot partition, for the version before it."""
 STAGES = ("initramfs", "fs", "boot")
 AGENT = "kairos-node.service"
-WAIT_SECONDS = 420
-"""How long the start is waited for; the unit has ten minutes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

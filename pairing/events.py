@@ -47,8 +47,6 @@ ORDER: tuple[State, ...] = (
 )
 """The good way, in order. A `--wait` goal is reached by its state or any later one."""
 
-FINAL: frozenset[State] = frozenset({State.REFUSED, State.FAILED, State.LOCKED, State.READY})
-
 
 def reached(state: State, goal: State) -> bool:
     """Whether `state` is at or after `goal` on the good way."""

@@ -26,7 +26,6 @@ from pairing import errors, words
 from pairing.protocol.frames import canonical
 
 KEY_SIZE = 32
-SIGNATURE_SIZE = 64
 _P = 2**255 - 19
 _D = -121665 * pow(121666, -1, _P) % _P
 _HPKE = hpke.Suite(hpke.KEM.X25519, hpke.KDF.HKDF_SHA256, hpke.AEAD.CHACHA20_POLY1305)

@@ -36,8 +36,6 @@ class MemoryNetwork:
 
     latency: float = 0.0
     cut_after: int | None = None
-    carried: int = 0
-    """Bytes sent so far, over all channels."""
     _parted: bool = False
     _listeners: dict[int, MemoryListener] = field(default_factory=dict)
     _channels: list[MemoryChannel] = field(default_factory=list)
@@ -100,7 +98,6 @@ class MemoryNetwork:
         passed = data if self.cut_after is None else data[: self.cut_after]
         if self.cut_after is not None:
             self.cut_after = self.cut_after - len(data) if passed == data else None
-        self.carried += len(passed)
         return passed
 
 

@@ -23,7 +23,7 @@ from pairing import keys
 GREETING = "EP1-relay/1"
 LINE_LIMIT = 256
 """Bytes of a line, its line feed included."""
-KEY_SIZE = LABEL_SIZE = ADDRESS_SIZE = NONCE_SIZE = 32
+KEY_SIZE = LABEL_SIZE = NONCE_SIZE = 32
 WAIT_DOMAIN = "relay-wait"
 _ADDRESS_DOMAIN = b"EP1-relay\0"
 _HEX = re.compile(r"[0-9a-f]{64}")

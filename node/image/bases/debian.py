@@ -77,7 +77,6 @@ TOOL_PACKAGES = (
     "xorriso",
     "zstd",
 )
-KERNEL_HOOKS = ("dracut", "zz-systemd-boot")
 COMPILE = (
     "PYTHONHASHSEED=0 chroot $1 python3 -m compileall -q -f --invalidation-mode unchecked-hash"
 )
