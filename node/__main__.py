@@ -162,7 +162,7 @@ def install(
 def unlock() -> None:
     """Open this machine's disk with its recovery key, to repair it.
 
-    
+    \b
     kairos-node unlock                  asks for the key, without showing it
     kairos-node unlock < key.txt
 
