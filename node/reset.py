@@ -8,8 +8,9 @@ from pathlib import Path
 
 from node.plan.reset import Data, ResetPlan, UnmarkReset, plan_reset
 from node.step import Step
+from node.system import medium
 from node.system.door import Door
-from node.system.resetting import Resetter, begun, boot_partition, reset_facts
+from node.system.resetting import MARK, Resetter, begun, boot_partition, reset_facts
 from pairing import errors, process
 from pairing.facts import Facts
 
@@ -42,6 +43,9 @@ def finish(root: Path, run: Door, say: Say) -> bool:
     With an old kernel left the old system is whole, and may have gone on since: that reset never
     came to be, and its mark is taken away. Raises errors.ResetUnfinished.
     """
+    folder = medium.mounted(root, run)
+    if folder is None or not (folder / Path(MARK).relative_to("boot")).exists():
+        return False
     try:
         with boot_partition(root, run):
             wanted, facts = begun(root), reset_facts(root, run)

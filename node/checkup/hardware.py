@@ -87,7 +87,7 @@ def drives(look: Look) -> Iterator[Finding]:
             hint = "It cannot be read: change the disk, or its cable."
             yield wrong("disk", disk_text(disk), hint)
         elif disk.read_only:
-            yield advice("disk", f"{disk_text(disk)}, read-only")
+            yield advice("disk", disk_text(disk))
         else:
             yield ok("disk", disk_text(disk))
 

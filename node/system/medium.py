@@ -15,7 +15,7 @@ from typing import Any
 from node.plan.install import VERSION
 from node.system.board import kernel_words
 from node.system.booted import booted, part
-from node.system.reading import Run, output, read, short
+from node.system.reading import Run, names, output, read, short, text
 from pairing.facts import NUMBER_LIMIT, Image
 
 PUBLIC_KEY = Path("/usr/lib/kairos-register/pcr.pub")
@@ -49,12 +49,12 @@ def mounted(root: Path, run: Run) -> Path | None:
 
     Mounting needs root; without it, as on a developer's machine, there is none.
     """
-    came_from, boot = booted(root), source(root)
-    if came_from is None or boot is None:
+    boot = source(root)
+    if boot is None:
         return None
     device = str(boot)
-    if (already := _mounts(root).get(_number(root, came_from.disk, boot.name))) is not None:
-        return root / already.lstrip("/")
+    if (already := mounted_at(root, boot)) is not None:
+        return already
     folder = root / str(FOLDER).lstrip("/")
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -98,6 +98,15 @@ def _size(sizes: Mapping[str, Any], name: str) -> int:
     return value if 0 <= value <= NUMBER_LIMIT else 0
 
 
+def mounted_at(root: Path, device: Path) -> Path | None:
+    """Where this partition's file system can be read already; None if it is not mounted."""
+    name = (root / str(device).lstrip("/")).resolve().name
+    found = [text(root / "sys/block" / disk / name / "dev") for disk in names(root / "sys/block")]
+    number = next(filter(None, found), "")
+    where = _mounts(root).get(number) if number else None
+    return None if where is None else root / where.lstrip("/")
+
+
 def _mounts(root: Path) -> dict[str, str]:
     """Mount points by device number (proc_pid_mountinfo(5)); the first of each."""
     lines = read(root / "proc/self/mountinfo").decode("utf-8", "replace").splitlines()
@@ -107,7 +116,3 @@ def _mounts(root: Path) -> dict[str, str]:
         if len(fields) > 4 and fields[3] == "/":
             found.setdefault(fields[2], fields[4].encode().decode("unicode_escape"))
     return found
-
-
-def _number(root: Path, disk: str, name: str) -> str:
-    return short(read(root / "sys/block" / disk / name / "dev").decode("ascii", "replace"))

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from node.system.medium import mounted_at
 from node.system.reading import FILE_LIMIT, Run
 from pairing import errors, process
 from pairing.events import Mode
@@ -33,7 +34,7 @@ def installed_record(root: Path = Path("/"), run: Run = process.run) -> ReportFi
     if not device.exists():
         return None
     try:
-        with _mounted(device, run) as folder:
+        with _mounted(root, device, run) as folder:
             path = folder / RECORD
             if not path.exists():
                 return None
@@ -44,7 +45,11 @@ def installed_record(root: Path = Path("/"), run: Run = process.run) -> ReportFi
 
 
 @contextmanager
-def _mounted(device: Path, run: Run) -> Iterator[Path]:
+def _mounted(root: Path, device: Path, run: Run) -> Iterator[Path]:
+    """Where it is mounted already: once more, in another way than there, the kernel refuses."""
+    if (already := mounted_at(root, Path("/") / device.relative_to(root))) is not None:
+        yield already
+        return
     with tempfile.TemporaryDirectory(prefix="kairos-esp-") as folder:
         options = ("-o", "ro,nosuid,nodev,noexec", "-t", "vfat")
         run(["mount", *options, str(device), folder], seconds=MOUNT_SECONDS)

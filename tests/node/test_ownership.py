@@ -96,3 +96,23 @@ def test_a_disk_that_cannot_be_mounted_is_somebodys(disk: Path) -> None:
 )
 def test_which_boot_it_is(line: str, mode: Mode | None) -> None:
     assert booted_mode(line.split()) is mode
+
+
+def test_a_boot_partition_that_is_mounted_is_read_where_it_is(tmp_path: Path) -> None:
+    """Mounted writable by somebody, it could not be mounted read-only beside."""
+    (tmp_path / "dev/vda1").parent.mkdir()
+    (tmp_path / "dev/vda1").touch()
+    (tmp_path / ESP).parent.mkdir(parents=True)
+    (tmp_path / ESP).symlink_to(tmp_path / "dev/vda1")
+    tree = {
+        "sys/block/vda/vda1/dev": b"254:1\n",
+        "proc/self/mountinfo": b"30 22 254:1 / /boot rw - vfat /dev/vda1 rw\n",
+        f"boot/{RECORD}": RECORD_FILE.to_bytes(),
+    }
+    for name, data in tree.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    tools = Mounts(None, fails=True)
+    assert installed_record(tmp_path, tools) == RECORD_FILE
+    assert tools.asked == []

@@ -138,6 +138,7 @@ class Node:
         self.left = 10**6
         headers = {"KR_OEM": b"{}", "KR_PERSISTENT": b"{}"}
         self.machine = machine = InstalledMachine(root, headers=headers)
+        machine.write("sys/block/vda/vda1/dev", "254:1\n")
         for name in NAMES[:-1]:
             machine.write(f"boot/EFI/Linux/{name}", "k")
         line = f"roothash={'ab' * 32} kairos.mode=recovery quiet"
@@ -152,7 +153,9 @@ class Node:
             "blkdiscard": lambda argv, stdin: FAILED,
             "wipefs": self.wipefs,
             "sfdisk": self.sfdisk,
-            "umount": lambda argv, stdin: DONE,
+            "systemctl": lambda argv, stdin: DONE,
+            "mount": self.mount,
+            "umount": self.umount,
         }
         self.in_installed()
 
@@ -167,8 +170,7 @@ class Node:
         machine.write("proc/cmdline", line.replace("mode=recovery", "mode=installed"))
         for name in ("kr_oem", "kr_persistent"):
             machine.write(f"dev/mapper/{name}", "")
-        table = machine.root / "proc/self/mountinfo"
-        with table.open("a") as file:
+        with self.table.open("a") as file:
             for where in ("/boot", "/oem", "/usr/local"):
                 file.write(f"30 22 0:30 / {where} rw - x x rw\n")
 
@@ -206,6 +208,35 @@ class Node:
         self.machine.headers = {k: v for k, v in self.machine.headers.items() if k != label}
         self.wiped.add(argv[-1])
         return DONE
+
+    def mount(self, argv: Sequence[str], stdin: bytes) -> Result:
+        """The boot partition, which is never mounted in two ways at once."""
+        assert argv[-2] == "/dev/vda1"
+        where = argv[-1].removeprefix(str(self.root))
+        kind = "ro" if "ro" in argv[4].split(",") else "rw"
+        assert all(line.split()[5] == kind for line in self.mounts()), "the kernel refuses"
+        with self.table.open("a") as table:
+            table.write(f"30 22 254:1 / {where} {kind} - vfat /dev/vda1 {kind}\n")
+        if where != "/boot":
+            (self.root / where.lstrip("/")).rmdir()
+            (self.root / where.lstrip("/")).symlink_to(self.root / "boot")
+        return DONE
+
+    def umount(self, argv: Sequence[str], stdin: bytes) -> Result:
+        where = argv[-1]
+        lines = self.table.read_text().splitlines(keepends=True)
+        self.table.write_text("".join(one for one in lines if one.split()[4] != where))
+        if where != "/boot":
+            (self.root / where.lstrip("/")).unlink()
+        return DONE
+
+    @property
+    def table(self) -> Path:
+        return self.root / "proc/self/mountinfo"
+
+    def mounts(self) -> list[str]:
+        """Where the boot partition is mounted."""
+        return [line for line in self.table.read_text().splitlines() if "/dev/vda1" in line]
 
     def sfdisk(self, argv: Sequence[str], stdin: bytes) -> Result:
         self.cleared.append(argv[-2])
@@ -342,3 +373,22 @@ def test_a_damaged_mark_never_wipes(tmp_path: Path) -> None:
     node.machine.write("boot/kairos/reset.json", "{")
     reset.finish(tmp_path, node.run, lambda line: None)
     assert node.slots["/dev/vda9"], "the data's keys are there"
+
+
+def test_a_recovery_system_without_a_mark_opens_nothing_for_writing(tmp_path: Path) -> None:
+    """Who owns the machine is read from the boot partition too, at any moment, read-only."""
+    node = Node(tmp_path)
+    node.in_recovery()
+    assert not reset.finish(tmp_path, node.run, lambda line: None)
+    assert [line.split()[5] for line in node.mounts()] == ["ro"]
+
+
+def test_what_systemd_mounts_on_demand_is_not_taken_for_the_boot_partition(tmp_path: Path) -> None:
+    node = Node(tmp_path)
+    node.in_recovery()
+    with node.table.open("a") as table:
+        table.write("28 22 0:40 / /boot rw - autofs systemd-1 rw\n")
+    plan = reset.prepare(Data.WIPE, tmp_path, node.run)
+    assert plan.steps
+    assert ("systemctl", "stop", "boot.automount") in node.machine.asked
+    assert [argv[-1] for argv in node.machine.ran("mount")] == ["/boot"]

@@ -57,7 +57,7 @@ def keep_data(doors: Doors) -> Handler:
         slot = await _take_over(doors, work, data, key, step)
         await unbind(doors, work, data)
         await doors.tool(("systemd-cryptenroll", "--wipe-slot=tpm2", data), work, seconds=SECONDS)
-        await _make(doors, work, config, key)
+        await _make(doors, work, config, key, step.config)
         for device in (config, data):
             if step.tpm:
                 options = tpm_options(step.pcrs, step.signed_pcrs, PUBLIC_KEY)
@@ -97,9 +97,9 @@ async def _data_slot(doors: Doors, work: Work, data: Path, volume: str) -> None:
         raise errors.DataNotOpen("The key that is here does not open it.", element=volume) from None
 
 
-async def _make(doors: Doors, work: Work, config: Path, key: Path) -> None:
+async def _make(doors: Doors, work: Work, config: Path, key: Path, label: str) -> None:
     """An empty encrypted volume for the config."""
-    argv = ("cryptsetup", "luksFormat", "--batch-mode", "--type", "luks2", *KDF)
+    argv = ("cryptsetup", "luksFormat", "--batch-mode", "--type", "luks2", "--label", label, *KDF)
     await doors.tool((*argv, "--key-file", key, config), work, seconds=SECONDS)
     mapped = f"{MAPPED}_new"
     opening = ("cryptsetup", "open", "--disable-external-tokens", "--key-file", key)
