@@ -31,6 +31,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "image": "Make the images that machines boot from.",
         "relay": "Run a relay where machines and operators meet.",
         "doctor": "Find out what is missing or wrong on this machine.",
+        "explain": "Say what an error's number means, and what to do.",
         "completion": "Print the completion script for a shell.",
     }
 )

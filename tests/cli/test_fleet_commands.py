@@ -345,3 +345,19 @@ def test_an_image_that_cannot_be_written_is_no_bug(
     failed = run("image", "build", str(recipe), "--no-keys", "--out", str(tmp_path)).exception
     assert isinstance(failed, errors.OutputUnwritable)
     assert "No space left" in failed.sentence
+
+
+@pytest.mark.parametrize("word", ["E612", "e612", "612", "tpm-unusable"])
+def test_explain_by_number_and_name(run: Any, word: str) -> None:
+    said = run("explain", word).output
+    assert said.startswith("E612 ")
+    assert errors.TpmUnusable().sentence in said
+    assert errors.TpmUnusable.hint in said
+
+
+def test_explain_searches_and_lists_all(run: Any) -> None:
+    assert len(run("explain", "tpm").output.splitlines()) > 6
+    lines = run("explain", "--output", "jsonl").output.splitlines()
+    assert len(lines) == len(list(errors.all_errors()))
+    assert json.loads(lines[0])["code"] == "E100"
+    assert isinstance(run("explain", "E999").exception, errors.UsageError)
