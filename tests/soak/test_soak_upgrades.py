@@ -80,7 +80,7 @@ def test_a_slot_that_is_changed_before_its_first_start(
     assert upgrade(shop, "good").endswith("status 0")
     write_over_slot(shop, "kr_root_1.1.0", PLACE)
     state = restart_until(shop, "running   1.0.0", "version   1.1.0: bad, all tries used")
-    assert "failed    1.1.0: the start failed early: kairos-check-root.service" in state
+    assert "failed    1.1.0: the start failed early:" in state
 
 
 @pytest.mark.soak(share=0.1)
