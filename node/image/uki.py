@@ -89,6 +89,11 @@ def _policy(uki: Ingredients, mode: Mode) -> list[str]:
     """Only the installed system may open the volumes, so only it has a signed policy."""
     if uki.keys is None or mode is not Mode.INSTALLED:
         return []
+    return policy_options()
+
+
+def policy_options() -> list[str]:
+    """ukify's options for a policy signed with the keys of the room."""
     keys = [f"--pcr-private-key={KEYS}/pcr.key", f"--pcr-public-key={KEYS}/pcr.pub"]
     return [*keys, "--pcr-banks=sha256", f"--phases={','.join(PHASES)}"]
 

@@ -10,9 +10,12 @@ HEAD_LIMIT = 64 * 1024
 SECTION_LIMIT = 256 * 1024
 
 
-def sections(path: Path, wanted: tuple[str, ...]) -> Mapping[str, bytes]:
-    """The content of the named sections that are there. Raises ValueError for another kind of file,
-    OSError.
+def sections(
+    path: Path, wanted: tuple[str, ...], limit: int = SECTION_LIMIT
+) -> Mapping[str, bytes]:
+    """The content of the named sections that are there, `limit` bytes of each at most.
+
+    Raises ValueError for another kind of file, OSError.
     """
     with path.open("rb") as file:
         head = file.read(HEAD_LIMIT)
@@ -20,7 +23,7 @@ def sections(path: Path, wanted: tuple[str, ...]) -> Mapping[str, bytes]:
         for name, size, offset in _table(head):
             if name in wanted:
                 file.seek(offset)
-                found[name] = file.read(min(size, SECTION_LIMIT))
+                found[name] = file.read(min(size, limit))
     return found
 
 

@@ -14,13 +14,15 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import secrets
 import shutil
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 
 from PIL import Image
 
@@ -36,6 +38,9 @@ from pairing.testing.photos import photograph
 DISK = 6 << 30
 CODE_SECONDS, FIND_SECONDS, SSH_SECONDS = 300.0, 240, 90.0
 LOOK_SECONDS = 3.0
+START_SECONDS, RECOVER_SECONDS = 420.0, 60.0
+OPEN = "open"
+LOCKED_CODE = re.compile(r"Read this code aloud: (E\d\d\d)")
 NODE = "/opt/kairos-register/bin/kairos-node"
 PHOTO = "photo.jpg"
 USER = "ana"
@@ -120,9 +125,15 @@ class Shop:
         return self.folder / "config.yaml"
 
     @contextlib.contextmanager
-    def running(self, *media: Drive) -> Iterator[qemu.Machine]:
-        """The machine, switched on, until the end of the context."""
-        with self.box.running(*media, entry=self.network.entry) as machine:
+    def running(
+        self,
+        *media: Drive,
+        words: Sequence[str] = (),
+        credentials: Mapping[str, str] = MappingProxyType({}),
+    ) -> Iterator[qemu.Machine]:
+        """The machine, switched on, until the end of the context. Words etc. as in Hardware."""
+        entry = self.network.entry
+        with self.box.running(*media, entry=entry, words=words, credentials=credentials) as machine:
             yield machine
 
     @contextlib.contextmanager
@@ -156,6 +167,21 @@ class Shop:
             assert time.monotonic() < deadline, f"no ssh within {seconds:g} s"
             time.sleep(LOOK_SECONDS)
 
+    def came_to(self, machine: qemu.Machine, seconds: float = START_SECONDS) -> str:
+        """What the installed system's start came to: `OPEN`, or the code on its screen.
+
+        Raises AssertionError.
+        """
+        deadline = time.monotonic() + seconds
+        while True:
+            said = machine.serial[0].text()
+            if found := LOCKED_CODE.search(said):
+                return found[1]
+            if "volumes   open" in (self.tried(f"sudo -n {NODE} state") or ""):
+                return OPEN
+            assert time.monotonic() < deadline, said[-2000:]
+            time.sleep(LOOK_SECONDS)
+
     def photo(self, machine: qemu.Machine, severity: int = 2) -> Path:
         """What the manager's telephone makes of the screen."""
         target = machine.folder / PHOTO
@@ -169,6 +195,14 @@ class Shop:
         found = ("--timeout", str(FIND_SECONDS))
         with self.operator.register(photo, self.config, *found, *options) as run:
             yield run
+
+    def recovery_key(self) -> bytes:
+        """The escrowed key, as the operator takes it out; raises AssertionError."""
+        target = self.folder / f"key-{secrets.token_hex(4)}"
+        words = ("recover", self.box.hardware.serial, "--to", str(target))
+        with self.operator.fleet(*words, log="recover.log") as run:
+            assert run.end(RECOVER_SECONDS) == 0, run.end_of()
+        return target.read_bytes().strip()
 
     def on(self, command: str, seconds: float = SSH_SECONDS, stdin: bytes = b"") -> str:
         """What the installed machine answers to `command`, typed by the config's user over ssh.

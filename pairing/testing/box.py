@@ -11,9 +11,10 @@ from __future__ import annotations
 import contextlib
 import itertools
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 
 from pairing import process
 from pairing.testing import firmware, qemu, software_tpm
@@ -21,6 +22,7 @@ from pairing.testing.firmware import Certificates
 from pairing.testing.hardware import Drive, Firmware, Hardware
 
 COPY_SECONDS = 300.0
+NONE: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(slots=True)
@@ -99,12 +101,13 @@ class Box:
         *media: Drive,
         entry: Sequence[str] = (),
         words: Sequence[str] = (),
+        credentials: Mapping[str, str] = NONE,
         clock: str = "",
         memory: Path | None = None,
     ) -> Iterator[qemu.Machine]:
         """Switched on, with these media, until the context ends (the plug is pulled).
 
-        `words` as Hardware.words, `clock` as Hardware.clock. With `memory` it goes on where
+        `words`, `credentials` and `clock` as in Hardware. With `memory` it goes on where
         qemu.Machine.paused saved it, with the same media. Raises what qemu.running raises.
         """
         files = self.folder / f"run-{next(self._runs)}"
@@ -119,6 +122,7 @@ class Box:
                 variables=self.variables if self.variables.exists() else None,
                 tpm=tpm,
                 words=words,
+                credentials=credentials,
                 clock=clock or self.hardware.clock,
                 memory_from=memory,
             )

@@ -40,12 +40,19 @@ def variables(target: Path, keys: Certificates | None = None) -> Path:
     if keys is None:
         shutil.copy(EMPTY, target)
         return target
-    words = ["--input", str(EMPTY), "--output", str(target)]
-    words += ["--set-pk", str(OWNER), str(keys.platform)]
-    words += ["--add-kek", str(OWNER), str(keys.exchange)]
-    words += ["--add-db", str(OWNER), str(keys.database), "--secure-boot"]
-    _change(words)
+    _change(["--input", str(EMPTY), "--output", str(target), *_enrolled(keys)])
     return target
+
+
+def add_keys(file: Path, keys: Certificates) -> None:
+    """Switch Secure Boot on with these keys; boot entries stay. Raises errors.CommandFailed."""
+    _change(["--inplace", str(file), *_enrolled(keys)])
+
+
+def _enrolled(keys: Certificates) -> list[str]:
+    words = ["--set-pk", str(OWNER), str(keys.platform)]
+    words += ["--add-kek", str(OWNER), str(keys.exchange)]
+    return [*words, "--add-db", str(OWNER), str(keys.database), "--secure-boot"]
 
 
 def clear_keys(file: Path) -> None:

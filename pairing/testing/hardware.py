@@ -5,9 +5,10 @@ Always emulated (`-accel tcg`): the result does not depend on the machine that r
 
 from __future__ import annotations
 
+import base64
 import enum
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 CPU_SECONDS = 1200
@@ -82,6 +83,8 @@ class Hardware:
     sealed without them stays locked."""
     memory_from: Path | None = None
     """Go on where qemu.Machine.keep_memory left a machine with the same hardware."""
+    credentials: Mapping[str, str] = field(default_factory=dict)
+    """systemd's credentials, by SMBIOS type 11 too (systemd(1)). They change no PCR of ours."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,10 +122,19 @@ def _boot(hardware: Hardware, boot: Boot | None) -> list[str]:
         # A kernel of its own has no way back to the firmware's choice: a restart is an end.
         files = ["-kernel", str(boot.kernel), "-initrd", str(boot.initramfs), "-no-reboot"]
         return [*files, "-append", " ".join(boot.words)]
-    if not hardware.words:
-        return []
-    extra = f"io.systemd.stub.kernel-cmdline-extra={' '.join(hardware.words)}"
-    return ["-smbios", f"type=11,value={extra.replace(',', ',,')}"]
+    return [
+        word for text in _oem_strings(hardware) for word in ("-smbios", f"type=11,value={text}")
+    ]
+
+
+def _oem_strings(hardware: Hardware) -> Iterator[str]:
+    """QEMU takes a comma as two."""
+    if hardware.words:
+        extra = f"io.systemd.stub.kernel-cmdline-extra={' '.join(hardware.words)}"
+        yield extra.replace(",", ",,")
+    for name, content in hardware.credentials.items():
+        coded = base64.b64encode(content.encode()).decode()
+        yield f"io.systemd.credential.binary:{name}={coded}"
 
 
 def _firmware(hardware: Hardware) -> list[str]:

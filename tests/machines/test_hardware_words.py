@@ -45,6 +45,15 @@ def test_commas_in_kernel_words_stay_commas(tmp_path: Path) -> None:
     assert value == "type=11,value=io.systemd.stub.kernel-cmdline-extra=a=b,,c d"
 
 
+def test_credentials_come_in_the_firmwares_tables(tmp_path: Path) -> None:
+    board = replace(BOARD, words=("a",), credentials={"tmpfiles.extra": "f /thief"})
+    values = [value for value in after("-smbios", words(board, tmp_path)) if "type=11" in value]
+    assert values == [
+        "type=11,value=io.systemd.stub.kernel-cmdline-extra=a",
+        "type=11,value=io.systemd.credential.binary:tmpfiles.extra=ZiAvdGhpZWY=",
+    ]
+
+
 def test_each_drive_is_plugged_in_once_and_the_log_lies_below_the_disk(tmp_path: Path) -> None:
     drives = (
         Drive(image=tmp_path / "disk", log=tmp_path / "log"),

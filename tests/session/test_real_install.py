@@ -213,24 +213,33 @@ def no_oem(call: Call) -> Result:
     return DONE
 
 
-FAULTS: dict[str, tuple[Answer, str, str]] = {
-    "systemd-repart --no-pager": (NO_SPACE, "step-failed", "No space left"),
-    "cryptsetup open": (Result(2, b"", b"No key available\n"), "key-not-proved", "KR_OEM"),
-    "mount": (no_oem, "step-failed", "superblock"),
-    "systemd-creds": (Result(1, b"", b"TPM error 0x921\n"), "tpm-unusable", "0x921"),
-    "efibootmgr --create-only": (NO_SPACE, "boot-entries-refused", "No space left"),
+def refused(said: str) -> Result:
+    return Result(1, b"", f"{said}\n".encode())
+
+
+REPART = "systemd-repart --no-pager"
+FAULTS: dict[str, tuple[str, Answer, str, str]] = {
+    "full": (REPART, NO_SPACE, "step-failed", "No space left"),
+    "read-only": (REPART, refused("Read-only file system"), "step-failed", "Read-only"),
+    "removed": (REPART, refused("No such device"), "step-failed", "No such device"),
+    "broken": (REPART, refused("Input/output error"), "step-failed", "Input/output"),
+    "key": ("cryptsetup open", Result(2, b"", b"No key available\n"), "key-not-proved", "KR_OEM"),
+    "volume": ("mount", no_oem, "step-failed", "superblock"),
+    "tpm": ("systemd-creds", refused("TPM error 0x921"), "tpm-unusable", "0x921"),
+    "nvram": ("systemd-creds", refused("NV read error 0x14a"), "tpm-unusable", "0x14a"),
+    "firmware": ("efibootmgr --create-only", NO_SPACE, "boot-entries-refused", "No space left"),
 }
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("program", FAULTS)
+@pytest.mark.parametrize("fault", FAULTS)
 async def test_a_fault_has_a_name_and_the_same_command_goes_on(
-    shop: Shop, quick_clock: object, program: str
+    shop: Shop, quick_clock: object, fault: str
 ) -> None:
-    answer, slug, said = FAULTS[program]
+    program, answer, slug, said = FAULTS[fault]
     operator = Operator()
     shop.ground.programs.answers[program] = answer
-    if program == "systemd-repart --no-pager":
+    if program == REPART:
         shop.ground.programs.answers["systemd-repart --version"] = DONE
     async with shop.running() as agent:
         with pytest.raises(errors.NodeError) as failed:
@@ -303,7 +312,7 @@ async def test_killed_before_it_installs_it_keeps_the_lease(
     "at", [State.CLAIMED, State.APPROVED, State.PLANNED, "check-image", "escrow-key"], ids=str
 )
 async def test_switched_off_and_on_before_it_writes_it_is_another_node(
-    shop: Shop, patient_clock: object, at: State | str
+    shop: Shop, quick_clock: object, at: State | str
 ) -> None:
     """R9. The control is above: where the memory survives, the same lease goes on."""
     operator = Operator(SlowDesk(releasing))
