@@ -223,7 +223,10 @@ class DeskClerk:
         self.errand.talk.say("escrow", f"sealed recovery key kept in {path}")
 
     async def keep_proof(self, proof: VolumeProof, signature: bytes) -> None:
-        """See `pairing.errands.Clerk`."""
+        """See `pairing.errands.Clerk`. A node tells the last proof to whoever comes."""
+        if not self.errand.records.has_escrow(proof.digest):
+            self.errand.talk.warn("the machine's latest recovery key is not in these records")
+            return
         await trio.to_thread.run_sync(self.errand.records.keep_proof, proof, signature)
 
     async def keep_lease(self, known: KnownLease) -> None:

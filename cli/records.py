@@ -97,6 +97,10 @@ class Records:
         self._write(path, body)
         return path
 
+    def has_escrow(self, digest: bytes) -> bool:
+        """Whether the record with this digest is here."""
+        return self._escrow(digest).exists()
+
     def _escrow(self, digest: bytes) -> Path:
         return self.folder / "escrow" / f"{digest.hex()[:32]}.json"
 

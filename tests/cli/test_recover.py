@@ -167,6 +167,24 @@ async def test_where_one_key_is_refused_the_one_before_is_tried(
     assert "the one before is tried" in said.getvalue()
 
 
+async def test_records_without_the_latest_key_are_said_to_be_old(
+    station: Station, tmp_path: Path, quick_clock: object
+) -> None:
+    """A backup of yesterday: the key was changed since, by the same operator elsewhere."""
+    network, said = MemoryNetwork(), io.StringIO()
+    records, volumes = await registered(network, tmp_path)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(locked, network, tmp_path, volumes, errors.LockedError.slug)
+        one = errand(network, records, said)
+        await one.recover([Task.ROTATE])
+        newest, oldest = nodes.escrow_of(records, one.node)
+        newest.path.unlink()
+        assert not await errand(network, records, said).unlock(), "it is open"
+        nursery.cancel_scope.cancel()
+    assert "latest recovery key is not in these records" in said.getvalue()
+    assert nodes.escrow_of(records, one.node) == [oldest]
+
+
 async def test_where_no_key_opens_it_the_machine_stays_locked(
     station: Station, tmp_path: Path, quick_clock: object
 ) -> None:
