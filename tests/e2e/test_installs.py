@@ -71,18 +71,25 @@ def filled(install: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def corners(network: Lan, factory: Factory) -> Iterator[dict[str, Corner]]:
-    """`odd`: no TPM, two disks, a clock of 1970. `usual`: a TPM, one disk. `alone`: the same with
-    a second disk, to be installed by hand."""
+def stick(factory: Factory) -> Drive:
+    return Drive(image=factory.build("1.0.0").stick, serial="STICK", read_only=True)
+
+
+@pytest.fixture(scope="module")
+def alone(network: Lan, stick: Drive) -> Iterator[Corner]:
+    """One with a TPM and a second disk, for the key, to be installed by hand."""
+    shop = Shop.new(network, ARTEFACTS / "installs-alone", filled(READABLE), 92, (DISK, 1 << 30))
+    with shop.box.running(stick, entry=network.entry, words=(SHELL,)) as machine:
+        yield Corner(shop, machine, shop.folder / "never")
+
+
+@pytest.fixture(scope="module")
+def corners(network: Lan, stick: Drive, alone: Corner) -> Iterator[dict[str, Corner]]:
+    """`odd`: no TPM, two disks, a clock of 1970. `usual`: a TPM, one disk."""
     network.give_none()
-    stick = Drive(image=factory.build("1.0.0").stick, serial="STICK", read_only=True)
     shops = {
         name: Shop.new(network, ARTEFACTS / f"installs-{name}", filled(READABLE), number, disks)
-        for name, number, disks in (
-            ("odd", 90, (DISK, DISK)),
-            ("usual", 91, (DISK,)),
-            ("alone", 92, (DISK, 1 << 30)),
-        )
+        for name, number, disks in (("odd", 90, (DISK, DISK)), ("usual", 91, (DISK,)))
     }
     odd = shops["odd"].box
     odd.hardware = replace(odd.hardware, chipset="pc", clock=ANCIENT)
@@ -90,9 +97,7 @@ def corners(network: Lan, factory: Factory) -> Iterator[dict[str, Corner]]:
     with contextlib.ExitStack() as stack:
         running = {}
         for name, shop in shops.items():
-            words = (SHELL,) if name == "alone" else ()
-            started = shop.box.running(stick, entry=network.entry, words=words)
-            running[name] = stack.enter_context(started)
+            running[name] = stack.enter_context(shop.running(stick))
         for machine in running.values():
             wait_code(machine)
         pictured = {name: shops[name].photo(machine) for name, machine in running.items()}
@@ -144,9 +149,9 @@ def both(impossible: Run, corners: dict[str, Corner]) -> Run:
 
 
 @pytest.fixture(scope="module")
-def by_hand(corners: dict[str, Corner]) -> str:
+def by_hand(alone: Corner) -> str:
     """Installed from the machine's own console, the recovery key on its second disk; then off."""
-    alone = corners["alone"]
+    wait_code(alone.machine)
     config = alone.config(SEALED, "by-hand").read_text()
     ask(alone, f"cat > /run/config.yaml <<'END'\n{config}END\ntrue")
     ask(alone, "mkfs.ext4 -q /dev/vdb && mkdir /run/keys && mount /dev/vdb /run/keys")
@@ -158,9 +163,9 @@ def by_hand(corners: dict[str, Corner]) -> str:
 
 
 @pytest.fixture(scope="module")
-def started(by_hand: str, corners: dict[str, Corner]) -> Iterator[qemu.Machine]:
+def started(by_hand: str, alone: Corner) -> Iterator[qemu.Machine]:
     """The machine that was installed by hand, started without the stick."""
-    shop = corners["alone"].shop
+    shop = alone.shop
     with shop.running() as machine:
         shop.wait_ssh(RESTART_SECONDS)
         yield machine
@@ -228,9 +233,9 @@ def test_by_hand_it_says_each_step_and_keeps_the_key_where_it_was_told(by_hand: 
 
 
 def test_by_hand_it_starts_opens_its_volumes_and_applies_its_config(
-    started: qemu.Machine, corners: dict[str, Corner]
+    started: qemu.Machine, alone: Corner
 ) -> None:
-    shop = corners["alone"].shop
+    shop = alone.shop
     assert shop.on("hostname") == "till-8"
     assert "volumes   open, opened by tpm2" in shop.on(f"sudo -n {NODE} state")
     key = "sudo -n mount -o ro /dev/vdb /mnt && sudo -n"
