@@ -30,6 +30,7 @@ SUBJECTS = {
     "machines": "state machines and parsers alone",
     "cluster": "joining a real Kubernetes",
     "upgrade": "an upgrade against its download",
+    "installing": "an installation against copying its bytes",
 }
 """The files here with a function `measure(quick) -> list[Figure]`."""
 SUBJECT_SECONDS = 1800.0

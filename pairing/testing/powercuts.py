@@ -1,7 +1,8 @@
-"""Whether a power cut at any moment of an installation leaves a machine that starts well.
+"""Whether a power cut at any moment of an installation or upgrade leaves a machine that starts.
 
 Good is: nothing was written before the recovery key was stored; a partition table, a loader and a
-boot entry of the firmware lead to a complete system only, or to the old one as it was.
+boot entry of the firmware lead to a complete system only, or to the old one as it was. An upgrade
+leaves the old system whole, and has no kernel but for a system that is complete.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ class Standing(enum.Enum):
     NOTHING = "no partition table"
     BUILT = "complete, without a loader"
     STARTS = "starts by itself"
+    BOTH = "starts by itself, with a choice"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +100,38 @@ def judge(moment: Moment, before: DiskView, finished: DiskView) -> tuple[Standin
     return (Standing.STARTS if loaders else Standing.BUILT), tuple(faults)
 
 
+def judge_upgrade(
+    moment: Moment, before: DiskView, finished: DiskView
+) -> tuple[Standing, tuple[str, ...]]:
+    """The same while another version is put beside the one that runs."""
+    view, boot = moment.view, moment.view.boot or {}
+    faults = [f"{label} was changed" for label in before.digests if not _same(label, view, before)]
+    faults += [
+        f"{label} does not open as it did"
+        for label, volume in before.volumes.items()
+        if view.volumes.get(label) != volume
+    ]
+    started = {n: d for n, d in (before.boot or {}).items() if n.startswith(_CHECKED)}
+    faults += [f"{name} is not what it was" for name in started if boot.get(name) != started[name]]
+    new = [name for name in boot if _is_kernel(name) and name not in started]
+    fresh = [label for label in finished.digests if label not in before.digests]
+    for name in new:
+        if boot[name] != (finished.boot or {}).get(name):
+            faults.append(f"{name} is not whole")
+        wrong = [label for label in fresh if not _same(label, view, finished)]
+        faults += [f"{name} would start an incomplete {label}" for label in wrong]
+    return (Standing.BOTH if new else Standing.STARTS), tuple(faults)
+
+
+def _same(label: str, view: DiskView, other: DiskView) -> bool:
+    return view.digests.get(label) == other.digests[label]
+
+
+def _is_kernel(name: str) -> bool:
+    """systemd-boot(7) lists these; not what begins with a dot."""
+    return name.startswith("efi/linux/") and not name.startswith("efi/linux/.") and ".efi" in name
+
+
 def _lacking(view: DiskView, finished: DiskView) -> Iterator[str]:
     """What a complete system has and this disk has not, except for the loader."""
     for label, digest in finished.digests.items():
@@ -136,6 +170,8 @@ class Recording:
     """How many requests belong to the installation; None: all."""
     ignored: Sequence[str] = ()
     """Labels whose content may differ all the time: an unencrypted volume in use."""
+    begin: int = 0
+    """How many requests were made before what is judged began."""
 
 
 def examine(
@@ -143,14 +179,16 @@ def examine(
     finished: DiskView,
     cuts: Callable[[Sequence[Entry]], Sequence[Cut]],
     keep: Callable[[Verdict], None] = lambda verdict: None,
+    judge: Callable[[Moment, DiskView, DiskView], tuple[Standing, tuple[str, ...]]] = judge,
 ) -> Report:
     """Replay the recording and judge the disk at each cut.
 
     `keep` is called while the image is as it was at that cut: copy it to boot it.
     """
     looker = Looker(recording.image, recording.key, recording.ignored)
-    before = looker.look()
     with _replay(recording) as replay:
+        replay.forward(recording.begin)
+        before = looker.look()
         report = Report(early=early(replay.entries, recording.acknowledged))
         stale: list[Range] = []
         for cut in cuts(replay.entries):

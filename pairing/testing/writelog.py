@@ -117,15 +117,17 @@ def flushes(log: Sequence[Entry]) -> list[int]:
     return [entry.number + 1 for entry in log if entry.flags & Flag.FLUSH]
 
 
-def cuts(log: Sequence[Entry], any_time: int, lossy: int, seed: int = 0) -> list[Cut]:
+def cuts(
+    log: Sequence[Entry], any_time: int, lossy: int, seed: int = 0, begin: int = 0
+) -> list[Cut]:
     """Where to cut: at each flush, `any_time` times anywhere, `lossy` times with a lost cache.
 
-    Sorted, so that a `Replay` goes through them once.
+    None before the first `begin` entries. Sorted, so that a `Replay` goes through them once.
     """
     chance = random.Random(seed)
-    sure = [0, *flushes(log)]
+    sure = [begin, *(number for number in flushes(log) if number > begin)]
     found = {Cut(first) for first in (*sure, len(log))}
-    found |= {Cut(chance.randint(0, len(log))) for _ in range(any_time)}
+    found |= {Cut(chance.randint(begin, len(log))) for _ in range(any_time)}
     ends = [*sure[1:], len(log)]
     groups = [(start, end) for start, end in zip(sure, ends, strict=True) if end - start > 1]
     for _ in range(lossy if groups else 0):
