@@ -163,7 +163,7 @@ class ResetPlan:
             for number, step in enumerate(self.steps, start=1)
         ]
         if self.unfinished:
-            lines.append("the rest: done by the recovery system's next start, before its code")
+            lines.append("the rest: done by the recovery system's next start, before it pairs")
         return (_SUMMARY[self.data], *lines, *(f"warning: {text}" for text in self.warnings))
 
 
