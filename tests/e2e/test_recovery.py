@@ -22,7 +22,7 @@ from pairing.testing import guest_system, qemu
 from pairing.testing.gpt import Partition, tables
 from pairing.testing.typist import Typist, typing
 
-pytestmark = [pytest.mark.root, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.root, pytest.mark.timeout(1500)]
 
 START_SECONDS, RESTART_SECONDS, CODE_SECONDS = 420.0, 300.0, 420.0
 OPEN_SECONDS, STEP_SECONDS, END_SECONDS = 240.0, 120.0, 60.0
