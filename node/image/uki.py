@@ -63,6 +63,9 @@ def kernel_line(recipe: Recipe, mode: Mode, roothash: str, more: Sequence[str] =
     # A failed boot must become a restart, or no try is ever counted.
     words += ["rd.emergency=reboot", "rd.shell=0", "panic=10", "systemd.crash_action=reboot"]
     words += ["systemd.default_device_timeout_sec=80"]
+    # What comes from outside the image changes nothing: credentials in the firmware's tables,
+    # which no register of ours measures, and partitions that a thief adds to the disk.
+    words += ["systemd.import_credentials=no", "systemd.gpt_auto=no", "systemd.swap=no"]
     # The screen is for the code: no chatter of the kernel, no blanking, no cursor.
     words += ["quiet", "loglevel=4", "systemd.show_status=0", "consoleblank=0"]
     words += ["vt.global_cursor_default=0", "rd.systemd.show_status=0"]

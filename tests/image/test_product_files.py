@@ -95,6 +95,8 @@ def test_kernel_lines_name_mode_root_and_labels(mode: Mode) -> None:
     assert f"systemd.verity_root_data=PARTLABEL={data}" in words
     assert f"systemd.verity_root_hash=PARTLABEL={hashes}" in words
     assert words[-1] == "kairos.sums=x"
+    # What no register measures and whoever has the machine can add, is not used.
+    assert {"systemd.import_credentials=no", "systemd.gpt_auto=no", "systemd.swap=no"} <= set(words)
     assert len({uki.labels(each, "1.0.0") for each in Mode}) == len(Mode)
 
 
