@@ -34,6 +34,8 @@ class Box:
     disks: int = 1
     log: Path | None = None
     """Set: the next runs write down what is written to the first disk."""
+    zeroing: bool = True
+    """Whether a discard leaves zeros on its disks."""
     _runs: Iterator[int] = field(default_factory=itertools.count)
 
     @classmethod
@@ -135,4 +137,4 @@ class Box:
         for number in range(self.disks):
             name = "E2E-DISK" if number == 0 else f"E2E-DISK-{number}"
             log = self.log if number == 0 else None
-            yield Drive(image=self.disk(number), serial=name, log=log)
+            yield Drive(image=self.disk(number), serial=name, log=log, zeroing=self.zeroing)

@@ -49,6 +49,8 @@ class Drive:
     read_only: bool = False
     log: Path | None = None
     """Every write goes here as well: pairing.testing.writelog reads it."""
+    zeroing: bool = True
+    """A discard leaves zeros. False: it is taken and nothing happens, as on many disks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,14 +179,18 @@ def _drive(drive: Drive, name: str) -> list[str]:
     # Nothing of a test has to survive this host's power cut: its own flushes are left out.
     file = f"driver=file,node-name={name}-file,filename={drive.image},read-only={read_only}"
     sparse = "discard=unmap,detect-zeroes=unmap"
-    words = ["-blockdev", f"{file},{sparse},cache.no-flush=on"]
+    stored = sparse if drive.zeroing else "discard=ignore"
+    words = ["-blockdev", f"{file},{stored},cache.no-flush=on"]
     below = f"{name}-file"
     if drive.log is not None:
         words += ["-blockdev", f"driver=file,node-name={name}-out,filename={drive.log},{sparse}"]
         logging = f"driver=blklogwrites,node-name={name}-log,file={below},log={name}-out"
-        words += ["-blockdev", f"{logging},log-sector-size=512,log-super-update-interval=1024"]
+        logging += ",log-sector-size=512,log-super-update-interval=1024,discard=unmap"
+        words += ["-blockdev", logging]
         below = f"{name}-log"
-    words += ["-blockdev", f"driver=raw,node-name={name},file={below},read-only={read_only}"]
+    # Each node passes discards on only if it is told to.
+    raw = f"driver=raw,node-name={name},file={below},read-only={read_only},discard=unmap"
+    words += ["-blockdev", raw]
     device = f"{drive.plug.value},drive={name}"
     device += {Plug.DISK: f",serial={drive.serial}", Plug.STICK: ",bus=usb.0", Plug.CD: ""}[
         drive.plug

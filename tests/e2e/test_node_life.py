@@ -194,13 +194,49 @@ def test_the_system_cannot_be_changed_and_the_data_is_encrypted(installed: Run, 
 
 
 @pytest.fixture(scope="module")
-def upgraded(installed: Run, shop: Shop, factory: Factory) -> str:
-    """Version 1.1.0 from a web server of the shop's; what the machine says after its restart."""
+def written_again(installed: Run, shop: Shop, factory: Factory, watch: Watch) -> tuple[int, int]:
+    """Version 1.1.0 from a web server of the shop's, not yet started.
+
+    How many requests the disk had before and after it.
+    """
     folder = factory.build("1.1.0").root.parent
     web = ("8000", "--bind", HOST, "--directory", str(folder))
-    shop.on("sudo -n sh -c 'echo kept > /usr/local/data'")
+    shop.on("sudo -n sh -c 'echo kept > /usr/local/data; sync'")
+    before = writelog.count(watch.log)
     with shop.network.place.program("http.server", *web):
         shop.on(f"sudo -n {NODE} upgrade http://{HOST}:8000/")
+    shop.on("sync")
+    return before, writelog.count(watch.log)
+
+
+def test_a_power_cut_during_an_upgrade_leaves_the_old_system_or_both(
+    written_again: tuple[int, int], shop: Shop, watch: Watch, tmp_path: Path
+) -> None:
+    before, after = written_again
+    made = Recording(
+        log=watch.log,
+        image=blank(tmp_path / "end.raw"),
+        key=recovery_key(shop, tmp_path),
+        acknowledged=0,
+        entry=None,
+        begin=before,
+        requests=after,
+    )
+    end = powercuts.finished(made)
+    assert {"kr_root_1.0.0", "kr_root_1.1.0"} <= set(end.digests)
+    report = powercuts.examine(
+        replace(made, image=blank(tmp_path / "cuts.raw")),
+        end,
+        lambda log: writelog.cuts(log, CUTS_ANYWHERE, CUTS_LOSSY, begin=before),
+        judge=powercuts.judge_upgrade,
+    )
+    assert report.faults == []
+    assert set(report.standings) == {"starts", "both"}
+
+
+@pytest.fixture(scope="module")
+def upgraded(written_again: tuple[int, int], shop: Shop) -> str:
+    """What the machine says after its restart into version 1.1.0."""
     assert "kr_1.1.0+" in shop.on("sudo -n ls /boot/EFI/Linux"), "on trial"
     shop.on("sudo -n systemctl --no-block reboot")
     deadline = time.monotonic() + RESTART_SECONDS
