@@ -20,6 +20,7 @@ import trio
 from node import hands
 from node import settings as node_settings
 from node.agent import Agent
+from node.ahead import check_medium
 from node.console import Console, active_consoles
 from node.facts import Probe, recorded
 from node.rescue import Rescue
@@ -178,6 +179,8 @@ async def _run(agent: Agent, showing: Showing, options: Options) -> int:
         transport = await trio.to_thread.run_sync(_transport, options)
         from pairing.transport.p2p import warm_up
 
+        if options.machine is None and not agent.dry_run:
+            nursery.start_soon(check_medium, agent)
         if agent.mode is Mode.INSTALLED and not agent.dry_run:
             from node.listening import listen_when_asked
             from node.living import run_living

@@ -16,6 +16,7 @@ from node.datasteps import CheckData as CheckData
 from node.datasteps import KeepData as KeepData
 from node.partition import Partition
 from node.step import Step as Step
+from node.volume_steps import MakeVolumes as MakeVolumes
 from pairing.facts import Disk
 
 ESCROW_SECONDS = 600.0
@@ -140,9 +141,10 @@ class ClearBoot(Step):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WriteDisk(Step):
-    """Make file systems and encrypted volumes, copy the image, the partition table last.
+    """Make file systems, copy the image and the encrypted volumes, the partition table last.
 
-    One run of systemd-repart, which writes the table when all else is on the disk.
+    One run of systemd-repart, which writes the table when all else is on the disk. What is inside
+    of the encrypted volumes is made after it.
     """
 
     name: ClassVar[str] = "write-disk"
@@ -154,12 +156,6 @@ class WriteDisk(Step):
     partitions: Sequence[Partition]
     copied: int
     """Bytes of images that are copied."""
-    tpm: bool
-    """Enrol the TPM: it opens the volumes by itself."""
-    pcrs: Sequence[int] = ()
-    """Registers that must be as now (sealed literally)."""
-    signed_pcrs: Sequence[int] = ()
-    """Registers that must match a policy signed with the image's key."""
     again: bool = False
     """Around a recovery system that stays: only the other partitions are made anew."""
 
@@ -171,7 +167,7 @@ class WriteDisk(Step):
 
     @property
     def weight(self) -> int:
-        return 20 + self.copied // (20 * 2**20)
+        return 10 + self.copied // (20 * 2**20)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -322,6 +318,7 @@ STEP_TYPES: Mapping[str, type[Step]] = MappingProxyType(
             CheckMachine,
             CheckData,
             EscrowKey,
+            MakeVolumes,
             WipeTables,
             ClearBoot,
             WriteDisk,

@@ -24,6 +24,7 @@ from node.steps import (
     FillBoot,
     KeepConfig,
     KeepData,
+    MakeVolumes,
     MarkComplete,
     Plan,
     ProveKey,
@@ -224,14 +225,13 @@ def _steps(
         yield CheckData(disk=path, volume=VOLUMES[1], encrypted=encrypted)
     if encrypted:
         yield EscrowKey(recipients=tuple(options.recipients), volumes=VOLUMES)
+    if encrypted and not keep:
+        yield _make_volumes(tpm=tpm_alone)
     yield ClearBoot(disk=path) if own else WipeTables(disk=path)
     yield WriteDisk(
         disk=path,
         partitions=partitions,
         copied=(1 if own else 2) * (image.root + image.verity),
-        tpm=tpm_alone,
-        pcrs=LITERAL_PCRS if tpm_alone else (),
-        signed_pcrs=SIGNED_PCRS if tpm_alone else (),
         again=own,
     )
     if keep:
@@ -255,6 +255,15 @@ def _steps(
         entries = ("installed system", "recovery system")
         yield SetBootEntries(disk=path, entries=entries, arch=arch)
     yield MarkComplete(disk=path, arch=arch)
+
+
+def _make_volumes(*, tpm: bool) -> MakeVolumes:
+    return MakeVolumes(
+        volumes=VOLUMES,
+        tpm=tpm,
+        pcrs=LITERAL_PCRS if tpm else (),
+        signed_pcrs=SIGNED_PCRS if tpm else (),
+    )
 
 
 def _keep_data(disk: str, *, encrypted: bool, tpm: bool) -> KeepData:

@@ -1,7 +1,8 @@
 """What systemd-repart(8) is told: definitions for a disk, and its command line. Pure.
 
-Everything it needs is named by a path: the booted image's own devices, a folder of boot files, the
-key file. Nothing is looked up by a label, which a second disk could have too.
+Everything it needs is named by a path: the booted image's own devices, folders of boot files and of
+encrypted volumes. Nothing is looked up by a label, which a second disk could have too. Why it does
+not encrypt by itself: docs/adr/0022.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ class Sources:
     """A folder: what goes on the ESP before the loader."""
     kept: Path
     """A folder: what the recovery system needs to install again, below `kairos` on the ESP."""
+    volumes: Path
+    """A folder: the heads of the encrypted volumes, by their label."""
     rest: int = SMALLEST_REST
     """Bytes that the last partition has at least. When the others are made anew, what it has: else
     it could be put into a smaller gap."""
@@ -47,15 +50,13 @@ def definitions(step: WriteDisk, sources: Sources) -> Mapping[str, str]:
     }
 
 
-def command(
-    step: WriteDisk, *, folder: Path, key: Path | None, public_key: Path
-) -> tuple[str, ...]:
-    """The command line. `key` is a file with the recovery key, None without encryption.
+def command(step: WriteDisk, *, folder: Path) -> tuple[str, ...]:
+    """The command line. It is given no key.
 
     `--empty=require`: the table was wiped before, and whatever has one again is not ours to erase.
     Around a recovery system that stays, a factory reset removes the other partitions first.
     """
-    argv = [
+    return (
         "systemd-repart",
         "--no-pager",
         "--dry-run=no",
@@ -63,12 +64,8 @@ def command(
         "--discard=yes",
         "--seed=random",
         f"--definitions={folder}",
-    ]
-    if key is not None:
-        argv.append(f"--key-file={key}")
-    if step.tpm:
-        argv += tpm_options(step.pcrs, step.signed_pcrs, public_key)
-    return (*argv, step.disk)
+        step.disk,
+    )
 
 
 def tpm_options(
@@ -94,10 +91,10 @@ def _lines(step: WriteDisk, part: Partition, sources: Sources) -> Iterator[str]:
         yield f"SizeMaxBytes={part.size}"
     if step.again:
         yield "FactoryReset=yes"
-    if part.filesystem:
-        yield f"Format={part.filesystem}"
     if part.encrypted:
-        yield f"Encrypt={'key-file+tpm2' if step.tpm else 'key-file'}"
+        yield f"CopyBlocks={sources.volumes / part.label}"
+    elif part.filesystem:
+        yield f"Format={part.filesystem}"
     if part.source == "root":
         yield f"CopyBlocks={sources.root}"
     if part.source == "hashes":

@@ -23,6 +23,7 @@ from node.steps import (
     ClearBoot,
     FillBoot,
     KeepConfig,
+    MakeVolumes,
     MarkComplete,
     ProveKey,
     SetBootEntries,
@@ -62,6 +63,7 @@ class RecordedMachine:
         self.disk = DiskModel()
         self.writes: list[str] = []
         self._before_write = before_write
+        self._made: dict[str, str] = {}
 
     @property
     def handlers(self) -> Mapping[type[Step], Handler]:
@@ -70,6 +72,7 @@ class RecordedMachine:
             CheckImage: self._check_image,
             CheckDisk: self._check_disk,
             CheckMachine: self._check_machine,
+            MakeVolumes: self._make_volumes,
             WipeTables: self._wipe_tables,
             ClearBoot: self._clear_boot,
             WriteDisk: self._write_disk,
@@ -99,6 +102,10 @@ class RecordedMachine:
         if step.tpm and self.facts.tpm is None:
             raise errors.CommandFailed("No TPM.", element="systemd-cryptenroll")
 
+    async def _make_volumes(self, step: MakeVolumes, work: Work) -> None:
+        await trio.lowlevel.checkpoint()
+        self._made = dict.fromkeys(step.volumes, work.key.fingerprint)
+
     async def _wipe_tables(self, step: WipeTables, work: Work) -> None:
         for copy in ("primary table", "backup table"):
             await self._write(f"wipe {copy}")
@@ -118,7 +125,7 @@ class RecordedMachine:
         for number, partition in enumerate(step.partitions, start=1):
             await self._write(f"partition {partition.label}")
             if partition.encrypted:
-                volumes[partition.label] = work.key.fingerprint
+                volumes[partition.label] = self._made[partition.label]
             work.progress(number, len(step.partitions))
         await self._write("partition table")
         self.disk.table, self.disk.volumes = True, volumes

@@ -52,6 +52,9 @@ class Call:
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
+UUID = "0b6f2f7e-5c3d-4d8f-9c3b-3f2f6d7a1e11"
+HEADER = b"LUKS\xba\xbe".ljust(168, b"\0") + UUID.encode().ljust(40, b"\0")
+"""The beginning of a LUKS2 volume."""
 Answer = Result | Callable[[Call], Result]
 DONE = Result(0, b"", b"")
 
@@ -169,7 +172,7 @@ class Ground:
         self.plant_parts("vda", labels)
         self.write("sys/block/vda/stat", "1 0 8 1 1 0 2048 1 0 1 1 0 0 0 0 0 0\n")
         for number in range(len(labels) + 1):
-            self.write(f"dev/vda{number or ''}", bytes(64 * 1024))
+            self.write(f"dev/vda{number or ''}", HEADER + bytes(64 * 1024))
 
     def _plant_medium(self) -> None:
         self.plant_parts("vdb", MEDIUM)
@@ -250,7 +253,6 @@ def healthy(ground: Ground) -> None:
         "efibootmgr": FirmwareModel(),
         "tpm2_getcap": Result(0, b"TPM2_PT_PERMANENT:\n  inLockout: 0\n", b""),
         "cryptsetup open": Result(0, b"Key slot 0 unlocked.\n", b""),
-        "cryptsetup luksUUID": Result(0, b"0b6f2f7e-5c3d-4d8f-9c3b-3f2f6d7a1e11\n", b""),
         "cryptsetup luksDump": Result(0, METADATA.encode(), b""),
         "lsblk": Result(0, json.dumps(LSBLK).encode(), b""),
         "wipefs": Result(0, b'{"signatures": []}', b""),

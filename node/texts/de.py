@@ -30,6 +30,7 @@ TEXTS = Texts(
         "check-machine": "Das Gerät wird geprüft",
         "check-data": "Die Daten, die bleiben, werden geprüft",
         "escrow-key": "Der Notfallschlüssel wird übergeben",
+        "make-volumes": "Die verschlüsselten Bereiche werden vorbereitet",
         "wipe-tables": "Die Festplatte wird geleert",
         "clear-boot": "Die alten Startdateien werden entfernt",
         "write-disk": "Das System wird auf die Festplatte kopiert",

@@ -30,6 +30,7 @@ TEXTS = Texts(
         "check-machine": "Checking the machine",
         "check-data": "Checking the data that stays",
         "escrow-key": "Handing over the recovery key",
+        "make-volumes": "Making the encrypted volumes",
         "wipe-tables": "Clearing the disk",
         "clear-boot": "Clearing the old start files",
         "write-disk": "Copying the system to the disk",

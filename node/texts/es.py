@@ -30,6 +30,7 @@ TEXTS = Texts(
         "check-machine": "Comprobando el equipo",
         "check-data": "Comprobando los datos que se conservan",
         "escrow-key": "Entregando la clave de recuperación",
+        "make-volumes": "Preparando los volúmenes cifrados",
         "wipe-tables": "Vaciando el disco",
         "clear-boot": "Borrando los archivos de arranque antiguos",
         "write-disk": "Copiando el sistema al disco",

@@ -30,6 +30,7 @@ TEXTS = Texts(
         "check-machine": "Vérification de la machine",
         "check-data": "Vérification des données à conserver",
         "escrow-key": "Remise de la clé de secours",
+        "make-volumes": "Préparation des volumes chiffrés",
         "wipe-tables": "Effacement du disque",
         "clear-boot": "Effacement des anciens fichiers de démarrage",
         "write-disk": "Copie du système sur le disque",

@@ -30,6 +30,7 @@ TEXTS = Texts(
         "check-machine": "Verificando a máquina",
         "check-data": "Verificando os dados que ficam",
         "escrow-key": "Entregando a chave de recuperação",
+        "make-volumes": "Preparando os volumes cifrados",
         "wipe-tables": "Limpando o disco",
         "clear-boot": "Apagando os arquivos de início antigos",
         "write-disk": "Copiando o sistema para o disco",

@@ -139,7 +139,7 @@ def test_render_fills_in_and_hides_secrets(run: Any, station: Station) -> None:
 def test_plan_is_the_nodes_own(run: Any, station: Station) -> None:
     result = run("plan", "-c", station.config, "--machine", MACHINE)
     assert "hostname: shop-0815" in result.stdout
-    assert "1/10 check-image" in result.stdout
+    assert "1/11 check-image" in result.stdout
     body = json.loads(run("plan", "-c", station.config, "--machine", MACHINE,
                           "--output", "json").stdout)  # fmt: skip
     assert body["disk"] == "/dev/mmcblk0"

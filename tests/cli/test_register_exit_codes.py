@@ -66,7 +66,7 @@ async def test_0_dry_run_releases_nothing(station: Station, node: NewNode) -> No
         assert shop.agent.machine.state is State.CLAIMED
     assert (verdict.exit, verdict.state, verdict.released) == (0, "claimed", False)
     said = station.err.getvalue()
-    assert "1/10 check-image" in said
+    assert "1/11 check-image" in said
     assert "/dev/mmcblk0 63 GB" in said
 
 

@@ -21,7 +21,11 @@ SECONDS = 120.0
 WORK = Path("/mnt/work")
 """Where the room has the test's folder."""
 SOURCES = Sources(
-    root=WORK / "root", hashes=WORK / "hashes", boot=WORK / "boot", kept=WORK / "kept"
+    root=WORK / "root",
+    hashes=WORK / "hashes",
+    boot=WORK / "boot",
+    kept=WORK / "kept",
+    volumes=WORK / "volumes",
 )
 IMAGE = Image(version="1.0.0", root=150 << 20, verity=2 << 20, kernel=40 << 20)
 VOLUMES = ("KR_OEM", "KR_PERSISTENT")
@@ -36,12 +40,12 @@ def write(folder: Path, *, again: bool, keep: bool) -> None:
         for part in layout(IMAGE, encrypted=False, again=again, keep=keep)
     ]
     disk = str(WORK / "disk")
-    step = WriteDisk(disk=disk, partitions=parts, copied=0, tpm=False, again=again)
+    step = WriteDisk(disk=disk, partitions=parts, copied=0, again=again)
     told = folder / "definitions"
     told.mkdir(exist_ok=True)
     for name, text in definitions(step, SOURCES).items():
         (told / name).write_text(text)
-    argv = command(step, folder=WORK / "definitions", key=None, public_key=Path("unused"))
+    argv = command(step, folder=WORK / "definitions")
     room = build.tool_room(RECIPE.base)
     room.run([argv[0], "--offline=yes", *argv[1:]], folder, seconds=SECONDS)
 

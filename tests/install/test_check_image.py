@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 
@@ -12,7 +13,7 @@ from node.execute import Handler
 from node.steps import CheckImage, Plan
 from node.system import medium
 from node.system.booted import booted
-from node.system.install.check_image import check_image
+from node.system.install.check_image import check_ahead, check_image
 from node.testing.ground import FILES, IMAGE, MIB, Ground
 from pairing import errors
 from pairing.process import Result
@@ -202,3 +203,39 @@ def test_sizes_that_are_none_count_as_unknown(sizes: object) -> None:
 @pytest.mark.parametrize("data", [b"", b"[]", b"{", b"[" * 100_000])
 def test_what_is_no_image_file(data: bytes) -> None:
     assert medium.image_in(data) is None
+
+
+async def test_what_was_checked_ahead_is_not_read_again(
+    ground: Ground, make_plan: MakePlan
+) -> None:
+    doors, plan = ground.doors, make_plan()
+    await check_ahead(doors)
+    before = staged(ground)
+    shutil.rmtree(ground.medium)
+    handler: Handler = check_image(doors)
+    await handler(step_of(plan), ground.work(plan))
+    assert staged(ground) == before
+    assert ground.reported == []
+    with pytest.raises(errors.KnownError):
+        await check(ground, plan)  # the control: what nobody checked has to be there
+
+
+async def test_what_is_wrong_ahead_is_told_when_it_is_asked_for(
+    ground: Ground, make_plan: MakePlan
+) -> None:
+    doors, plan = ground.doors, make_plan()
+    (ground.medium / "kairos/recovery.efi").write_bytes(b"MZ another")
+    await check_ahead(doors)
+    handler: Handler = check_image(doors)
+    with pytest.raises(errors.ImageTampered, match=r"recovery\.efi"):
+        await handler(step_of(plan), ground.work(plan))
+
+
+async def test_a_plan_for_another_image_is_refused_ahead_or_not(
+    ground: Ground, make_plan: MakePlan
+) -> None:
+    doors, plan = ground.doors, make_plan()
+    await check_ahead(doors)
+    handler: Handler = check_image(doors)
+    with pytest.raises(errors.ImageTampered, match="the plan is for 9"):
+        await handler(replace(step_of(plan), version="9"), ground.work(plan))

@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import trio.testing
 
 from node.recoverykey import RecoveryKey
 from node.system.install.doors import Doors
 from node.system.install.table import handlers
 from node.system.keyfile import drop, held, hold
-from node.testing.ground import DISK, DONE, Call, Ground
+from node.testing.ground import DISK, DONE, HEADER, UUID, Call, Ground
 from pairing import errors
 from pairing.process import Result
 
@@ -27,7 +26,6 @@ UNLOCKED = Result(0, b"No usable token is available.\nKey slot 0 unlocked.\n", b
 METADATA = json.dumps({"keyslots": {"0": {"area": {"offset": "4096", "size": "8192"}}}})
 LUKS: dict[str, Any] = {
     "cryptsetup open": UNLOCKED,
-    "cryptsetup luksUUID": Result(0, b"0b6f2f7e-5c3d-4d8f-9c3b-3f2f6d7a1e11\n", b""),
     "cryptsetup luksDump": Result(0, METADATA.encode(), b""),
 }
 
@@ -91,45 +89,69 @@ def staged(ground: Ground) -> Ground:
     return ground
 
 
-async def test_repart_gets_definitions_and_the_key_as_a_file(
-    staged: Ground, make_plan: MakePlan
-) -> None:
+async def test_repart_gets_definitions_and_no_key(staged: Ground, make_plan: MakePlan) -> None:
     seen: dict[str, Any] = {}
 
     def repart(call: Call) -> Result:
         named = dict(word.split("=", 1) for word in call.argv if "=" in word)
-        key = Path(named["--key-file"])
-        seen["key"], seen["mode"] = key.read_bytes(), key.stat().st_mode & 0o777
         seen["folder"] = Path(named["--definitions"]).stat().st_mode & 0o777
         seen["files"] = sorted(path.name for path in Path(named["--definitions"]).iterdir())
         return Result(0, b"", b"Formatting.\n")
 
     staged.programs.answers["systemd-repart"] = repart
     await run(staged, make_plan(), "write-disk")
-    assert seen["key"] == staged.key.passphrase
-    assert (seen["mode"], seen["folder"]) == (0o600, 0o700)
+    assert seen["folder"] == 0o700
     assert len(seen["files"]) == 9
     assert_not_told(staged, staged.key.passphrase)
     assert "systemd-repart: Formatting." in staged.logged
 
 
-async def test_progress_counts_copies_and_volumes(
-    staged: Ground, make_plan: MakePlan, autojump_clock: trio.testing.MockClock
+async def test_volumes_get_file_systems_once_the_table_is_there(
+    staged: Ground, make_plan: MakePlan
 ) -> None:
-    """The program runs in a thread: it is held until both were seen."""
+    await run(staged, make_plan(), "write-disk")
+    said = [call.argv for call in staged.programs.calls]
+    done = [argv[:2] if argv[0] == "cryptsetup" else argv[:1] for argv in said]
+    one = [("cryptsetup", "open"), ("mkfs.ext4",)]
+    assert done == [("systemd-repart",), ("udevadm",), *one, *one, ("cryptsetup", "close")]
+    opened = [argv[-2:] for argv in said if argv[:2] == ("cryptsetup", "open")]
+    assert opened == [("/dev/vda2", "kr_oem"), ("/dev/vda9", "kr_filled")]
+    assert said[-1][-1] == "kr_filled", "the config's volume stays open for it"
+    assert_not_told(staged, staged.key.passphrase)
+
+
+async def test_a_volume_is_closed_if_it_cannot_be_filled(
+    staged: Ground, make_plan: MakePlan
+) -> None:
+    staged.programs.answers["mkfs.ext4"] = Result(1, b"", b"too small")
+    with pytest.raises(errors.CommandFailed, match=r"mkfs\.ext4"):
+        await run(staged, make_plan(), "write-disk")
+    assert staged.programs.called("cryptsetup")[-1][:2] == ("cryptsetup", "close")
+
+
+async def test_without_encryption_nothing_is_opened(staged: Ground, make_plan: MakePlan) -> None:
+    await run(staged, make_plan("none"), "write-disk")
+    assert not staged.programs.called("cryptsetup")
+    assert not staged.programs.called("mkfs.ext4")
+
+
+async def test_progress_counts_what_reached_the_disk(
+    staged: Ground, make_plan: MakePlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The program runs in a thread: it is held until it was seen."""
+    monkeypatch.setattr("node.system.install.write_disk.LOOK", 0.01)
     seen = threading.Event()
 
     def repart(call: Call) -> Result:
         staged.write("sys/block/vda/stat", f"1 0 8 1 1 0 {2048 + 8192} 1 0 1 1\n")
-        staged.write("sys/block/dm-7/dm/name", "luks-repart-0123\n")
         assert seen.wait(20)
         return DONE
 
     staged.programs.answers["systemd-repart"] = repart
-    staged.on_progress = lambda: seen.set() if staged.reported[-1][0] > 200 * 2**20 else None
+    staged.on_progress = lambda: seen.set() if staged.reported[-1][0] else None
     await run(staged, make_plan(), "write-disk")
     done, total = staged.reported[-1]
-    assert done == 8192 * 512 + 200 * 2**20
+    assert done == 8192 * 512
     assert done < total
 
 
@@ -184,9 +206,10 @@ async def test_every_volume_is_opened_with_the_key_alone(
     ground: Ground, make_plan: MakePlan
 ) -> None:
     ground.programs.answers.update(LUKS)
-    ground.write("dev/vda9", bytes(4096) + b"\x01" * 8192 + bytes(99))
+    ground.write("dev/vda9", HEADER.ljust(4096, b"\0") + b"\x01" * 8192 + bytes(99))
     await run(ground, make_plan(), "prove-key")
     assert [volume.name for volume in ground.proved] == ["KR_OEM", "KR_PERSISTENT"]
+    assert ground.proved[1].uuid == UUID
     assert ground.proved[1].slot == hashlib.sha256(b"\x01" * 8192).hexdigest()
     assert ground.proved[0].slot != ground.proved[1].slot
     opens = [argv for argv in ground.programs.called("cryptsetup") if argv[1] == "open"]
@@ -211,6 +234,16 @@ async def test_a_volume_that_does_not_open(
     with pytest.raises(errors.KeyNotProved, match=volume):
         await run(ground, make_plan(), "prove-key")
     assert ground.proved == []
+
+
+@pytest.mark.parametrize("start", [b"", b"LUKS\xba\xbe", HEADER[1:], HEADER.replace(b"-", b"x")])
+async def test_a_header_that_cannot_be_read(
+    ground: Ground, make_plan: MakePlan, start: bytes
+) -> None:
+    ground.programs.answers.update(LUKS)
+    ground.write("dev/vda2", start + bytes(64 * 1024))
+    with pytest.raises(errors.KeyNotProved, match="vda2"):
+        await run(ground, make_plan(), "prove-key")
 
 
 # --- keep-config ----------------------------------------------------------------------------------

@@ -197,14 +197,17 @@ def test_both_volumes_stay_where_they_are_and_the_check_comes_first() -> None:
     names = [step.name for step in made.steps]
     assert names.index("check-data") < names.index("escrow-key") < names.index("clear-boot")
     assert names.index("write-disk") < names.index("keep-data") < names.index("prove-key")
+    assert "make-volumes" not in names, "nothing copies a header over the data"
     (step,) = [step for step in made.steps if isinstance(step, WriteDisk)]
-    sources = Sources(root=Path("r"), hashes=Path("h"), boot=Path("b"), kept=Path("k"))
+    sources = Sources(
+        root=Path("r"), hashes=Path("h"), boot=Path("b"), kept=Path("k"), volumes=Path("v")
+    )
     told = definitions(step, sources)
     for name in ("20-kr-oem.conf", "90-kr-persistent.conf"):
         assert told[name] == "[Partition]\nType=linux-generic\n", "not formatted, not removed"
     kinds = {part.kind for part in step.partitions if part.kept}
     assert not kinds & {part.kind for part in step.partitions if not part.kept}
-    argv = command(step, folder=Path("d"), key=Path("k"), public_key=Path("p"))
+    argv = command(step, folder=Path("d"))
     assert "--factory-reset=yes" in argv
     assert any("stays" in warning for warning in made.warnings)
     assert not any("is lost:" in warning for warning in made.warnings)

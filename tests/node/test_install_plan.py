@@ -25,6 +25,7 @@ from node.steps import (
     BindTang,
     CheckDisk,
     EscrowKey,
+    MakeVolumes,
     MarkComplete,
     Plan,
     ProveKey,
@@ -230,7 +231,7 @@ def check_order_laws(plan: Plan) -> None:
     before = [type(step) for step in plan.steps[: destructive[0]]]
     assert CheckDisk in before
     if plan.encryption != "none":
-        assert before[-1] is EscrowKey
+        assert before[-2:] == [EscrowKey, MakeVolumes]
     assert isinstance(plan.steps[destructive[0]], WipeTables)
 
 
@@ -246,11 +247,15 @@ def check_encryption_laws(plan: Plan, facts: Facts, config: dict[str, Any]) -> N
     encrypted = {part.label for part in write.partitions if part.encrypted}
     assert encrypted == (set() if mode == "none" else {"KR_OEM", "KR_PERSISTENT"})
     assert (ProveKey in kinds) == (EscrowKey in kinds) == (mode != "none")
+    assert (MakeVolumes in kinds) == (mode != "none")
     assert (BindTang in kinds) == ("tang" in plan.encryption)
     alone = plan.encryption == "tpm2" and not approval
-    assert write.tpm == alone, "with Tang or approval the TPM alone must not open it"
+    made = kinds.get(MakeVolumes, MakeVolumes(volumes=(), tpm=False))
+    assert isinstance(made, MakeVolumes)
+    assert made.tpm == alone, "with Tang or approval the TPM alone must not open it"
+    assert set(made.volumes) == encrypted
     assert (BindApproval in kinds) == approval
-    assert (write.pcrs == (7, 12, 15)) == write.tpm
+    assert (made.pcrs == (7, 12, 15)) == made.tpm
     assert (SetBootEntries in kinds) == (facts.firmware == "uefi")
 
 

@@ -17,6 +17,7 @@ import pytest
 import trio
 
 from node.agent import Agent
+from node.ahead import check_medium
 from node.facts import recorded
 from node.running import keep_early
 from node.settings import Settings
@@ -198,7 +199,28 @@ async def test_no_secret_is_told(
     for secret in (key.decode(), base64.b64encode(key).decode(), key.hex(), canary):
         assert not [text for text in said if secret in text]
     assert canary.encode() in (oem(shop) / "90_custom.yaml").read_bytes(), "the control"
-    assert any("--key-file=" in text for text in said), "the key went as a file"
+    assert any("--key-file" in text for text in said), "the key went as a file"
+
+
+async def test_the_medium_is_checked_before_anybody_asks(shop: Shop) -> None:
+    operator = Operator()
+    async with trio.open_nursery() as nursery, shop.running() as agent:
+        await check_medium(agent)
+        assert agent.doors is not None
+        assert agent.doors.ahead.image is not None
+        (shop.ground.medium / "kairos/SHA256SUMS").unlink()
+        nursery.start_soon(operator.pair, agent, shop.network)
+        await shop.left.wait()
+    assert_installed(shop, operator)
+
+
+async def test_what_an_installation_has_staged_is_left_alone(shop: Shop) -> None:
+    shop.ground.write("run/kairos-register/staging/loader.efi", b"of an earlier run")
+    async with shop.running() as agent:
+        await check_medium(agent)
+        assert agent.doors is not None
+        assert agent.doors.ahead.image is None
+    assert (shop.ground.doors.staging / "loader.efi").read_bytes() == b"of an earlier run"
 
 
 # --- faults (R8): stopped with a name, and resumed with the same key -----------------------------
@@ -218,12 +240,15 @@ def refused(said: str) -> Result:
 
 
 REPART = "systemd-repart --no-pager"
+PROVE = "cryptsetup open --test-passphrase"
 FAULTS: dict[str, tuple[str, Answer, str, str]] = {
     "full": (REPART, NO_SPACE, "step-failed", "No space left"),
     "read-only": (REPART, refused("Read-only file system"), "step-failed", "Read-only"),
     "removed": (REPART, refused("No such device"), "step-failed", "No such device"),
     "broken": (REPART, refused("Input/output error"), "step-failed", "Input/output"),
-    "key": ("cryptsetup open", Result(2, b"", b"No key available\n"), "key-not-proved", "KR_OEM"),
+    "key": (PROVE, Result(2, b"", b"No key available\n"), "key-not-proved", "KR_OEM"),
+    "chip": ("systemd-cryptenroll", refused("Failed to seal"), "step-failed", "Failed to seal"),
+    "files": ("mkfs.ext4", NO_SPACE, "step-failed", "No space left"),
     "volume": ("mount", no_oem, "step-failed", "superblock"),
     "tpm": ("systemd-creds", refused("TPM error 0x921"), "tpm-unusable", "0x921"),
     "nvram": ("systemd-creds", refused("NV read error 0x14a"), "tpm-unusable", "0x14a"),

@@ -2,15 +2,18 @@
 
 The line names the checksum of `kairos/SHA256SUMS`, and the root hash. Boot files are copied into
 memory while they are hashed, so what was checked is what is installed: a stick that answers
-differently the second time changes nothing.
+differently the second time changes nothing. It may be done ahead, while the code is on the screen
+and nobody has asked for anything yet (`check_ahead`).
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import logging
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -28,6 +31,9 @@ from node.system.reading import read
 from pairing import errors
 from pairing.facts import Image
 
+LOG = logging.getLogger("kairos.node")
+Log = Callable[[str], None]
+Progress = Callable[[int, int], None]
 SUMS = "kairos/SHA256SUMS"
 RECOVERY = "recovery.efi"
 BLOCK = 16 * 2**20
@@ -47,15 +53,31 @@ def check_image(doors: Doors) -> Handler:
     """The handler of `CheckImage`."""
 
     async def handler(step: CheckImage, work: Work) -> None:
-        came_from = booted(doors.root)
-        folder = await trio.to_thread.run_sync(medium.mounted, doors.root, doors.run)
-        if came_from is None or folder is None:
-            raise errors.ImageMissing
-        image = await _stage(doors, folder, checked_sums(doors.root, folder), work)
+        async with doors.ahead.busy:
+            image = doors.ahead.image or await _checked(doors, work.log, work.progress)
         _require_expected(doors.root, image, step)
-        await _read_root(doors, came_from, work)
 
     return handler
+
+
+async def check_ahead(doors: Doors) -> None:
+    """Check the medium now, so that `check-image` has nothing left to do.
+
+    Never raises a known error: what is wrong is found again, and told, when it is asked for.
+    """
+    async with doors.ahead.busy:
+        with contextlib.suppress(errors.KnownError, OSError):
+            doors.ahead.image = await _checked(doors, LOG.debug, lambda done, total: None)
+
+
+async def _checked(doors: Doors, log: Log, progress: Progress) -> Image:
+    came_from = booted(doors.root)
+    folder = await trio.to_thread.run_sync(medium.mounted, doors.root, doors.run)
+    if came_from is None or folder is None:
+        raise errors.ImageMissing
+    image = await _stage(doors, folder, checked_sums(doors.root, folder), log)
+    await _read_root(doors, came_from, progress)
+    return image
 
 
 def checked_sums(root: Path, folder: Path) -> tuple[Listed, ...]:
@@ -80,7 +102,7 @@ def _lines(data: bytes) -> Iterator[Listed]:
         yield Listed(digest.lower(), str(path))
 
 
-async def _stage(doors: Doors, folder: Path, listed: tuple[Listed, ...], work: Work) -> Image:
+async def _stage(doors: Doors, folder: Path, listed: tuple[Listed, ...], log: Log) -> Image:
     """Copy all listed files into memory, then put those that boot where the ESP has them."""
     shutil.rmtree(doors.staging, ignore_errors=True)
     recovery = mode(doors.root) == "recovery"
@@ -95,7 +117,7 @@ async def _stage(doors: Doors, folder: Path, listed: tuple[Listed, ...], work: W
         found = await trio.to_thread.run_sync(copied, source, to)
         if found != one.sha256:
             raise errors.ImageTampered(element=one.path)
-        work.log(f"checked {one.path}")
+        log(f"checked {one.path}")
     checked = doors.staging / "medium/kairos"
     image = medium.image_in(read(checked / "image.json"))
     if image is None:
@@ -145,7 +167,7 @@ def _require_expected(root: Path, image: Image, step: CheckImage) -> None:
         raise errors.ImageTampered("Its root hash is another.", element=medium.IMAGE_FILE)
 
 
-async def _read_root(doors: Doors, came_from: Booted, work: Work) -> None:
+async def _read_root(doors: Doors, came_from: Booted, progress: Progress) -> None:
     """Read every block of the root through dm-verity, which fails for any that is wrong."""
     with doors.at(came_from.root).open("rb", buffering=0) as device:
         total = device.seek(0, 2)
@@ -154,7 +176,7 @@ async def _read_root(doors: Doors, came_from: Booted, work: Work) -> None:
         while done < total:
             count = await trio.to_thread.run_sync(partial(_read_block, device, done))
             done += count
-            work.progress(done, total)
+            progress(done, total)
 
 
 def _read_block(device: BinaryIO, offset: int) -> int:

@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Sequence
 
 from node.execute import Handler, Work
-from node.steps import BindApproval, CheckMachine, WriteDisk
+from node.steps import BindApproval, CheckMachine, KeepData, MakeVolumes
 from node.system.install.boot_entries import listed
 from node.system.install.doors import Doors
 from node.system.medium import PUBLIC_KEY
@@ -68,12 +68,12 @@ async def try_tpm(doors: Doors, work: Work | None, pcrs: Sequence[int]) -> None:
 
 async def _tpm(doors: Doors, work: Work) -> None:
     """Raises errors.TpmUnusable, errors.PolicyKeyMissing."""
-    pcrs = next((step.pcrs for step in work.plan.steps if isinstance(step, WriteDisk)), ())
-    await try_tpm(doors, work, pcrs)
-    signed = [step for step in work.plan.steps if isinstance(step, (WriteDisk, BindApproval))]
-    if any(step.signed_pcrs for step in signed) and not read(doors.at(PUBLIC_KEY)):
+    sealing = [step for step in work.plan.steps if isinstance(step, (MakeVolumes, KeepData))]
+    await try_tpm(doors, work, sealing[0].pcrs if sealing else ())
+    approvals = [step for step in work.plan.steps if isinstance(step, BindApproval)]
+    if any(step.signed_pcrs for step in (*sealing, *approvals)) and not read(doors.at(PUBLIC_KEY)):
         raise errors.PolicyKeyMissing(element=str(PUBLIC_KEY))
-    if any(isinstance(step, BindApproval) for step in signed):
+    if approvals:
         await _not_locked_out(doors, work)
 
 

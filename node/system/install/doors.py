@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -17,11 +17,20 @@ from node.system.door import Door
 from node.system.keyfile import hold
 from pairing import errors, process
 from pairing.durable import flush_folder
+from pairing.facts import Image
 from pairing.process import Result
 
 RUN_FOLDER = Path("/run/kairos-register")
 LINES_LOGGED = 8
 SETTLE_SECONDS = 30
+
+
+@dataclass(slots=True)
+class Ahead:
+    """What was done before anybody asked for it. `image`: the medium's, whole and staged."""
+
+    image: Image | None = None
+    busy: trio.Lock = field(default_factory=trio.Lock)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +40,7 @@ class Doors:
     run: Door = process.run
     root: Path = Path("/")
     folder: Path = RUN_FOLDER
+    ahead: Ahead = field(default_factory=Ahead, compare=False)
 
     def at(self, path: str | Path) -> Path:
         """A path of the machine below `root`."""
@@ -57,6 +67,11 @@ class Doors:
     def kept_files(self) -> Path:
         """What stays on the ESP below `kairos`, for the recovery system to install again."""
         return self.staging / "kept"
+
+    @property
+    def volumes(self) -> Path:
+        """The heads of the encrypted volumes, by their label, until they are on the disk."""
+        return self.own / "volumes"
 
     async def tool(
         self,

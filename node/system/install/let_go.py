@@ -14,8 +14,8 @@ from node.system.install.doors import Doors
 from node.system.reading import read
 
 SECONDS = 60.0
-MAPPED = ("kr_oem", "kr_persistent")
-"""Names below /dev/mapper: the first stays open while we install."""
+MAPPED = ("kr_oem", "kr_persistent", "kr_filled")
+"""Names below /dev/mapper: the first stays open while we install, the last gets its files."""
 REPAIR = ("/oem", "/usr/local")
 """Where `kairos-node unlock` mounts them."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import uuid
 from pathlib import Path
 
 from node.execute import Handler, ProvedVolume, Work
@@ -13,6 +14,7 @@ from node.system.install.doors import Doors
 from pairing import errors
 
 SECONDS = 120.0
+LUKS, UUID_AT, UUID_SIZE = b"LUKS\xba\xbe", 168, 40
 SLOT_LIMIT = 4 * 2**20
 """Bytes of a key slot's area that are hashed at most; LUKS2 uses 258048."""
 _UNLOCKED = re.compile(r"Key slot (\d+) unlocked")
@@ -36,9 +38,20 @@ async def proved_volume(
     doors: Doors, work: Work | None, device: Path, slot: str, volume: str
 ) -> ProvedVolume:
     """What the operator's record is completed with, for a slot that was opened."""
-    uuid = await doors.tool(("cryptsetup", "luksUUID", device), work, seconds=SECONDS)
     digest = slot_digest(doors.at(device), await metadata(doors, work, device), slot)
-    return ProvedVolume(volume, uuid.text().strip(), digest)
+    return ProvedVolume(volume, uuid_of(doors.at(device)), digest)
+
+
+def uuid_of(device: Path) -> str:
+    """The UUID in a LUKS2 header (on-disk format, 2.1). Raises errors.KeyNotProved."""
+    with device.open("rb") as file:
+        start = file.read(UUID_AT + UUID_SIZE)
+    try:
+        if start.startswith(LUKS):
+            return str(uuid.UUID(start[UUID_AT:].split(b"\0")[0].decode("ascii")))
+    except ValueError:
+        pass
+    raise errors.KeyNotProved("Its header cannot be read.", element=str(device))
 
 
 async def opening_slot(

@@ -17,6 +17,7 @@ from node.steps import (
     ClearBoot,
     FillBoot,
     KeepConfig,
+    MakeVolumes,
     MarkComplete,
     ProveKey,
     SetBootEntries,
@@ -36,6 +37,7 @@ from node.system.install.handover import Handover
 from node.system.install.keep_config import keep_config
 from node.system.install.keep_data import check_data, keep_data
 from node.system.install.let_go import let_go, was_begun
+from node.system.install.make_volumes import make_volumes
 from node.system.install.prove_key import prove_key
 from node.system.install.wipe_tables import wipe_tables
 from node.system.install.write_disk import write_disk
@@ -57,6 +59,7 @@ def handlers(doors: Doors, handover: Handover) -> Mapping[type[Step], Handler]:
         CheckDisk: check_disk,
         CheckMachine: check_machine(doors),
         CheckData: check_data(doors),
+        MakeVolumes: make_volumes(doors),
         WipeTables: wipe_tables(doors),
         ClearBoot: clear_boot(doors),
         WriteDisk: write_disk(doors, handover),

@@ -1,4 +1,6 @@
-"""write-disk: one run of systemd-repart, which writes the partition table last."""
+"""write-disk: one run of systemd-repart, which writes the partition table last; then file systems
+inside of the encrypted volumes.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +11,15 @@ from pathlib import Path
 import trio
 
 from node.execute import Handler, Work
+from node.partition import Partition
+from node.plan.install import VOLUMES
 from node.plan.repart import SMALLEST_REST, Sources, command, definitions
 from node.steps import WriteDisk
 from node.system.booted import booted, disk_name, part
 from node.system.install.doors import Doors
 from node.system.install.handover import Handover
-from node.system.medium import PUBLIC_KEY
-from node.system.reading import names, number, read, text
+from node.system.install.let_go import MAPPED
+from node.system.reading import number, read
 from pairing import errors
 
 LOADER_CONF = """timeout 3
@@ -23,10 +27,14 @@ console-mode keep
 editor no
 """
 """loader.conf(5). No `default`: the loader itself prefers the newest slot that has tries left."""
-OVERHEAD = 96 * 2**20
+OVERHEAD = 128 * 2**20
 """Bytes that file systems, headers and boot files add to the copies, roughly."""
-VOLUME = 200 * 2**20
-"""What making an encrypted volume counts for: as long as copying so many bytes takes, roughly."""
+SECONDS = 300.0
+QUICK = "nodiscard,lazy_itable_init=1,lazy_journal_init=1"
+"""mkfs.ext4(8), -E: nothing is written that does not have to be. What is below an encrypted volume
+is no old journal, for it was never written with this key."""
+FILLED = "kr_filled"
+"""The name below /dev/mapper of a volume that gets its file system just now (`let_go`)."""
 LOOK = 1.0
 """Seconds between two looks at how much was written."""
 SECTOR = 512
@@ -46,18 +54,41 @@ def write_disk(doors: Doors, handover: Handover) -> Handler:
             hashes=came_from.hashes,
             boot=doors.boot_files,
             kept=doors.kept_files,
+            volumes=doors.volumes,
             rest=_rest(doors, step),
         )
         folder = doors.own / "repart.d"
         _write_definitions(folder, step, sources)
-        key = doors.key_file(work) if work.plan.encryption != "none" else None
-        argv = command(step, folder=folder, key=key, public_key=PUBLIC_KEY)
-        await _watched(doors, argv, step, work)
+        await _watched(doors, command(step, folder=folder), step, work)
         await doors.settle(work)
         for made in step.partitions:
-            doors.partition(step.disk, made.label)
+            device = doors.partition(step.disk, made.label).device
+            if made.encrypted and not made.kept:
+                await _fill(doors, device, made, work)
 
     return handler
+
+
+async def _fill(doors: Doors, device: Path, made: Partition, work: Work) -> None:
+    """Put an empty file system into an encrypted volume, opened with the recovery key.
+
+    The config's volume stays open: the config comes next.
+    """
+    stays = made.label == VOLUMES[0]
+    name = MAPPED[0] if stays else FILLED
+    opening = ("cryptsetup", "open", "--disable-external-tokens", "--key-file")
+    await doors.tool((*opening, doors.key_file(work), device, name), work, seconds=SECONDS)
+    try:
+        words = (f"mkfs.{made.filesystem}", "-q", "-m", "0", "-b", "4096", "-E", QUICK)
+        mapped = Path("/dev/mapper", name)
+        await doors.tool((*words, "-L", made.label, mapped), work, seconds=SECONDS)
+    except BaseException:
+        stays = False
+        raise
+    finally:
+        if not stays:
+            with trio.CancelScope(shield=True):
+                await doors.tool(("cryptsetup", "close", name), work, seconds=SECONDS)
 
 
 def add_records(folder: Path, handover: Handover) -> None:
@@ -107,18 +138,11 @@ async def _watched(doors: Doors, argv: Sequence[str], step: WriteDisk, work: Wor
 
 
 async def _watch(doors: Doors, step: WriteDisk, work: Work, before: int) -> None:
-    """Report how far it is: what reached the disk by the kernel's count, and volumes made.
-
-    Making file systems counts many zeroes, so the copies count up to their size only.
-    """
-    copies = step.copied + OVERHEAD
-    total = copies + VOLUME * sum(made.encrypted for made in step.partitions)
-    volumes: set[str] = set()
+    """Report how far it is: what reached the disk, by the kernel's count."""
+    total = step.copied + OVERHEAD
     while True:
         await trio.sleep(LOOK)
-        volumes |= _new_volumes(doors)
-        done = min(_written(doors, step.disk) - before, copies) + VOLUME * len(volumes)
-        work.progress(min(done, total - 1), total)
+        work.progress(min(_written(doors, step.disk) - before, total - 1), total)
 
 
 def _written(doors: Doors, disk: str) -> int:
@@ -126,10 +150,3 @@ def _written(doors: Doors, disk: str) -> int:
     path = doors.root / "sys/block" / disk_name(doors.root, disk) / "stat"
     fields = read(path).split()
     return int(fields[6]) * SECTOR if len(fields) > 6 and fields[6].isdigit() else 0
-
-
-def _new_volumes(doors: Doors) -> set[str]:
-    """Encrypted volumes that systemd-repart has open: it puts a file system on them."""
-    folder = doors.root / "sys/block"
-    mapped = [text(folder / name / "dm/name") for name in names(folder)]
-    return {name for name in mapped if name.startswith("luks-repart-")}
