@@ -82,9 +82,14 @@ def install(alone: Alone, *, key_file: Path | None, say: Say, doors: Doors) -> O
     if alone.plan.encryption != "none":
         doors.hold_key(alone.plan.release, key)
 
+    last = ""
+
     def emit(step: str, of: str, done: int, total: int, text: str, /) -> None:
-        if done in (0, total):
-            say(f"{of} {text}" if done == 0 else f"{of} done")
+        nonlocal last
+        line = f"{of} {text}" if done < total or not total else f"{of} done"
+        if line != last:
+            last = line
+            say(line)
 
     async def run() -> Outcome:
         with Journal(doors.own / "alone.jsonl") as journal:
