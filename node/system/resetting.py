@@ -52,7 +52,7 @@ def boot_partition(root: Path, run: Door) -> Iterator[None]:
 
     Raises errors.ResetRefused if there is none, or errors.MissingError.
     """
-    if board.mode(root) == "installed" or _is_open(root):
+    if board.mode(root) == "installed" or _is_writable(root):
         yield
         return
     device = next((one.device for one in partitions(root, run) if one.label == ESP_LABEL), "")
@@ -65,17 +65,21 @@ def boot_partition(root: Path, run: Door) -> Iterator[None]:
         run(("umount", BOOT), seconds=MOUNT_SECONDS, check=False)
 
 
-def _is_open(root: Path) -> bool:
-    """Whether the boot partition itself is at /boot, not only what would mount it there."""
+def _is_writable(root: Path) -> bool:
+    """Whether the boot partition itself is at /boot, and can be written: systemd mounts it there
+    on demand, read-only where it is read-only elsewhere."""
     lines = read(root / "proc/self/mountinfo").decode("utf-8", "replace").splitlines()
-    return any(line.split()[4:5] == [BOOT] and " - vfat " in line for line in lines)
+    here = [line for line in lines if line.split()[4:5] == [BOOT] and " - vfat " in line]
+    return any(
+        "rw" in line.split()[5].split(",") and "rw" in line.split()[-1].split(",") for line in here
+    )
 
 
 def _mount(root: Path, run: Door, device: str) -> None:
-    # systemd would mount it on demand, and fails where it is mounted read-only.
-    run(("systemctl", "stop", "boot.automount"), seconds=MOUNT_SECONDS, check=False)
+    # What systemd mounts on demand, and what the recovery system reads from (it opens it again).
+    for unit in ("boot.automount", "boot.mount"):
+        run(("systemctl", "stop", unit), seconds=MOUNT_SECONDS, check=False)
     if is_mounted(root, str(medium.FOLDER)):
-        # The recovery system has it open to read from, and opens it again when it has to.
         run(("umount", str(medium.FOLDER)), seconds=MOUNT_SECONDS)
     options = "nodev,nosuid,noexec,umask=0077"
     run(("mount", "-t", "vfat", "-o", options, device, BOOT), seconds=MOUNT_SECONDS)

@@ -383,11 +383,22 @@ def test_a_recovery_system_without_a_mark_opens_nothing_for_writing(tmp_path: Pa
     assert [line.split()[5] for line in node.mounts()] == ["ro"]
 
 
-def test_what_systemd_mounts_on_demand_is_not_taken_for_the_boot_partition(tmp_path: Path) -> None:
+@pytest.mark.parametrize("opened", [False, True], ids=["not yet", "read-only"])
+def test_what_systemd_mounts_on_demand_is_not_taken_for_the_boot_partition(
+    tmp_path: Path, opened: bool
+) -> None:
     node = Node(tmp_path)
     node.in_recovery()
     with node.table.open("a") as table:
         table.write("28 22 0:40 / /boot rw - autofs systemd-1 rw\n")
+        if opened:
+            table.write("30 22 254:1 / /boot ro - vfat /dev/vda1 ro\n")
+
+    def systemctl(argv: Sequence[str], stdin: bytes) -> Result:
+        assert argv[1] == "stop"
+        return node.umount(("umount", "/boot"), b"")
+
+    node.machine.programs["systemctl"] = systemctl
     plan = reset.prepare(Data.WIPE, tmp_path, node.run)
     assert plan.steps
     assert ("systemctl", "stop", "boot.automount") in node.machine.asked
