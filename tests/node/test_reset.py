@@ -24,6 +24,7 @@ from node.plan.reset import (
 )
 from node.plan.slots import entries
 from node.plan.upgrade import RemoveEntry, Slot
+from node.system import resetting
 from node.testing.installed import DONE, FAILED, LABELS, InstalledMachine
 from pairing import errors
 from pairing.facts import Facts
@@ -290,13 +291,13 @@ def test_a_damaged_recovery_system_is_found_before_anything_is_changed(tmp_path:
 def cuts(monkeypatch: pytest.MonkeyPatch, node: Node, wanted: Data, after: int) -> bool:
     """Reset with the power cut after so many effects; False if it came to its end."""
     for name in ("remove_entry", "store", "flush_folder"):
-        real = getattr(reset_steps(), name)
+        real = getattr(resetting, name)
 
         def cut(*args: object, real: Callable[..., object] = real) -> object:
             node.tick()
             return real(*args)
 
-        monkeypatch.setattr(reset_steps(), name, cut)
+        monkeypatch.setattr(resetting, name, cut)
     node.left = after
     try:
         reset_here(node, wanted)
@@ -306,12 +307,6 @@ def cuts(monkeypatch: pytest.MonkeyPatch, node: Node, wanted: Data, after: int) 
         monkeypatch.undo()
         node.left = 10**6
     return False
-
-
-def reset_steps() -> object:
-    from node.system import resetting
-
-    return resetting
 
 
 @pytest.mark.parametrize("wanted", list(Data))
