@@ -26,12 +26,12 @@ from node.facts import Probe, recorded
 from node.rescue import Rescue
 from node.settings import Settings
 from node.showing import Showing
-from node.system import ownership, services
+from node.system import devices, ownership, services
 from node.system.endorsement import Endorsement
 from node.system.keyfile import IN_MEMORY, filesystem
 from node.tenancy_store import NAME, TenancyStore
 from node.tpmanswers import TpmAnswers
-from pairing import errors
+from pairing import errors, process
 from pairing.events import Mode
 from pairing.facts import Facts
 from pairing.transport.base import Address
@@ -104,9 +104,17 @@ def look_at(machine: Path | None) -> Callable[[], Facts]:
     return lambda: snapshot
 
 
+def _once_devices_are_there() -> Facts:
+    devices.wait_for_all(process.run)
+    return Probe().facts()
+
+
 def _look(options: Options, booted: Mode | None) -> Callable[[], Facts]:
-    """The same; the recovery system finishes a reset that was cut off before it looks."""
+    """The same; a machine that has just been started waits for its devices, and the recovery system
+    finishes a reset that was cut off before it looks."""
     look = look_at(options.machine)
+    if booted is not None and options.machine is None:
+        look = _once_devices_are_there
     if booted is not Mode.RECOVERY or options.machine is not None or options.dry_run:
         return look
 
@@ -175,6 +183,7 @@ async def _run(agent: Agent, showing: Showing, options: Options) -> int:
         await nursery.start(_stop_on_signals, nursery.cancel_scope, stopped)
         await nursery.start(showing.run, agent)
         services.ready()
+        services.give_way()
         LOG.info("code shown")
         transport = await trio.to_thread.run_sync(_transport, options)
         from pairing.transport.p2p import warm_up

@@ -216,7 +216,8 @@ def _add_python(bench: Bench, step: AddPython) -> None:
 
 
 def _make_initrd(bench: Bench, step: MakeInitrd) -> None:
-    inputs = [bench.part.name, str(EPOCH), initrd.settings(), *map(str, initrd.files().items())]
+    laid = [*initrd.files().items(), *initrd.links().items()]
+    inputs = [bench.part.name, str(EPOCH), initrd.settings(), *map(str, laid)]
     tree = bench.tree
     bench.boot = bench.store.part("initrd", inputs, lambda draft: initrd.make(draft, tree, EPOCH))
 

@@ -16,6 +16,8 @@ from pairing import errors
 SECONDS = 900.0
 MODULES = (
     "systemd",
+    # Without its units a failure would end in nothing at all.
+    "systemd-emergency",
     "systemd-initrd",
     "systemd-modules-load",
     "systemd-pcrphase",
@@ -28,7 +30,26 @@ MODULES = (
     "tpm2-tss",
     "udev-rules",
 )
-LEFT_OUT = ("crypt", "fips", "i18n", "lvm", "mdraid", "network", "nfs", "plymouth", "resume")
+LEFT_OUT = (
+    *("crypt", "fips", "i18n", "lvm", "mdraid", "network", "nfs", "plymouth", "resume"),
+    # dracut's own hooks, each a shell: systemd's generators do all that we need of them.
+    *("dracut-systemd", "shutdown", "usrmount", "terminfo"),
+    # A root is a partition of a disk, and names of hardware are nobody's concern here.
+    *("hwdb", "lunmask", "nvdimm", "overlay-root", "virtfs", "virtiofs"),
+)
+DRIVERS_LEFT_OUT = (
+    "bcachefs",
+    "btrfs",
+    "ceph",
+    "cifs",
+    "f2fs",
+    "gfs2",
+    "jfs",
+    "nfs",
+    "sunrpc",
+    "xfs",
+)
+"""File systems that no root of ours is on: a third of all drivers' size."""
 DRIVERS = ("dm-verity", "loop", "nls_ascii", "nls_cp437", "overlay", "squashfs", "vfat")
 """Without them there is no root. dracut itself takes along the drivers of all kinds of disks."""
 OVERLAY_UNIT = """# Changes to /etc live in memory, above the image's.
@@ -45,6 +66,19 @@ Type=overlay
 Options=lowerdir=/sysroot/etc,upperdir=/run/etc-overlay/upper,workdir=/run/etc-overlay/work
 """
 OVERLAY_FOLDERS = "d /run/etc-overlay/upper 0755\nd /run/etc-overlay/work 0755\n"
+NOT_LOOKED_AT = (
+    *("acpi", "bdi", "clockevents", "clocksource", "container", "cpu", "event_source", "graphics"),
+    *("input", "leds", "machinecheck", "mem", "memory", "net", "serial-base", "sound", "thermal"),
+    *("tty", "vc", "vtconsole", "wakeup", "workqueue"),
+)
+"""Kinds of devices that lead to no disk; they are four of five. The system looks at them later."""
+COLDPLUG = f"""[Service]
+ExecStart=
+ExecStart=-udevadm trigger --type=devices --action=add --prioritized-subsystem=block \
+ {" ".join(f"--subsystem-nomatch={kind}" for kind in NOT_LOOKED_AT)}
+"""
+MASKED_GENERATORS = ("systemd-debug-generator", "systemd-gpt-auto-generator")
+"""The root is said on the kernel's line."""
 # A CD's partitions are not looked for by the kernel; a loop device over it has them.
 CD_RULE = (
     'SUBSYSTEM=="block", KERNEL=="sr[0-9]*", ACTION!="remove", ENV{ID_FS_LABEL}=="KR_LIVE",'
@@ -99,9 +133,20 @@ def files() -> Mapping[str, str]:
         f"{units}/kairos-check-root.service": CHECK_UNIT,
         f"{units}/partitions-of-cd@.service": CD_UNIT,
         **emergency,
+        f"{units}/systemd-udev-trigger.service.d/kairos.conf": COLDPLUG,
         "usr/lib/tmpfiles.d/etc-overlay.conf": OVERLAY_FOLDERS,
         "usr/lib/udev/rules.d/90-partitions-of-cd.rules": CD_RULE,
     }
+
+
+def links() -> Mapping[str, str]:
+    """The same for symbolic links, and where they point."""
+    masked = {f"etc/systemd/system-generators/{name}": "/dev/null" for name in MASKED_GENERATORS}
+    required = {
+        f"usr/lib/systemd/system/{target}.requires/{unit}": f"../{unit}"
+        for target, unit in REQUIRED.items()
+    }
+    return {**masked, **required}
 
 
 def settings() -> str:
@@ -110,6 +155,7 @@ def settings() -> str:
         "dracutmodules": MODULES,
         "omit_dracutmodules": LEFT_OUT,
         "add_drivers": DRIVERS,
+        "omit_drivers": DRIVERS_LEFT_OUT,
         "install_items": ("/usr/sbin/losetup", *(f"/usr/bin/{name}" for name in PROGRAMS)),
     }
     lines = [f'{name}+=" {" ".join(words)} "' for name, words in lists.items()]
@@ -128,10 +174,10 @@ def make(draft: Path, tree: Path, epoch: int) -> None:
         place = draft / "extra" / name
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_text(text, encoding="utf-8")
-    for target, unit in REQUIRED.items():
-        wants = draft / f"extra/usr/lib/systemd/system/{target}.requires"
-        wants.mkdir()
-        (wants / unit).symlink_to(f"../{unit}")
+    for name, target in links().items():
+        place = draft / "extra" / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.symlink_to(target)
     (draft / "settings.conf").write_text(settings(), encoding="utf-8")
     (draft / "confdir").mkdir()
     argv = ["dracut", "--force", "--quiet", "--conf", f"{WORK}/settings.conf"]

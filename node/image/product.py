@@ -79,6 +79,18 @@ MASKED = (
     "systemd-random-seed.service",
     "systemd-sysusers.service",
     "systemd-update-done.service",
+    # A network's state on storage that is not there, rules for udev from a hypervisor, and what a
+    # container asks for itself.
+    "proc-sys-fs-binfmt_misc.automount",
+    "systemd-hibernate-clear.service",
+    "systemd-networkd-persistent-storage.service",
+    "systemd-udev-load-credentials.service",
+    # The installer runs it, on a disk that was released.
+    "systemd-repart.service",
+    # Loaded where they are used.
+    "modprobe@drm.service",
+    "modprobe@fuse.service",
+    "sys-fs-fuse-connections.mount",
     # The root changes by upgrades only.
     "apt-daily-upgrade.timer",
     "apt-daily.timer",
@@ -99,6 +111,7 @@ MASKED_GENERATORS = (
     "systemd-cryptsetup-generator",
     "systemd-getty-generator",
     "systemd-hibernate-resume-generator",
+    "systemd-import-generator",
     "systemd-integritysetup-generator",
     "systemd-rc-local-generator",
     "systemd-ssh-generator",

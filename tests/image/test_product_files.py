@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from node import settings
-from node.image import layers, product, uki
+from node.image import initrd, layers, product, uki
 from node.image.layers import Layer
 from node.image.recipe import ImageFile, Recipe
 from node.image.uki import Mode
@@ -232,3 +232,9 @@ def test_a_file_takes_the_place_of_a_link_not_of_what_it_leads_to(tmp_path: Path
     layers.unpack(archive, tmp_path / "tree")
     assert (tmp_path / "secret").read_text() == "s"
     assert (tmp_path / "tree/a").read_text() == "x"
+
+
+def test_a_failure_in_the_initrd_has_units_that_end_it() -> None:
+    assert "systemd-emergency" in initrd.MODULES
+    assert any("emergency.service.d/" in path for path in initrd.files())
+    assert not set(initrd.MODULES) & set(initrd.LEFT_OUT)
