@@ -105,15 +105,23 @@ class Looker:
         return whole.hexdigest()
 
     def _files(self, part: Partition) -> Mapping[str, str] | None:
-        """mtools(1) reads a file system at an offset of an image."""
+        """mtools(1) reads a file system at an offset of an image.
+
+        A file whose clusters are not all written yet stops its copying of a tree; firmware that
+        wants another file does not care. So each is read by itself then.
+        """
+        source = f"{self._image}@@{part.offset}"
         with tempfile.TemporaryDirectory() as scratch:
-            source = f"{self._image}@@{part.offset}"
-            quiet = {"MTOOLS_SKIP_CHECK": "1"}
-            argv = ["mcopy", "-s", "-n", "-i", source, "::*", scratch]
-            done = process.run(argv, seconds=SECONDS, environment=quiet, check=False)
-            if done.status != 0:
-                return None
             top = Path(scratch)
+            if _mtools("mcopy", "-s", "-n", "-i", source, "::*", scratch) is None:
+                if (listed := _mtools("mdir", "-/", "-b", "-i", source, "::")) is None:
+                    return None
+                names = [line.removeprefix("::/") for line in listed.splitlines()]
+                for name in (name for name in names if name and not name.endswith("/")):
+                    target = top / name
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    if _mtools("mcopy", "-n", "-i", source, f"::/{name}", str(target)) is None:
+                        target.write_bytes(b"cannot be read")
             return {
                 str(path.relative_to(top)).lower(): hashlib.sha256(path.read_bytes()).hexdigest()
                 for path in sorted(top.rglob("*"))
@@ -137,3 +145,9 @@ class Looker:
         argv += ["--type", "luks2", "--key-file", "-", header]
         key = self._key or b""
         return process.run(argv, seconds=SECONDS, stdin=key, check=False).status == 0
+
+
+def _mtools(*argv: str) -> str | None:
+    """What it says; None where it fails."""
+    done = process.run(argv, seconds=SECONDS, environment={"MTOOLS_SKIP_CHECK": "1"}, check=False)
+    return done.text() if done.status == 0 else None

@@ -8,6 +8,7 @@ leaves the old system whole, and has no kernel but for a system that is complete
 from __future__ import annotations
 
 import enum
+import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,10 @@ from pairing.testing.writelog import Cut, Entry, Replay
 _LOADERS = ("efi/boot/boot", "efi/systemd/systemd-boot")
 _CHECKED = ("efi/", "loader/")
 """Boot files whose content counts; the records of `kairos/` are written again later."""
+
+
+NOTHING = hashlib.sha256(b"").hexdigest()
+"""An empty file's digest."""
 
 
 class Standing(enum.Enum):
@@ -113,7 +118,9 @@ def judge_upgrade(
     ]
     started = {n: d for n, d in (before.boot or {}).items() if n.startswith(_CHECKED)}
     faults += [f"{name} is not what it was" for name in started if boot.get(name) != started[name]]
-    new = [name for name in boot if _is_kernel(name) and name not in started]
+    # A FAT's rename is two writes: for a moment the new name leads to nothing. systemd-boot lists
+    # no empty file, and the next upgrade removes it.
+    new = [n for n in boot if _is_kernel(n) and n not in started and boot[n] != NOTHING]
     fresh = [label for label in finished.digests if label not in before.digests]
     for name in new:
         if boot[name] != (finished.boot or {}).get(name):

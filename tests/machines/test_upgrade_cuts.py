@@ -10,7 +10,7 @@ import pytest
 from pairing.testing.cutsamples import Samples
 from pairing.testing.diskview import DiskView, Volume
 from pairing.testing.gpt import Tables
-from pairing.testing.powercuts import Moment, Standing, Verdict, judge_upgrade
+from pairing.testing.powercuts import NOTHING, Moment, Standing, Verdict, judge_upgrade
 from pairing.testing.writelog import Cut, Entry, Flag, cuts
 
 OLD = DiskView(
@@ -51,6 +51,7 @@ def judged(view: DiskView) -> tuple[Standing, str]:
         (changed(SLOT), Standing.STARTS),
         (changed(SLOT, {"efi/linux/.#kr_2+3.efi1234": "half"}), Standing.STARTS),
         (changed(SLOT, {"kairos/report.json": "written again"}), Standing.STARTS),
+        (changed(SLOT, {"efi/linux/kr_2+3.efi": NOTHING}), Standing.STARTS),
         (FINISHED, Standing.BOTH),
     ],
 )
