@@ -41,8 +41,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             if item.get_closest_marker("xdist_group") is None:
                 group = folder if folder == "kube" else item.path.stem
                 item.add_marker(pytest.mark.xdist_group(group))
-    # First the longest story, for whose machine others wait.
-    items.sort(key=lambda item: item.path.stem != "test_node_life")
+    items.sort(key=_turn)
+
+
+def _turn(item: pytest.Item) -> int:
+    """First the longest story, last those that wait for its machine."""
+    if item.path.stem == "test_node_life":
+        return 0
+    return 2 if "installed_once" in getattr(item, "fixturenames", ()) else 1
 
 
 @pytest.hookimpl(wrapper=True)
