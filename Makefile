@@ -49,7 +49,7 @@ e2e: tools packages chroot-demo ## virtual machines, network namespaces, the dem
 	$(BIN)/python -m node.testing.images
 	$(BIN)/python -m node.testing.kube_build
 	$(BIN)/python -m node.testing.cluster_image
-	$(PYTEST) -n 2 --dist loadgroup --no-loadscope-reorder -m "($(NEEDS_MACHINE)) and not ($(LONG))"
+	$(PYTEST) -n 2 --dist loadfile --no-loadscope-reorder -m "($(NEEDS_MACHINE)) and not ($(LONG))"
 
 chroot-demo: packages ## `make demo` as a plain user in a system without a compiler (root)
 	.ci/chroot-demo

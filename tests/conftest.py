@@ -32,15 +32,12 @@ settings.load_profile(os.environ.get("KAIROS_TEST_PROFILE", "full"))
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests below these folders need the machine, whether or not their author marked them.
 
-    A file's tests share their machines, so one worker runs them all (`--dist loadgroup`).
+    A file's tests share their machines, so one worker runs them all (`--dist loadfile`).
     """
     for item in items:
         folder = item.path.relative_to(HERE).parts[0]
         if folder in MARK_OF_FOLDER:
             item.add_marker(MARK_OF_FOLDER[folder])
-            if item.get_closest_marker("xdist_group") is None:
-                group = folder if folder == "kube" else item.path.stem
-                item.add_marker(pytest.mark.xdist_group(group))
     items.sort(key=_turn)
 
 

@@ -25,7 +25,7 @@ from pairing.testing.lan import FIRST, Lan
 from pairing.testing.operators import Run
 from tests.e2e.conftest import ARTEFACTS, INSTALL_SECONDS, RESTART_SECONDS
 
-pytestmark = [pytest.mark.root, pytest.mark.timeout(1200), pytest.mark.xdist_group("installs")]
+pytestmark = [pytest.mark.root, pytest.mark.timeout(1200)]
 
 CODE_SECONDS, FIND_SECONDS, END_SECONDS, SHELL_SECONDS = 420.0, 240, 90.0, 120.0
 LOOK_SECONDS = 3.0

@@ -40,7 +40,6 @@ pytestmark = [
     pytest.mark.root,
     pytest.mark.kube,
     pytest.mark.timeout(1500),
-    pytest.mark.xdist_group("join"),
 ]
 
 READY_SECONDS, FAIL_SECONDS, K3S_SECONDS = 240.0, 240.0, 300.0

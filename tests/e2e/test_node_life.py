@@ -34,7 +34,7 @@ from tests.e2e.conftest import (
     fresh,
 )
 
-pytestmark = [pytest.mark.root, pytest.mark.timeout(900), pytest.mark.xdist_group("life")]
+pytestmark = [pytest.mark.root, pytest.mark.timeout(900)]
 
 END_SECONDS = 60.0
 CUTS_ANYWHERE, CUTS_LOSSY = 20, 20

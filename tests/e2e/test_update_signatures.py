@@ -29,7 +29,7 @@ from pairing import errors
 from pairing.process import Result
 from tests.e2e.conftest import ARTEFACTS, fresh
 
-pytestmark = [pytest.mark.root, pytest.mark.timeout(600), pytest.mark.xdist_group("signatures")]
+pytestmark = [pytest.mark.root, pytest.mark.timeout(600)]
 
 MIB = 2**20
 TABLE = """label: gpt

@@ -20,7 +20,7 @@ from pairing.testing import qemu
 from pairing.testing.lan import HOST
 from tests.e2e.conftest import ARTEFACTS, RESTART_SECONDS, fresh
 
-pytestmark = [pytest.mark.root, pytest.mark.timeout(1800), pytest.mark.xdist_group("upgrade")]
+pytestmark = [pytest.mark.root, pytest.mark.timeout(1800)]
 
 PORT = 8000
 WRITE_SECONDS, FALL_BACK_SECONDS = 300.0, 900.0
