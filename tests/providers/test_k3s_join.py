@@ -165,9 +165,8 @@ def scene_for(systemd: Systemd, value: dict[str, Any]) -> Scene:
 
 
 async def test_an_unreachable_server_is_named_within_a_minute(
-    systemd: Systemd, autojump_clock: trio.testing.MockClock
+    systemd: Systemd, patient_clock: trio.testing.MockClock
 ) -> None:
-    autojump_clock.autojump_threshold = 0.1
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))  # bound, but nobody listens
         url = f"https://127.0.0.1:{nobody.getsockname()[1]}"
