@@ -186,6 +186,7 @@ def test_a_good_slot_that_was_changed_falls_back(changed_slot: str, shop: Shop) 
     assert shop.on("cat /usr/local/data") == "kept"
 
 
+@pytest.mark.soak
 def test_with_no_good_slot_left_recovery_shows_its_code(
     changed_slot: str, machine: qemu.Machine, shop: Shop
 ) -> None:
