@@ -15,24 +15,13 @@ from pathlib import Path
 
 from node.image.build import Built
 from node.testing.images import Factory
-from node.testing.shop import NODE, Shop
+from node.testing.shop import NODE, PLAIN, Shop
 from pairing.testing.lan import HOST, Lan, lan
 from pairing.testing.measured import Figure
 
 SAMPLES = 3
 PORT = "8000"
 SECONDS, INSTALL_SECONDS = 600.0, 900.0
-CONFIG = """#cloud-config
-hostname: bench
-users:
-  - name: ana
-    groups: [admin]
-    ssh_authorized_keys:
-      - PUBLIC
-install:
-  device: auto
-  encrypt: tpm2
-"""
 
 
 def measure(quick: bool) -> list[Figure]:
@@ -70,7 +59,7 @@ def _machine(folder: Path) -> Iterator[tuple[Shop, Built]]:
 
 @contextmanager
 def _installed(network: Lan, folder: Path, first: Built) -> Iterator[Shop]:
-    shop = Shop.new(network, folder, CONFIG, 20)
+    shop = Shop.new(network, folder, PLAIN, 20)
     with shop.live(first.stick) as machine:
         with shop.register(shop.photo(machine), "--wait", "installed") as run:
             if run.end(INSTALL_SECONDS):

@@ -28,7 +28,7 @@ from PIL import Image
 
 from pairing import errors, process
 from pairing.testing import guest_system, qemu
-from pairing.testing.box import Box
+from pairing.testing.box import Box, copy_files
 from pairing.testing.firmware import Certificates
 from pairing.testing.hardware import Drive, Firmware
 from pairing.testing.lan import Lan
@@ -45,6 +45,18 @@ NODE = "/opt/kairos-register/bin/kairos-node"
 PHOTO = "photo.jpg"
 USER = "ana"
 """Whom the config lets in: `PUBLIC` in its text becomes the public key of `on`."""
+PLAIN = f"""#cloud-config
+hostname: till-7
+users:
+  - name: {USER}
+    groups: [admin]
+    ssh_authorized_keys:
+      - PUBLIC
+install:
+  device: auto
+  encrypt: tpm2
+"""
+"""A config for whoever only needs an installed machine; more keys of `install` can follow."""
 
 
 def board(tap: str, number: int) -> qemu.Hardware:
@@ -93,8 +105,7 @@ class Shop:
         """A shop that `keep` has put into `source`, its machine switched off."""
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-        copying = ["cp", "--archive", "--sparse=always", "--reflink=auto"]
-        process.run([*copying, f"{source}/.", f"{folder}/"], seconds=300)
+        copy_files(source.iterdir(), folder)
         known = json.loads((folder / "machine.json").read_text())
         network.lease(known["mac"], known.pop("address"))
         hardware = replace(board(network.tap(number), number), firmware=Firmware.UEFI, **known)

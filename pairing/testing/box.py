@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -79,8 +79,7 @@ class Box:
         folder.mkdir(parents=True)
         kept = [self.disk(number) for number in range(self.disks)]
         kept += [part for part in (self.variables, self.tpm) if part.exists()]
-        copying = ["cp", "--archive", "--sparse=always", "--reflink=auto"]
-        process.run([*copying, *map(str, kept), f"{folder}/"], seconds=COPY_SECONDS)
+        copy_files(kept, folder)
         hardware = self.hardware if tap is None else replace(self.hardware, tap=tap)
         return Box(folder, hardware, self.disks)
 
@@ -138,3 +137,9 @@ class Box:
             name = "E2E-DISK" if number == 0 else f"E2E-DISK-{number}"
             log = self.log if number == 0 else None
             yield Drive(image=self.disk(number), serial=name, log=log, zeroing=self.zeroing)
+
+
+def copy_files(sources: Iterable[Path], folder: Path) -> None:
+    """Into `folder`, folders whole; holes stay holes. Raises errors.CommandFailed."""
+    argv = ["cp", "--archive", "--sparse=always", "--reflink=auto"]
+    process.run([*argv, *map(str, sources), f"{folder}/"], seconds=COPY_SECONDS)

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from node.testing.images import Factory
-from node.testing.shop import DISK, NODE, Shop
+from node.testing.shop import DISK, NODE, PLAIN, Shop
 from pairing import process
 from pairing.testing import firmware, powercuts, writelog
 from pairing.testing.box import Box
@@ -38,18 +38,7 @@ STARTED = 5
 """Disks that are started of each recording at least, where it has so many kinds of them."""
 WRITTEN_SECONDS, INSTALLED_SECONDS, UPGRADE_SECONDS = 900.0, 1500.0, 600.0
 STARTS_BY_ITSELF = (Standing.STARTS, Standing.BOTH, Standing.OLD)
-CONFIG = """#cloud-config
-hostname: till-7
-users:
-  - name: ana
-    groups: [admin]
-    ssh_authorized_keys:
-      - PUBLIC
-install:
-  device: auto
-  encrypt: tpm2
-  wipe: WIPE
-"""
+CONFIG = f"{PLAIN}  wipe: WIPE\n"
 
 
 @dataclass(frozen=True, slots=True)
