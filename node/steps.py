@@ -63,8 +63,8 @@ class CheckDisk(Step):
 class CheckMachine(Step):
     """Try what the rest of the plan needs of this machine, so that nothing fails half-way.
 
-    The TPM seals and unseals, the Tang servers answer, boot entries can be set, all programs are
-    there.
+    The TPM seals and unseals, this start was given nothing that the disk would be sealed to, the
+    Tang servers answer, boot entries can be set, all programs are there.
     """
 
     name: ClassVar[str] = "check-machine"

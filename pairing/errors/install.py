@@ -61,6 +61,19 @@ class KeyNotProved(NodeError):
     hint = "Run the same command again; if it happens twice, replace the disk."
 
 
+class InstallStartNotPure(NodeError):
+    """This start was given kernel words, credentials or add-ons from outside the image.
+
+    A disk that is sealed to such a start would not open without them; it was not touched.
+    """
+
+    number, slug, retryable = 621, "install-start-not-pure", True
+    hint = (
+        "Start the stick without them: nothing added in the boot menu, by the firmware or the"
+        " hypervisor, no files added to the stick. Then run the same command with a new photo."
+    )
+
+
 class PolicyKeyMissing(NodeError):
     """The image has no key for the policies that the TPM needs; the disk was not touched."""
 

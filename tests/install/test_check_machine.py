@@ -17,6 +17,7 @@ from pairing.process import Result
 from .conftest import MakePlan
 
 TANG = {"mode": "tang", "tang": "http://tang.example"}
+TPM_TANG = {"mode": "tpm2+tang", "tang": "http://tang.example"}
 APPROVAL = {"mode": "tpm2", "unlock": "approval"}
 FAILED = Result(1, b"", b"TPM2 device lacks...")
 
@@ -30,6 +31,7 @@ def forgetting(call: Call) -> Result:
 def healthy(ground: Ground) -> Ground:
     """Everything works."""
     make_healthy(ground)
+    ground.write("sys/class/tpm/tpm0/pcr-sha256/12", 32 * "00" + "\n")
     return ground
 
 
@@ -51,6 +53,11 @@ def no_key(ground: Ground) -> None:
     ground.write("usr/lib/kairos-register/pcr.pub", b"")
 
 
+def given_words(ground: Ground) -> None:
+    """Register 12 of a start that a word was added to."""
+    ground.write("sys/class/tpm/tpm0/pcr-sha256/12", 32 * "A7" + "\n")
+
+
 def answers(**changed: Any) -> Callable[[Ground], None]:
     def change(ground: Ground) -> None:
         named = {name.replace("_", "-", 1): answer for name, answer in changed.items()}
@@ -63,6 +70,9 @@ LOCKED = Result(0, b"TPM2_PT_PERMANENT:\n  inLockout:                 1\n", b"")
 FAULTS: list[tuple[object, Callable[[Ground], None], type[errors.KnownError], str]] = [
     ("tpm2", answers(systemd_creds=FAILED), errors.TpmUnusable, "Status 1"),
     ("tpm2", answers(systemd_creds=forgetting), errors.TpmUnusable, "unsealed"),
+    ("tpm2", given_words, errors.InstallStartNotPure, "outside the image"),
+    (APPROVAL, given_words, errors.InstallStartNotPure, "outside the image"),
+    (TPM_TANG, given_words, errors.InstallStartNotPure, "outside the image"),
     ("tpm2", no_key, errors.PolicyKeyMissing, "pcr.pub"),
     ("tpm2", answers(efibootmgr=FAILED), errors.BootEntriesRefused, "Status 1"),
     ("tpm2", read_only_firmware, errors.BootEntriesRefused, "read-only"),
@@ -102,4 +112,5 @@ async def test_a_locked_out_tpm_matters_where_a_number_is_asked(
 
 async def test_without_tpm_none_is_asked(healthy: Ground, make_plan: MakePlan) -> None:
     healthy.programs.answers["systemd-creds"] = FAILED
+    given_words(healthy)
     await check(healthy, make_plan("recovery-only"))

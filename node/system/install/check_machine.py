@@ -7,11 +7,14 @@ import secrets
 from collections.abc import Sequence
 
 from node.execute import Handler, Work
+from node.plan.locked import BOOT_WORDS
+from node.plan.tpmpolicy import ZERO
 from node.steps import BindApproval, CheckMachine, KeepData, MakeVolumes
 from node.system.install.boot_entries import listed
 from node.system.install.doors import Doors
 from node.system.medium import PUBLIC_KEY
 from node.system.reading import read
+from node.system.tpmview import register
 from pairing import errors
 
 PROGRAMS = ("systemd-repart", "mkfs.ext4", "mkfs.vfat", "udevadm", "mount", "umount")
@@ -28,6 +31,7 @@ def check_machine(doors: Doors) -> Handler:
     async def handler(step: CheckMachine, work: Work) -> None:
         await _programs(doors, step, work)
         if step.tpm:
+            _pure(doors)
             await _tpm(doors, work)
         for server in step.tang:
             await _tang(doors, server, work)
@@ -64,6 +68,13 @@ async def try_tpm(doors: Doors, work: Work | None, pcrs: Sequence[int]) -> None:
         raise errors.TpmUnusable(str(wrong)) from None
     if opened.stdout != secret:
         raise errors.TpmUnusable("What it unsealed is not what was sealed.")
+
+
+def _pure(doors: Doors) -> None:
+    """The volumes are sealed to what this register holds now, and the disk's own start has it
+    empty: sealed to more, it would never open. Raises errors.InstallStartNotPure."""
+    if register(doors.root, BOOT_WORDS) != ZERO:
+        raise errors.InstallStartNotPure
 
 
 async def _tpm(doors: Doors, work: Work) -> None:
