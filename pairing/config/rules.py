@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from pairing.config.accounts import account
-from pairing.config.document import Document, walk
+from pairing.config.document import Document, Node, walk
 from pairing.config.places import reserved
 from pairing.config.problem import Path, Problem, Severity
 from pairing.config.sshkeys import flaw, key_lines
@@ -171,13 +171,19 @@ def _install(document: Document) -> Iterator[Problem]:
 _LOOKALIKES = frozenset({400, 440, 444, 500, 600, 640, 644, 660, 664, 700, 750, 755, 770, 775, 777})
 
 
+def decimal_mode(path: Path, node: Node) -> str:
+    """What to write instead of `permissions: 644`: YAML's decimal 644 is the mode 01204, which
+    nobody means. Empty if this is no such mistake."""
+    mode = node.content
+    wrong = path and path[-1] == "permissions" and isinstance(mode, int) and mode in _LOOKALIKES
+    return f"Write 0{mode}." if wrong else ""
+
+
 def _permissions(document: Document) -> Iterator[Problem]:
-    """`permissions: 644` is YAML's decimal 644, which as a mode is 01204: surely not meant."""
     for path, node in walk(document.root):
-        mode = node.content
-        if path and path[-1] == "permissions" and isinstance(mode, int) and mode in _LOOKALIKES:
-            message = f"This is the decimal number {mode}, not an octal mode."
-            yield _error(document, path, message, f"Write 0{mode}.")
+        if hint := decimal_mode(path, node):
+            message = f"This is the decimal number {node.content}, not an octal mode."
+            yield _error(document, path, message, hint)
 
 
 def _files(document: Document) -> Iterator[Problem]:

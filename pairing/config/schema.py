@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from pairing.config.document import Document, Node
+from pairing.config.kairos import mistaken
 from pairing.config.problem import MAX_PROBLEMS, Path, Problem, Severity, printable
 from pairing.config.template import PLACEHOLDER
 
@@ -157,6 +158,11 @@ class _Checker:
         if self.name == "native" and _find(schema("kairos"), path) is not None:
             message = "Kairos key, not executed here."
             hint = INSTEAD.get(".".join(map(str, path)), "Remove it, or rename it to x-...")
+        elif self.name == "kairos" and (instead := mistaken(path)):
+            hint = instead
+        elif self.name == "kairos" and _find(schema("native"), path) is not None:
+            message = f"Kairos ignores `{printable(key)}`: it is a key of ours."
+            hint = KAIROS_INSTEAD.get(".".join(map(str, path)), "")
         elif not hint and (home := _home(self.root, key)):
             hint = f"Did you mean `{home}`?"
         severity = Severity.ERROR if closed else Severity.WARNING
@@ -178,6 +184,13 @@ INSTEAD = {
     "p2p.network_token": "There is no mesh VPN here; relays are named by p2p.relays.",
 }
 """What to write instead of a Kairos key that we do not execute."""
+
+KAIROS_INSTEAD = {
+    "install.encrypt": "The disk is not encrypted by this; write install.encrypted_partitions.",
+    "install.wipe": "Kairos erases the disk in any case.",
+    "expect": "Whatever machine shows the code gets the config.",
+}
+"""What a key of ours means to Kairos, or what to write there."""
 
 
 def _resolved(rules: Rules, root: Rules) -> Rules:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pairing import errors
 from pairing.config.document import Document
+from pairing.config.kairos import kairos_warnings
 from pairing.config.passwords import password_problems
 from pairing.config.problem import Problem, errors_among
 from pairing.config.rules import across_keys
@@ -20,6 +21,8 @@ def validate(
     `rendered` one (all that a node ever gets) two braces are ordinary text.
     """
     found = check(document, schema, rendered=rendered)
+    if schema == "kairos":
+        found += kairos_warnings(document)
     if schema == "native":
         found += across_keys(document, rendered=rendered)
         found += password_problems(document, rendered=rendered)

@@ -272,7 +272,7 @@ def test_no_message_repeats_a_value() -> None:
 
 def test_the_open_schema_warns_where_the_closed_one_refuses() -> None:
     text = "#cloud-config\nbundles: []\nown: 1\np2p: {network_token: x, rol: y}\nk3s: {args: x}\n"
-    found = validate(load(text, "c.yaml"), "kairos")
+    found = check(load(text, "c.yaml"), "kairos")
     assert [(p.line, p.severity.value) for p in found] == [
         (3, "warning"),
         (4, "warning"),
