@@ -61,7 +61,7 @@ bench: tools ## timings and memory as JSON in benchmarks/results
 	$(BIN)/python -m benchmarks
 
 soak: tools ## races, kills, random input: an hour, or KAIROS_SOAK_MINUTES
-	$(PYTEST) tests/soak tests/e2e -m soak -p no:xdist --timeout 0
+	$(PYTEST) tests/soak tests/e2e -m soak -n 0 --timeout 0
 
 coverage: tools ## the tests of `make test` with branch coverage
 	$(BIN)/coverage erase
