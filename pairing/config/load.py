@@ -68,7 +68,7 @@ def load(
     _check_limits(text, name)
     builder = _Builder(name)
     try:
-        for event in _events(text):
+        for event in yaml_events(text):
             builder.take(event)
     except yaml.YAMLError as why:
         raise errors.ConfigError(problems=[*builder.problems, _syntax(why, name)]) from None
@@ -136,7 +136,8 @@ def _refuse(
     )
 
 
-def _events(text: str) -> Generator[Any, None, None]:
+def yaml_events(text: str) -> Generator[Any, None, None]:
+    """The parser's events, one by one. Raises yaml.YAMLError."""
     parser: _Parser = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(text)
     try:
         event = None
@@ -150,7 +151,7 @@ def _events(text: str) -> Generator[Any, None, None]:
 def _check_limits(text: str, name: str) -> None:
     """Raises errors.ConfigTooLarge. Counting is ten times cheaper than building."""
     nodes = depth = 0
-    with contextlib.suppress(yaml.YAMLError), contextlib.closing(_events(text)) as events:
+    with contextlib.suppress(yaml.YAMLError), contextlib.closing(yaml_events(text)) as events:
         for event in events:
             nodes += isinstance(event, yaml.NodeEvent)
             depth += isinstance(event, yaml.CollectionStartEvent)

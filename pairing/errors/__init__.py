@@ -13,6 +13,7 @@ both ends: it crosses the wire as its slug and is rebuilt by `from_slug`.
     +-- NotAuthenticError     exit 6    refused, or not who it should be
     +-- NodeError             exit 7    the node reported a failure
     +-- MissingError          exit 9    this machine lacks something
+    +-- KairosNotAcknowledged exit 10   delivered over Kairos' protocol, no answer
     +-- NotApprovedError      exit 11   policy or person said no, or must be asked
     +-- NoVerdictError        exit 12   released, but no verdict in time
     +-- LockedError           exit 13   the node is locked
@@ -23,6 +24,7 @@ Anything else that escapes is a bug (exit 1) and says how to report it.
 
 from __future__ import annotations
 
+from pairing.errors import kairos
 from pairing.errors.base import ExitCode, KnownError
 from pairing.errors.cluster import JoinSettingsIncomplete, JoinTimeout, ProviderBroken
 from pairing.errors.config import (
@@ -70,6 +72,7 @@ from pairing.errors.joining import (
     JoinUnreachable,
     MeetingFailed,
 )
+from pairing.errors.kairos import *  # noqa: F403 (its __all__ says what)
 from pairing.errors.keychange import (
     BindingNotProved,
     KeysUnchanged,
@@ -371,3 +374,4 @@ __all__ = [
     "from_slug",
     "locked",
 ]
+__all__ += kairos.__all__
