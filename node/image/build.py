@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -139,7 +140,9 @@ def prepare(recipe: Recipe, tell: Tell = quiet, store: Store | None = None) -> N
     """Only what all versions share: the parts come into the cache. Raises what `build` raises."""
     place = store or Store(cache_folder())
     place.folder.mkdir(parents=True, exist_ok=True)
-    _run(recipe, place.folder / "prepare", None, tell, place, tuple(plan.parts(recipe)))
+    # Its own folder: unfinished files of another preparation at the same time are not ours.
+    with tempfile.TemporaryDirectory(dir=place.folder, prefix="prepare.") as own:
+        _run(recipe, Path(own), None, tell, place, tuple(plan.parts(recipe)))
 
 
 def _run(

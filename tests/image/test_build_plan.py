@@ -108,3 +108,21 @@ def test_a_version_on_the_command_line_is_checked(tmp_path: Path) -> None:
     words = ["build", str(EXAMPLES / "lab.yaml"), "--dry-run", "--version", "../1"]
     caught = CliRunner().invoke(image, words)
     assert isinstance(caught.exception, errors.UsageError)
+
+
+def test_preparations_at_once_leave_each_other_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, running = Store(tmp_path / "cache"), 0
+
+    def step(bench: build.Bench, step: object) -> None:
+        nonlocal running
+        running += 1
+        if running == 1:
+            build.prepare(Recipe(id="other", version="1"), store=store)
+        assert bench.work.exists(), "another preparation has ended meanwhile"
+
+    monkeypatch.setattr(build, "HANDLERS", dict.fromkeys(build.HANDLERS, step))
+    build.prepare(Recipe(id="shop", version="1"), store=store)
+    assert running > 2
+    assert not list(store.folder.iterdir()), "nothing unfinished is left"
