@@ -1,6 +1,7 @@
 """What a SOURCE on the command line is: a photo, a folder of photos, a token, standard input.
 
-Nothing is guessed: a path is a path, a token begins with its prefix, and anything else is an error.
+Nothing is guessed: a path is a path, a token has the shape of one (ours begins with its prefix,
+Kairos' is base64 of 200 characters and more), and anything else is an error.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING
 from pairing import errors
 from pairing.qr.photo import FILE_LIMIT, format_of
 from pairing.qr.read import PhotoReader, token_from
-from pairing.qr.reading import NATIVE_PREFIX, Kind
+from pairing.qr.reading import NATIVE_PREFIX, Kind, PhotoToken, kind_of
 
 if TYPE_CHECKING:
     from pairing.peertoken import Token
@@ -38,16 +39,27 @@ class Source:
     text: str = field(default="", repr=False)
     advice: str = ""
 
-    def token(self, reader: PhotoReader, *, loopback: bool) -> Token:
-        """Read it. Raises errors.PhotoError."""
-        from pairing.peertoken import parse
-
+    def code(self, reader: PhotoReader) -> PhotoToken:
+        """The text of its code, and whose it is by its shape. Raises errors.PhotoError."""
         if self.photo is None:
-            return parse(self.text, loopback=loopback)
-        found = token_from(reader.read(self.photo, name=self.name))
-        if found.kind is not Kind.NATIVE:
-            raise errors.ForeignCode("It is Kairos' own kind of code.", element=self.name)
-        return parse(found.text, loopback=loopback)
+            return PhotoToken(kind_of(self.text.strip()) or Kind.NATIVE, self.text.strip())
+        return token_from(reader.read(self.photo, name=self.name))
+
+    def token(self, reader: PhotoReader, *, loopback: bool) -> Token:
+        """Read it, for our own protocol. Raises errors.PhotoError, errors.KairosCode."""
+        return native_token(self.code(reader), self.name, loopback=loopback)
+
+
+def native_token(code: PhotoToken, name: str, *, loopback: bool) -> Token:
+    """The token of a code for our own protocol; `name` is the photo's.
+
+    Raises errors.TokenInvalid, errors.NetworkTokenInvalid, errors.KairosCode.
+    """
+    from pairing.peertoken import parse
+
+    if code.kind is Kind.NATIVE:
+        return parse(code.text, loopback=loopback)
+    raise errors.KairosCode(element=name)
 
 
 def sources(given: Sequence[str]) -> list[Source]:
@@ -63,7 +75,7 @@ def sources(given: Sequence[str]) -> list[Source]:
 def _sources(text: str) -> Iterator[Source]:
     if text == "-":
         yield _standard_input()
-    elif text.strip().startswith(NATIVE_PREFIX):
+    elif text.strip().startswith(NATIVE_PREFIX) or kind_of(text.strip()):
         advice = (
             "a token as argument is visible to other users of this machine; better pipe it to -"
         )

@@ -26,6 +26,7 @@ _PUBLIC = re.compile(
 )
 _LOCKED = re.compile(r"[!*]{1,2}")
 _WORD = r"[\w-]*(token|password|passwd|passphrase|secret)"
+_LINE = rf"^[ \t]*[\"']?{_WORD}[\"']?[ \t]*[:=][ \t]*[\"']?[^\s$<{{|>&*\"'-]\S{{3,}}[ \t]*$"
 _TEXTS = (
     (re.compile(r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY"), "A private key."),
     (re.compile(r"AGE-SECRET-KEY-1"), "A private key."),
@@ -40,9 +41,7 @@ _TEXTS = (
     # As option, as variable, as a line of a file; not where only a variable or a file is named.
     (re.compile(rf"(?<![\w-])--?{_WORD}[=\s]\s*[^\s$<-]\S{{3,}}", re.I), "A token or password."),
     (re.compile(rf"(?<![\w-]){_WORD}=[\"']?[^\s$<\"'-]\S{{3,}}", re.I), "A token or password."),
-    (re.compile(rf"^[ \t]*[\"']?{_WORD}[\"']?[ \t]*[:=][ \t]*[\"']?[^\s$<{{|>&*\"'-]\S{{3,}}[ \t]*$",
-                re.I | re.M),
-     "A token or password."),
+    (re.compile(_LINE, re.I | re.M), "A token or password."),
 )  # fmt: skip
 _OPTION = re.compile(r"--?([A-Za-z][\w-]*)(?:[=\s]\s*(.*))?", re.DOTALL)
 _TALK = frozenset({"name", "gecos"})

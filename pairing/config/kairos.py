@@ -1,4 +1,4 @@
-"""What Kairos makes of a config, where that is not what its writer meant: warnings, never errors.
+"""What Kairos makes of a config, where that is not what its writer meant: mostly warnings.
 
 Its own check takes any key and many of its mistakes end in silence: a cluster that does not start,
 a disk that nobody chose. Source: Kairos' reference of its config, its provider's sources.
@@ -6,24 +6,29 @@ a disk that nobody chose. Source: Kairos' reference of its config, its provider'
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from pairing.config.document import Document, Node, walk
 from pairing.config.passwords import is_hash, is_password
 from pairing.config.problem import Path, Problem, Severity
 from pairing.config.rules import decimal_mode, users
+from pairing.config.template import PLACEHOLDER
 
 DISTRIBUTIONS = ("k3s", "k3s-agent", "k0s", "k0s-worker")
+AUTO = "auto"
+_OURS = re.compile(r"\s*(node|values)\.")
 ADMINS = "admin"
 """The group of which Kairos wants at least one user."""
 
 
-def kairos_warnings(document: Document) -> Iterator[Problem]:
+def kairos_problems(document: Document) -> Iterator[Problem]:
     """Everything of this kind. Values of a wrong type are passed over: the schema reports those."""
     yield from _distributions(document)
     yield from _users(document)
     yield from _disk(document)
     yield from _endings(document)
+    yield from _our_placeholders(document)
     for path, node in walk(document.root):
         if hint := decimal_mode(path, node):
             yield _warning(document, path, "A decimal number, not an octal mode.", hint)
@@ -68,10 +73,27 @@ def _below(document: Document) -> Iterator[tuple[Path, Node]]:
 
 
 def _disk(document: Document) -> Iterator[Problem]:
-    if document.get("install", "device") in (None, "", "auto"):
+    path: Path = ("install", "device")
+    device = document.get(*path)
+    if device in (None, "", AUTO):
         message = "No disk is named: Kairos erases the largest one."
         hint = "Write install.device: /dev/disk/by-id/..., or say --device when it is registered."
-        yield _warning(document, ("install", "device"), message, hint)
+        yield _warning(document, path, message, hint)
+    elif isinstance(device, str) and not device.startswith(("/dev/", "script://")):
+        message = "Kairos takes /dev/..., script://... or auto."
+        yield Problem(path=path, mark=document.position(path), message=message)
+
+
+def _our_placeholders(document: Document) -> Iterator[Problem]:
+    """Kairos' own templates (`{{ .X }}`) are filled in by the node; ours nobody would fill in."""
+    for path, node in _below(document):
+        text = node.content
+        if not isinstance(text, str) or str(path[0]).startswith("x-"):
+            continue
+        if any(_OURS.match(inner) for inner in PLACEHOLDER.findall(text)):
+            message = "Kairos' protocol shows no hardware: this placeholder stays empty."
+            hint = "Write the value, or a template of Kairos such as {{ .MachineID }}."
+            yield Problem(path=path, mark=node.mark, message=message, suggestion=hint)
 
 
 def _endings(document: Document) -> Iterator[Problem]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pairing import errors
 from pairing.config.document import Document
-from pairing.config.kairos import kairos_warnings
+from pairing.config.kairos import kairos_problems
 from pairing.config.passwords import password_problems
 from pairing.config.problem import Problem, errors_among
 from pairing.config.rules import across_keys
@@ -22,7 +22,7 @@ def validate(
     """
     found = check(document, schema, rendered=rendered)
     if schema == "kairos":
-        found += kairos_warnings(document)
+        found += kairos_problems(document)
     if schema == "native":
         found += across_keys(document, rendered=rendered)
         found += password_problems(document, rendered=rendered)

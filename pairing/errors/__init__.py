@@ -140,6 +140,7 @@ from pairing.errors.node import (
 from pairing.errors.photo import (
     CodeUnreadable,
     ForeignCode,
+    KairosCode,
     NoCodeFound,
     NotAPicture,
     PhotoError,
@@ -190,6 +191,7 @@ from pairing.errors.trust import (
 from pairing.errors.usage import (
     ConfigFileMissing,
     MachineFileInvalid,
+    NativeCode,
     NodeUnknown,
     NoSuchSource,
     PolicyFileInvalid,
@@ -270,6 +272,7 @@ __all__ = [
     "JoinsNothing",
     "JournalDamaged",
     "JournalUnwritable",
+    "KairosCode",
     "KernelUnfit",
     "KeyFileInvalid",
     "KeyFolderUnsafe",
@@ -287,6 +290,7 @@ __all__ = [
     "MissingError",
     "MixedInstallation",
     "MustBeAsked",
+    "NativeCode",
     "NoCodeFound",
     "NoSuchKeys",
     "NoSuchSource",

@@ -50,6 +50,16 @@ class ForeignCode(PhotoError):
     hint = "Ask for a photo of the code on the new machine's own screen."
 
 
+class KairosCode(PhotoError):
+    """The code in this photo is one of Kairos' own protocol, which is used only when asked for."""
+
+    number, slug = 209, "photo-kairos"
+    hint = (
+        "It is weaker: whoever has the photo can read the config and can answer in the machine's"
+        " place. Add --kairos to use it, or start the machine from an image of ours."
+    )
+
+
 class SeveralTokens(PhotoError):
     """This photo shows the codes of several machines."""
 

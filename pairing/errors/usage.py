@@ -19,6 +19,13 @@ class NoSuchSource(UsageError):
     hint = "Name a photo, a folder of photos, a token (EP1:...), or - for standard input."
 
 
+class NativeCode(UsageError):
+    """This is a code of our own protocol, which --kairos does not speak."""
+
+    number, slug = 106, "not-kairos"
+    hint = "Leave --kairos out: our own protocol protects more. Nothing was sent."
+
+
 class ConfigFileMissing(UsageError):
     """The config file does not exist or cannot be read."""
 

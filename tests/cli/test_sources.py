@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from cli.sources import sources
 from pairing import errors, keys
 from pairing.peertoken import Token, to_text
 from pairing.qr.read import PhotoReader
+from pairing.qr.reading import Kind
 
 
 def pipe(monkeypatch: pytest.MonkeyPatch, data: bytes) -> None:
@@ -72,19 +74,6 @@ def test_standard_input_is_a_photo_or_a_token(monkeypatch: pytest.MonkeyPatch) -
         sources(["-", "-"])
 
 
-def test_a_code_of_kairos_is_named(tmp_path: Path) -> None:
-    import base64
-
-    from pairing.qr import render
-
-    inner = b"otp:\n  crypto: {interval: 1, key: abc, length: 43}\n" * 5
-    photo = tmp_path / "photo.png"
-    photo.write_bytes(render.png(render.modules(base64.b64encode(inner).decode())))
-    (source,) = sources([str(photo)])
-    with PhotoReader() as reader, pytest.raises(errors.ForeignCode, match="Kairos"):
-        source.token(reader, loopback=False)
-
-
 def test_a_node_on_this_machine_needs_loopback() -> None:
     from pairing.transport.base import Address
 
@@ -94,3 +83,39 @@ def test_a_node_on_this_machine_needs_loopback() -> None:
         source.token(reader, loopback=True)
         with pytest.raises(errors.TokenInvalid):
             source.token(reader, loopback=False)
+
+
+KAIROS = base64.b64encode(
+    b"otp:\n  crypto: {key: a, length: 43, interval: 1}\nroom: r\n" + b"# " + b"x" * 120
+).decode()
+
+
+def test_a_code_of_kairos_is_known_and_refused_by_name(tmp_path: Path) -> None:
+    import qrcode
+
+    photo = tmp_path / "photo.png"
+    qrcode.make(KAIROS).save(photo)
+    (shown,), (typed,) = sources([str(photo)]), sources([KAIROS])
+    assert typed.advice
+    with PhotoReader() as reader:
+        for source in (shown, typed):
+            found = source.code(reader)
+            assert (found.kind, found.text) == (Kind.KAIROS, KAIROS)
+            with pytest.raises(errors.KairosCode) as refused:
+                source.token(reader, loopback=True)
+            assert refused.value.exit_code == errors.ExitCode.PHOTO
+            assert "--kairos" in refused.value.hint
+            assert "weaker" in refused.value.hint
+            assert KAIROS[:40] not in str(refused.value)
+
+
+def test_a_recovery_code_is_not_shown(tmp_path: Path) -> None:
+    import qrcode
+
+    photo = tmp_path / "photo.png"
+    qrcode.make(f"{KAIROS} _CREDENTIALS_ uuid _CREDENTIALS_ abcdefg").save(photo)
+    (shown,) = sources([str(photo)])
+    with PhotoReader() as reader, pytest.raises(errors.ForeignCode, match="root shell") as refused:
+        shown.code(reader)
+    assert KAIROS[:20] not in str(refused.value)
+    assert "abcdefg" not in str(refused.value)
