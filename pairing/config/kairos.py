@@ -28,7 +28,6 @@ def kairos_problems(document: Document) -> Iterator[Problem]:
     yield from _users(document)
     yield from _disk(document)
     yield from _endings(document)
-    yield from _our_placeholders(document)
     for path, node in walk(document.root):
         if hint := decimal_mode(path, node):
             yield _warning(document, path, "A decimal number, not an octal mode.", hint)
@@ -84,8 +83,9 @@ def _disk(document: Document) -> Iterator[Problem]:
         yield Problem(path=path, mark=document.position(path), message=message)
 
 
-def _our_placeholders(document: Document) -> Iterator[Problem]:
-    """Kairos' own templates (`{{ .X }}`) are filled in by the node; ours nobody would fill in."""
+def our_placeholders(document: Document) -> Iterator[Problem]:
+    """Errors in what goes to a Kairos node: its own templates (`{{ .X }}`) it fills in itself, ours
+    nobody would."""
     for path, node in _below(document):
         text = node.content
         if not isinstance(text, str) or str(path[0]).startswith("x-"):

@@ -12,6 +12,7 @@ import pytest
 from cli.sources import sources
 from pairing import errors, keys
 from pairing.peertoken import Token, to_text
+from pairing.qr import render
 from pairing.qr.read import PhotoReader
 from pairing.qr.reading import Kind
 
@@ -91,10 +92,8 @@ KAIROS = base64.b64encode(
 
 
 def test_a_code_of_kairos_is_known_and_refused_by_name(tmp_path: Path) -> None:
-    import qrcode
-
     photo = tmp_path / "photo.png"
-    qrcode.make(KAIROS).save(photo)
+    photo.write_bytes(render.png(render.modules(KAIROS)))
     (shown,), (typed,) = sources([str(photo)]), sources([KAIROS])
     assert typed.advice
     with PhotoReader() as reader:
@@ -110,10 +109,9 @@ def test_a_code_of_kairos_is_known_and_refused_by_name(tmp_path: Path) -> None:
 
 
 def test_a_recovery_code_is_not_shown(tmp_path: Path) -> None:
-    import qrcode
-
     photo = tmp_path / "photo.png"
-    qrcode.make(f"{KAIROS} _CREDENTIALS_ uuid _CREDENTIALS_ abcdefg").save(photo)
+    shown_text = f"{KAIROS} _CREDENTIALS_ uuid _CREDENTIALS_ abcdefg"
+    photo.write_bytes(render.png(render.modules(shown_text)))
     (shown,) = sources([str(photo)])
     with PhotoReader() as reader, pytest.raises(errors.ForeignCode, match="root shell") as refused:
         shown.code(reader)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pairing.config.kairos import MISTAKEN, mistaken
+from pairing.config.kairos import MISTAKEN, mistaken, our_placeholders
 from pairing.config.load import load, load_file
 from pairing.config.problem import Severity, errors_among
 from pairing.config.schema import KAIROS_INSTEAD, check, schema
@@ -126,3 +126,10 @@ def test_an_open_schema_never_refuses_a_key() -> None:
         if rules.get("additionalProperties") is False
     ]
     assert closed == []
+
+
+def test_placeholders_of_ours_and_templates_of_kairos() -> None:
+    text = "#cloud-config\nhostname: 'a-{{ trunc 4 .MachineID }}'\nx-a: '{{ node.serial }}'\n"
+    assert list(our_placeholders(load(text))) == []
+    (only,) = our_placeholders(load(text + "runcmd: ['echo {{ node.serial }}']\n", "c.yaml"))
+    assert str(only).startswith("c.yaml:4:10: runcmd.0: Kairos' protocol shows no hardware")
