@@ -22,7 +22,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "render": "Show a config as one machine would get it, without its secrets.",
         "plan": "Show what an installation would do to a recorded machine.",
         "keys": "Make, show and certify keys.",
-        "token": "Explain a token.",
+        "token": "Explain a token; make a network token for Kairos.",
         "status": "How all machines are, and which need somebody.",
         "nodes": "List, show, label, replace and retire machines; approve a start.",
         "recover": "Open a locked machine with its recovery key; change its keys.",

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import os
 import secrets
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import trio
 
-from cli import folders
-from cli.audit import Audit
 from cli.pairing_run import Network, WarmUp, libp2p
 from cli.records import Records
 from cli.rescue_front import TerminalFront, window
+from cli.rescue_record import SessionRecord
 from cli.rescue_way import Way, by_record, by_token
 from cli.sources import Source
 from pairing import errors, repairing
-from pairing.asciicast import Asciicast
 from pairing.errors import ExitCode
 from pairing.protocol.repair import Ended, RepairMachine, Wanted
 from pairing.protocol.terms import Identity
@@ -73,11 +68,12 @@ class RescueRun:
 
     async def repair(self, way: Way) -> Ended:
         """One session. Raises errors.KnownError."""
-        front = self.front(way)
+        record = SessionRecord(self.identity, self.records, way.node, self.record)
+        front = self.front(way, record)
         machine, find = self.machine(way), self.timeout
         try:
             async with self.network() as dialer:
-                with self._noted(way, front):
+                with record.noted(front):
                     async with front.running():
                         return await repairing.repair(machine, dialer, way.target, front, find=find)
         except* errors.KnownError as group:
@@ -85,10 +81,10 @@ class RescueRun:
         except* KeyboardInterrupt:
             raise errors.Interrupted("The node ends the session.") from None
 
-    def front(self, way: Way) -> TerminalFront:
+    def front(self, way: Way, record: SessionRecord) -> TerminalFront:
         """The operator's terminal."""
         return TerminalFront(
-            record_to=lambda: self._record(way),
+            record_to=record.begin,
             say=self.talk.say,
             remember=lambda known: self.records.keep_lease(way.name, known, released=False),
             unfiltered=self.unfiltered,
@@ -112,38 +108,3 @@ class RescueRun:
             ),
             random=secrets.token_bytes,
         )
-
-    @contextlib.contextmanager
-    def _noted(self, way: Way, front: TerminalFront) -> Iterator[None]:
-        """The end of a session that began, with the record's digest, in the audit log."""
-        how = "cut off"
-        try:
-            yield
-            how = "ended"
-        finally:
-            if front.record is not None:
-                digest = hashlib.sha256(front.record.path.read_bytes()).hexdigest()
-                path = str(front.record.path)
-                self._audit("rescue-ended", way, how=how, record=path, sha256=digest)
-
-    def _audit(self, action: str, way: Way, **about: str) -> None:
-        log = Audit(self.records.folder, self.identity.key)
-        log.note(action, way.node, **about)
-
-    def _record(self, way: Way) -> Asciicast:
-        columns, rows = window()
-        name = f"{way.node}-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}"
-        path = self.record or self.records.folder / "rescue" / f"{name}.cast"
-        try:
-            if self.record is None:
-                folders.make_private(path.parent)
-            self._audit("rescue-opened", way, record=str(path))
-            return Asciicast(
-                path,
-                columns=columns,
-                rows=rows,
-                began=int(time.time()),
-                now=trio.current_time(),
-            )
-        except OSError as wrong:
-            raise errors.StoreUnwritable(wrong.strerror or "", element=str(path)) from None

@@ -132,17 +132,18 @@ def start_module(module: str) -> Child:
             stderr=subprocess.DEVNULL,
             bufsize=0,
             cwd="/",
-            env={"PATH": PATH, "LC_ALL": "C.UTF-8", "PYTHONPATH": _import_path()},
+            env={"PATH": PATH, "LC_ALL": "C.UTF-8", **import_environment()},
         )
     except OSError:
         raise errors.CommandMissing(element=sys.executable or "python") from None
     return Child(process)
 
 
-def _import_path() -> str:
-    """Our own folder (or zip file) first, then ours to import from, for PYTHONPATH."""
+def import_environment() -> dict[str, str]:
+    """PYTHONPATH for a Python of ours: our own folder (or zip file), then ours to import from."""
     home = str(Path(__file__).absolute().parents[1])
-    return os.pathsep.join((home, *(str(Path(entry).absolute()) for entry in sys.path if entry)))
+    entries = (home, *(str(Path(entry).absolute()) for entry in sys.path if entry))
+    return {"PYTHONPATH": os.pathsep.join(entries)}
 
 
 class Program:
@@ -187,8 +188,8 @@ def start_program(
     clean = {
         "PATH": PATH,
         "LC_ALL": "C.UTF-8",
-        "PYTHONPATH": _import_path(),
         "PYTHONUNBUFFERED": "1",
+        **import_environment(),
     }
     try:
         process = subprocess.Popen(

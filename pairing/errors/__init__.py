@@ -24,7 +24,7 @@ Anything else that escapes is a bug (exit 1) and says how to report it.
 
 from __future__ import annotations
 
-from pairing.errors import kairos
+from pairing.errors import kairos, mesh
 from pairing.errors.base import ExitCode, KnownError
 from pairing.errors.cluster import JoinSettingsIncomplete, JoinTimeout, ProviderBroken
 from pairing.errors.config import (
@@ -114,6 +114,7 @@ from pairing.errors.machine import (
     StoreUnwritable,
     TransportMissing,
 )
+from pairing.errors.mesh import *  # noqa: F403 (its __all__ says what)
 from pairing.errors.node import (
     BootIncomplete,
     ConfigRefusedByNode,
@@ -379,3 +380,4 @@ __all__ = [
     "locked",
 ]
 __all__ += kairos.__all__
+__all__ += mesh.__all__
