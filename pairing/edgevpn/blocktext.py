@@ -47,11 +47,14 @@ def _entry_json(entry: Entry) -> Any:
     }
 
 
-def from_bytes(data: bytes) -> Block:
-    """Read what was sealed. Its hash is not checked: nobody else does. Raises Unreadable."""
+def from_bytes(data: bytes, *, max_index: int = MAX_INDEX) -> Block:
+    """Read what was sealed. Its hash is not checked: nobody else does. Raises Unreadable.
+
+    `max_index`: for tests that play a stock peer, which takes up to 2^63.
+    """
     try:
         body = json.loads(_unpacked(data).decode())
-        return _block(body)
+        return _block(body, max_index)
     except (zlib.error, ValueError, RecursionError):
         raise Unreadable("no block of edgevpn") from None
 
@@ -65,10 +68,10 @@ def _unpacked(data: bytes) -> bytes:
     return plain
 
 
-def _block(body: Any) -> Block:
+def _block(body: Any, max_index: int) -> Block:
     if not isinstance(body, dict):
         raise Unreadable("no object")
-    index = _whole(body.get("Index"), MAX_INDEX)
+    index = _whole(body.get("Index"), max_index)
     texts = [_text(body.get(name), MAX_NAME) for name in ("Timestamp", "Hash", "PrevHash")]
     storage = body.get("Storage")
     storage = {} if storage is None else storage

@@ -10,11 +10,13 @@ from pairing.errors.config import ConfigError
 from pairing.errors.photo import PhotoError
 from pairing.errors.reach import UnreachableError
 from pairing.errors.trust import NotAuthenticError
+from pairing.errors.verdict import NoVerdictError
 
 __all__ = [
     "KairosConfigTooLarge",
     "KairosDiskNotNamed",
     "KairosIntruder",
+    "KairosNoAnswer",
     "KairosNobodyCame",
     "KairosNotAcknowledged",
     "KairosPayloadInvalid",
@@ -85,4 +87,14 @@ class KairosNotAcknowledged(KnownError):
     hint = (
         "Look at the machine: it most likely installs (a Kairos node can leave before its answer "
         "is out). If it still shows this code, run the same command again."
+    )
+
+
+class KairosNoAnswer(NoVerdictError):
+    """The config was sent over Kairos' own protocol, but nothing shows that it arrived."""
+
+    number, slug, retryable = 841, "kairos-no-answer", False
+    hint = (
+        "Look at the machine: does it install? If it still shows this code, restart it and send "
+        "to the new code."
     )

@@ -1,0 +1,498 @@
+"""Whole pairings over Kairos' protocol, in memory and virtual time: ours, and with stock peers."""
+
+from __future__ import annotations
+
+import json
+import random
+import secrets
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+
+from pairing import errors
+from pairing.edgevpn import blocktext, nettoken, sealing
+from pairing.edgevpn.names import Names, names_at
+from pairing.edgevpn.payload import Payload, from_json
+from pairing.edgevpn.session import Progress, Sent, receive, send
+from pairing.testing.gopeer import GoPeer, go_peer, go_receive, go_send
+from pairing.testing.gossip import MemoryGossip, MemoryPlace
+
+CONFIG = '#cloud-config\nhostname: "n1"\nusers: [{name: käthe}]\n'
+PAYLOAD = Payload(CONFIG, "/dev/sda")
+GO_TEXT = json.dumps({"cc": CONFIG, "device": "/dev/sda"})
+Clock = trio.testing.MockClock
+
+
+@pytest.fixture
+def token() -> nettoken.NetworkToken:
+    return nettoken.fresh(secrets.token_bytes)
+
+
+async def keep(results: list[Any], job: Callable[[], Any]) -> None:
+    results.append(await job())
+
+
+async def both(
+    one: Callable[[], Any], two: Callable[[], Any], *, later: float = 0.0
+) -> tuple[Any, Any]:
+    """Two jobs side by side, the second one later; their results."""
+    first: list[Any] = []
+    second: list[Any] = []
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(keep, first, one)
+        await trio.sleep(later)
+        nursery.start_soon(keep, second, two)
+    return first[0], second[0]
+
+
+NETWORKS = [
+    pytest.param({}, id="good"),
+    pytest.param({"latency": 0.4, "jitter": 1.0, "repeats": 0.5}, id="slow, overtaking, repeating"),
+    pytest.param({"loss": 0.3}, id="losing"),
+]
+
+
+@pytest.mark.parametrize("faults", NETWORKS)
+@pytest.mark.parametrize("later", [0.0, 40.0])
+async def test_ours_with_ours(
+    token: nettoken.NetworkToken, faults: Any, later: float, quick_clock: Clock
+) -> None:
+    network = MemoryGossip(**faults)
+    progress: list[Progress] = []
+    got, sent = await both(
+        partial(receive, network, token),
+        partial(send, network, token, PAYLOAD, on_event=progress.append),
+        later=later,
+    )
+    assert got == PAYLOAD
+    assert isinstance(sent, Sent)
+    assert sent.acknowledged
+    steps = [*Progress]
+    if "loss" in faults or "jitter" in faults:
+        progress += [Progress.DELIVERED] if Progress.DELIVERED not in progress else []
+        assert sorted(progress, key=steps.index) == steps
+    else:
+        assert progress == steps
+
+
+async def test_ours_with_ours_takes_no_polls(
+    token: nettoken.NetworkToken, quick_clock: Clock
+) -> None:
+    """Virtual seconds: there is no wait in it but for messages."""
+    network = MemoryGossip()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(receive, network, token)
+        await trio.sleep(20)
+        began = trio.current_time()
+        assert (await send(network, token, PAYLOAD)).acknowledged
+        assert trio.current_time() - began < 2
+
+
+@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("old", [False, True], ids=["new", "old"])
+async def test_we_send_to_a_stock_node(
+    token: nettoken.NetworkToken, seed: int, old: bool, quick_clock: Clock
+) -> None:
+    network = MemoryGossip(seed=seed)
+    received, sent = await both(
+        partial(go_receive, network, token, seed, old=old),
+        partial(send, network, token, PAYLOAD),
+        later=seed * 1.7,
+    )
+    assert from_json(received) == PAYLOAD
+    assert isinstance(sent, Sent)
+
+
+@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("old", [False, True], ids=["new", "old"])
+async def test_a_stock_sender_sends_to_us(
+    token: nettoken.NetworkToken, seed: int, old: bool, quick_clock: Clock
+) -> None:
+    """It waits for ever if it does not hear our answer: so it must."""
+    network = MemoryGossip(seed=seed, loss=0.1 * (seed % 3))
+    got, _ = await both(
+        partial(receive, network, token),
+        partial(go_send, network, token, GO_TEXT, seed, old=old),
+        later=seed * 1.7,
+    )
+    assert got == PAYLOAD
+
+
+async def test_a_stock_sender_needs_the_time_that_we_linger(
+    token: nettoken.NetworkToken, quick_clock: Clock
+) -> None:
+    """Control: who leaves as soon as it has the config leaves some of them waiting for ever."""
+    waiting = 0
+    for seed in range(8):
+        network = MemoryGossip(seed=seed, loss=0.3)
+        with trio.move_on_after(120) as scope:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(go_send, network, token, GO_TEXT, seed)
+                async with trio.open_nursery() as short:
+                    await short.start(receive, network, token)
+                    await trio.sleep(0.05)
+                    short.cancel_scope.cancel()
+        waiting += scope.cancelled_caught
+    assert waiting
+
+
+async def test_the_config_is_there_before_the_answer_was_heard(
+    token: nettoken.NetworkToken, quick_clock: Clock
+) -> None:
+    """A sender that stays hears us for 12 seconds; one that hears nothing, for 40."""
+    for adopts, most in ((True, 26.0), (False, 41.0)):
+        network = MemoryGossip()
+        async with trio.open_nursery() as stock, trio.open_nursery() as nursery:
+            stock.start_soon(partial(stays_after_sending, network, token, adopts=adopts))
+            got = await nursery.start(receive, network, token)
+            assert got == PAYLOAD
+            then = trio.current_time()
+            while nursery.child_tasks:  # noqa: ASYNC110 (a nursery tells nobody)
+                await trio.sleep(0.1)
+            assert 12 <= trio.current_time() - then < most
+            if not adopts:
+                assert trio.current_time() - then > 39
+            stock.cancel_scope.cancel()
+
+
+async def stays_after_sending(
+    network: MemoryGossip, token: nettoken.NetworkToken, *, adopts: bool
+) -> None:
+    """A sender that never leaves. Without `adopts` it is deaf."""
+    async with go_peer(network, token, 5) as (peer, nursery):
+        await peer.add("pairing", "data", GO_TEXT)
+        if not adopts:
+            nursery.cancel_scope.cancel()
+            with trio.CancelScope(shield=True):
+                await trio.sleep(60)
+        await trio.sleep_forever()
+
+
+# --- names that change ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("skew", [-30, -7, 0, 7, 30])
+@pytest.mark.parametrize("start", [1000, 1029])
+async def test_a_token_that_rotates(skew: int, start: int, quick_clock: Clock) -> None:
+    """Clocks a window apart, and windows that end meanwhile."""
+    token = nettoken.fresh(secrets.token_bytes, rotate_seconds=30)
+    network = MemoryGossip()
+    got, sent = await both(
+        partial(receive, network, token, clock=lambda: start + trio.current_time() % 1e6),
+        partial(send, network, token, PAYLOAD, clock=lambda: start + skew + trio.current_time()),
+        later=3,
+    )
+    assert got == PAYLOAD
+    assert sent.acknowledged
+    topics = {heard.topic for heard in network.said}
+    assert names_at(token, start).topic in topics
+
+
+async def test_clocks_two_windows_apart_do_not_meet(quick_clock: Clock) -> None:
+    token = nettoken.fresh(secrets.token_bytes, rotate_seconds=30)
+    network = MemoryGossip()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(partial(receive, network, token, clock=lambda: 1000))
+        with pytest.raises(errors.KairosNobodyCame):
+            await send(network, token, PAYLOAD, clock=lambda: 1061)
+        nursery.cancel_scope.cancel()
+
+
+# --- deadlines --------------------------------------------------------------------------------
+
+
+async def test_nobody_comes(token: nettoken.NetworkToken, quick_clock: Clock) -> None:
+    network = MemoryGossip()
+    with pytest.raises(errors.KairosNobodyCame):
+        await send(network, token, PAYLOAD, wait_seconds=300)
+    assert 300 <= trio.current_time() < 301
+    assert not carries_config(network, token)
+
+
+async def test_no_config_comes(token: nettoken.NetworkToken, quick_clock: Clock) -> None:
+    with pytest.raises(errors.KairosNobodyCame):
+        await receive(MemoryGossip(), token, wait_seconds=3600)
+    assert 3600 <= trio.current_time() < 3601
+
+
+async def test_a_config_that_is_too_large_is_not_begun(
+    token: nettoken.NetworkToken, quick_clock: Clock
+) -> None:
+    network = MemoryGossip()
+    with pytest.raises(errors.KairosConfigTooLarge):
+        await send(network, token, Payload("x" * 700_000))
+    assert not network.said
+
+
+class Hanging:
+    """A network that never lets anybody in."""
+
+    def joining(self, token: nettoken.NetworkToken, *, names: Callable[[], Names]) -> Any:
+        class Never:
+            async def __aenter__(self) -> MemoryPlace:
+                await trio.sleep_forever()
+                raise AssertionError
+
+            async def __aexit__(self, *_: object) -> None:
+                return
+
+        return Never()
+
+
+async def test_a_network_that_hangs_ends_too(
+    token: nettoken.NetworkToken, quick_clock: Clock
+) -> None:
+    with pytest.raises(errors.KairosNobodyCame):
+        await send(Hanging(), token, PAYLOAD)
+    with pytest.raises(errors.KairosNobodyCame):
+        await receive(Hanging(), token)
+
+
+async def silent_peer(
+    network: MemoryGossip, token: nettoken.NetworkToken, *, adopts: bool, leaves: float | None
+) -> None:
+    """A stock node that never answers. `adopts`: it takes in our blocks and shows them."""
+    async with go_peer(network, token, 5) as (peer, nursery):
+        if not adopts:
+            nursery.cancel_scope.cancel()
+        elif leaves is not None:
+            await peer.until("pairing", "data")
+            await peer.say()
+            await trio.sleep(leaves)
+        else:
+            await trio.sleep_forever()
+
+
+@pytest.mark.parametrize("leaves", [0.5, 30.0, None])
+async def test_delivered_and_not_acknowledged(
+    token: nettoken.NetworkToken, leaves: float | None, quick_clock: Clock
+) -> None:
+    network = MemoryGossip()
+    progress: list[Progress] = []
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(partial(silent_peer, network, token, adopts=True, leaves=leaves))
+        sent = await send(network, token, PAYLOAD, ack_seconds=60, on_event=progress.append)
+        nursery.cancel_scope.cancel()
+    assert not sent.acknowledged
+    assert progress[-1] is Progress.DELIVERED
+    assert trio.current_time() < (20 if leaves == 0.5 else 75)
+
+
+async def test_sent_and_never_seen_again(token: nettoken.NetworkToken, quick_clock: Clock) -> None:
+    """It showed itself once, and its ledger never had our config."""
+    network = MemoryGossip()
+
+    async def shows_itself_once() -> None:
+        names = names_at(token, 0)
+        async with network.joining(token, names=lambda: names) as gossip:
+            await gossip.follow([names.topic])
+            peer = GoPeer(gossip, token, random.Random(1))
+            await trio.sleep(2)
+            await peer.add("presence", gossip.own_id, '""')
+            await trio.sleep_forever()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(shows_itself_once)
+        with pytest.raises(errors.KairosNoAnswer):
+            await send(network, token, PAYLOAD, ack_seconds=60)
+        nursery.cancel_scope.cancel()
+    assert 60 <= trio.current_time() < 65
+
+
+# --- who else is there ------------------------------------------------------------------------
+
+
+def blocks(network: MemoryGossip, token: nettoken.NetworkToken) -> list[Any]:
+    key = names_at(token, 0).seal_key
+    return [blocktext.from_bytes(sealing.unseal(heard.data, [key])) for heard in network.said]
+
+
+def carries_config(network: MemoryGossip, token: nettoken.NetworkToken) -> bool:
+    return any("data" in block.values("pairing") for block in blocks(network, token))
+
+
+async def stranger(
+    network: MemoryGossip, token: nettoken.NetworkToken, bucket: str, key: str, value: str
+) -> None:
+    """Somebody with the photo who writes one key, again and again."""
+    async with go_peer(network, token, 9) as (peer, nursery):
+        nursery.start_soon(peer.announce, 1.0, bucket, key or peer.gossip.own_id, value)
+        await trio.sleep_forever()
+
+
+STRANGE = [
+    pytest.param("presence", "", '""', id="third presence"),
+    pytest.param("pairing", "data", '{"cc":"#cloud-config\\nhostname: evil\\n"}', id="config"),
+    pytest.param("pairing", "somebody", '"ok"', id="answer"),
+]
+
+
+@pytest.mark.parametrize(("bucket", "key", "value"), STRANGE)
+@pytest.mark.parametrize("when", [0.0, 5.0])
+async def test_a_stranger_stops_a_sender(
+    token: nettoken.NetworkToken,
+    bucket: str,
+    key: str,
+    value: str,
+    when: float,
+    quick_clock: Clock,
+) -> None:
+    """Who was there before, or comes while the node is silent."""
+    network = MemoryGossip()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(partial(silent_peer, network, token, adopts=True, leaves=None))
+        nursery.start_soon(later, when, partial(stranger, network, token, bucket, key, value))
+        await trio.sleep(3)
+        with pytest.raises(errors.KairosIntruder):
+            await send(network, token, PAYLOAD)
+        nursery.cancel_scope.cancel()
+    if when == 0.0:
+        assert not carries_our_config(network, token)
+
+
+def carries_our_config(network: MemoryGossip, token: nettoken.NetworkToken) -> bool:
+    return any(
+        "käthe" in block.values("pairing").get("data", "") for block in blocks(network, token)
+    )
+
+
+async def later(when: float, job: Callable[[], Any]) -> None:
+    await trio.sleep(when)
+    await job()
+
+
+async def test_without_a_stranger_the_same_is_sent(
+    token: nettoken.NetworkToken, quick_clock: Clock
+) -> None:
+    """The positive control of the two tests beside it."""
+    network = MemoryGossip()
+    _, sent = await both(
+        partial(go_receive, network, token), partial(send, network, token, PAYLOAD), later=3
+    )
+    assert sent.acknowledged
+    assert carries_our_config(network, token)
+
+
+async def test_a_stranger_stops_a_receiver(
+    token: nettoken.NetworkToken, quick_clock: Clock
+) -> None:
+    network = MemoryGossip()
+    async with trio.open_nursery() as nursery:
+        for seed in (1, 2):
+            nursery.start_soon(partial(silent, network, token, seed))
+        with pytest.raises(errors.KairosIntruder):
+            await receive(network, token)
+        nursery.cancel_scope.cancel()
+
+
+async def silent(network: MemoryGossip, token: nettoken.NetworkToken, seed: int) -> None:
+    async with go_peer(network, token, seed):
+        await trio.sleep_forever()
+
+
+async def test_a_config_that_is_changed_after_we_took_it(
+    token: nettoken.NetworkToken, quick_clock: Clock
+) -> None:
+    """The config is there at once, but its receiver says while it lingers that it was changed."""
+    network = MemoryGossip()
+
+    async def changes_its_mind() -> None:
+        async with go_peer(network, token, 5) as (peer, _):
+            await peer.add("pairing", "data", GO_TEXT)
+            await trio.sleep(8)
+            await peer.add("pairing", "data", GO_TEXT.replace("n1", "n2"))
+            await trio.sleep_forever()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(changes_its_mind)
+        nobody_told = True
+        with pytest.RaisesGroup(errors.KairosIntruder):
+            async with trio.open_nursery() as node:
+                got = await node.start(receive, network, token)
+                assert got == PAYLOAD
+                await trio.sleep(60)
+                nobody_told = False
+        assert nobody_told
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("value", ["no JSON", '"text"', '{"cc": 5}', "{}"])
+async def test_what_is_no_config_is_named(
+    token: nettoken.NetworkToken, value: str, quick_clock: Clock
+) -> None:
+    network = MemoryGossip()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(go_send, network, token, value)
+        with pytest.raises(errors.KairosPayloadInvalid):
+            await receive(network, token)
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_second_attempt_after_one_that_was_stopped(
+    token: nettoken.NetworkToken, quick_clock: Clock
+) -> None:
+    """Whoever gives up takes itself out of the ledger; else it would be a third party."""
+    network = MemoryGossip()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(partial(silent_peer, network, token, adopts=True, leaves=None))
+        with trio.move_on_after(4):
+            await send(network, token, PAYLOAD)
+        await trio.sleep(1)
+        assert "data" not in blocks(network, token)[-1].values("pairing")
+        sent = await send(network, token, PAYLOAD)
+        assert not sent.acknowledged
+        nursery.cancel_scope.cancel()
+
+
+async def test_rubbish_does_not_disturb(token: nettoken.NetworkToken, quick_clock: Clock) -> None:
+    network = MemoryGossip()
+    names = names_at(token, 0)
+
+    async def noise() -> None:
+        chance = random.Random(1)
+        async with network.joining(token, names=lambda: names) as gossip:
+            while True:
+                await gossip.publish(names.topic, chance.randbytes(chance.randrange(200)))
+                junk = sealing.seal(chance.randbytes(50), names.seal_key, chance.randbytes(12))
+                await gossip.publish(names.topic, junk)
+                await trio.sleep(0.05)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(noise)
+        nursery.start_soon(receive, network, token)
+        assert (await send(network, token, PAYLOAD)).acknowledged
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_huge_index_of_somebody_with_the_photo_is_not_believed(
+    token: nettoken.NetworkToken, quick_clock: Clock
+) -> None:
+    """Stock peers take it, and are deaf from then on (the control)."""
+    network = MemoryGossip()
+    names = names_at(token, 0)
+    async with trio.open_nursery() as nursery:
+        async with go_peer(network, token, 1) as (peer, _):
+            nursery.start_soon(freeze, network, token)
+            await trio.sleep(5)
+            assert peer.block.index == 2**63 - 1
+            nursery.cancel_scope.cancel()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(freeze, network, token)
+        nursery.start_soon(receive, network, token)
+        assert (await send(network, token, PAYLOAD)).acknowledged
+        nursery.cancel_scope.cancel()
+    assert names.topic in {heard.topic for heard in network.said}
+
+
+async def freeze(network: MemoryGossip, token: nettoken.NetworkToken) -> None:
+    names = names_at(token, 0)
+    async with network.joining(token, names=lambda: names) as gossip:
+        peer = GoPeer(gossip, token, random.Random(3))
+        peer.block = type(peer.block)(2**63 - 1, "", {}, "not-a-hash")
+        while True:
+            await peer.say()
+            await trio.sleep(0.5)
