@@ -19,6 +19,7 @@ from pairing.edgevpn.ledger import Block, Entry, checksum, go_time
 from pairing.edgevpn.limits import Unreadable
 from pairing.edgevpn.names import names_at
 from pairing.edgevpn.nettoken import NetworkToken
+from pairing.testing.gossip import MemoryGossip
 
 POLL, LOOK, SYNC = 10.0, 1.0, 10.0
 """Seconds: for presences, for data and answers, for saying the block again."""
@@ -42,7 +43,8 @@ class GoPeer:
         """Write, and say so once."""
         storage = {name: dict(entries) for name, entries in self.block.storage.items()}
         storage.setdefault(bucket, {})[key] = Entry(value)
-        new = Block(self.block.index + 1, go_time(0), storage, prev_hash=self.block.hash)
+        index = (self.block.index + 1 + 2**63) % 2**64 - 2**63  # an int of Go's overflows
+        new = Block(index, go_time(0), storage, prev_hash=self.block.hash)
         self.block = replace(new, hash=checksum(new, plain=self.old))
         await self.say()
 
@@ -138,3 +140,24 @@ async def go_send(
         others = [peer_id for peer_id in active if peer_id != peer.gossip.own_id]
         while not any(peer.has("pairing", o) for o in others):  # noqa: ASYNC110 (so do they)
             await trio.sleep(LOOK)
+
+
+async def go_silent(
+    network: KairosNetwork, token: NetworkToken, seed: int = 5, *, leaves: float | None = None
+) -> None:
+    """A stock node that takes in what it hears, and never answers.
+
+    `leaves`: seconds after the config has come; None: never.
+    """
+    async with go_peer(network, token, seed) as (peer, _):
+        if leaves is None:
+            await trio.sleep_forever()
+        await peer.until("pairing", "data")
+        await peer.say()
+        await trio.sleep(leaves or 0.0)
+
+
+def blocks_said(network: MemoryGossip, token: NetworkToken) -> list[Block]:
+    """Every block that was said so far, also to nobody. For a token that does not rotate."""
+    key = names_at(token, 0).seal_key
+    return [blocktext.from_bytes(sealing.unseal(heard.data, [key])) for heard in network.said]

@@ -14,11 +14,11 @@ import trio
 import trio.testing
 
 from pairing import errors
-from pairing.edgevpn import blocktext, nettoken, sealing
+from pairing.edgevpn import nettoken
 from pairing.edgevpn.names import Names, names_at
 from pairing.edgevpn.payload import Payload, from_json
 from pairing.edgevpn.session import Progress, Sent, receive, send
-from pairing.testing.gopeer import GoPeer, go_peer, go_receive, go_send
+from pairing.testing.gopeer import GoPeer, blocks_said, go_peer, go_receive, go_send, go_silent
 from pairing.testing.gossip import MemoryGossip, MemoryPlace
 
 CONFIG = '#cloud-config\nhostname: "n1"\nusers: [{name: käthe}]\n'
@@ -210,7 +210,7 @@ async def test_nobody_comes(token: nettoken.NetworkToken, quick_clock: Clock) ->
     with pytest.raises(errors.KairosNobodyCame):
         await send(network, token, PAYLOAD, wait_seconds=300)
     assert 300 <= trio.current_time() < 301
-    assert not carries_config(network, token)
+    assert not any("data" in block.values("pairing") for block in blocks_said(network, token))
 
 
 async def test_no_config_comes(token: nettoken.NetworkToken, quick_clock: Clock) -> None:
@@ -252,21 +252,6 @@ async def test_a_network_that_hangs_ends_too(
         await receive(Hanging(), token)
 
 
-async def silent_peer(
-    network: MemoryGossip, token: nettoken.NetworkToken, *, adopts: bool, leaves: float | None
-) -> None:
-    """A stock node that never answers. `adopts`: it takes in our blocks and shows them."""
-    async with go_peer(network, token, 5) as (peer, nursery):
-        if not adopts:
-            nursery.cancel_scope.cancel()
-        elif leaves is not None:
-            await peer.until("pairing", "data")
-            await peer.say()
-            await trio.sleep(leaves)
-        else:
-            await trio.sleep_forever()
-
-
 @pytest.mark.parametrize("leaves", [0.5, 30.0, None])
 async def test_delivered_and_not_acknowledged(
     token: nettoken.NetworkToken, leaves: float | None, quick_clock: Clock
@@ -274,7 +259,7 @@ async def test_delivered_and_not_acknowledged(
     network = MemoryGossip()
     progress: list[Progress] = []
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(partial(silent_peer, network, token, adopts=True, leaves=leaves))
+        nursery.start_soon(partial(go_silent, network, token, leaves=leaves))
         sent = await send(network, token, PAYLOAD, ack_seconds=60, on_event=progress.append)
         nursery.cancel_scope.cancel()
     assert not sent.acknowledged
@@ -301,198 +286,3 @@ async def test_sent_and_never_seen_again(token: nettoken.NetworkToken, quick_clo
             await send(network, token, PAYLOAD, ack_seconds=60)
         nursery.cancel_scope.cancel()
     assert 60 <= trio.current_time() < 65
-
-
-# --- who else is there ------------------------------------------------------------------------
-
-
-def blocks(network: MemoryGossip, token: nettoken.NetworkToken) -> list[Any]:
-    key = names_at(token, 0).seal_key
-    return [blocktext.from_bytes(sealing.unseal(heard.data, [key])) for heard in network.said]
-
-
-def carries_config(network: MemoryGossip, token: nettoken.NetworkToken) -> bool:
-    return any("data" in block.values("pairing") for block in blocks(network, token))
-
-
-async def stranger(
-    network: MemoryGossip, token: nettoken.NetworkToken, bucket: str, key: str, value: str
-) -> None:
-    """Somebody with the photo who writes one key, again and again."""
-    async with go_peer(network, token, 9) as (peer, nursery):
-        nursery.start_soon(peer.announce, 1.0, bucket, key or peer.gossip.own_id, value)
-        await trio.sleep_forever()
-
-
-STRANGE = [
-    pytest.param("presence", "", '""', id="third presence"),
-    pytest.param("pairing", "data", '{"cc":"#cloud-config\\nhostname: evil\\n"}', id="config"),
-    pytest.param("pairing", "somebody", '"ok"', id="answer"),
-]
-
-
-@pytest.mark.parametrize(("bucket", "key", "value"), STRANGE)
-@pytest.mark.parametrize("when", [0.0, 5.0])
-async def test_a_stranger_stops_a_sender(
-    token: nettoken.NetworkToken,
-    bucket: str,
-    key: str,
-    value: str,
-    when: float,
-    quick_clock: Clock,
-) -> None:
-    """Who was there before, or comes while the node is silent."""
-    network = MemoryGossip()
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(partial(silent_peer, network, token, adopts=True, leaves=None))
-        nursery.start_soon(later, when, partial(stranger, network, token, bucket, key, value))
-        await trio.sleep(3)
-        with pytest.raises(errors.KairosIntruder):
-            await send(network, token, PAYLOAD)
-        nursery.cancel_scope.cancel()
-    if when == 0.0:
-        assert not carries_our_config(network, token)
-
-
-def carries_our_config(network: MemoryGossip, token: nettoken.NetworkToken) -> bool:
-    return any(
-        "käthe" in block.values("pairing").get("data", "") for block in blocks(network, token)
-    )
-
-
-async def later(when: float, job: Callable[[], Any]) -> None:
-    await trio.sleep(when)
-    await job()
-
-
-async def test_without_a_stranger_the_same_is_sent(
-    token: nettoken.NetworkToken, quick_clock: Clock
-) -> None:
-    """The positive control of the two tests beside it."""
-    network = MemoryGossip()
-    _, sent = await both(
-        partial(go_receive, network, token), partial(send, network, token, PAYLOAD), later=3
-    )
-    assert sent.acknowledged
-    assert carries_our_config(network, token)
-
-
-async def test_a_stranger_stops_a_receiver(
-    token: nettoken.NetworkToken, quick_clock: Clock
-) -> None:
-    network = MemoryGossip()
-    async with trio.open_nursery() as nursery:
-        for seed in (1, 2):
-            nursery.start_soon(partial(silent, network, token, seed))
-        with pytest.raises(errors.KairosIntruder):
-            await receive(network, token)
-        nursery.cancel_scope.cancel()
-
-
-async def silent(network: MemoryGossip, token: nettoken.NetworkToken, seed: int) -> None:
-    async with go_peer(network, token, seed):
-        await trio.sleep_forever()
-
-
-async def test_a_config_that_is_changed_after_we_took_it(
-    token: nettoken.NetworkToken, quick_clock: Clock
-) -> None:
-    """The config is there at once, but its receiver says while it lingers that it was changed."""
-    network = MemoryGossip()
-
-    async def changes_its_mind() -> None:
-        async with go_peer(network, token, 5) as (peer, _):
-            await peer.add("pairing", "data", GO_TEXT)
-            await trio.sleep(8)
-            await peer.add("pairing", "data", GO_TEXT.replace("n1", "n2"))
-            await trio.sleep_forever()
-
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(changes_its_mind)
-        nobody_told = True
-        with pytest.RaisesGroup(errors.KairosIntruder):
-            async with trio.open_nursery() as node:
-                got = await node.start(receive, network, token)
-                assert got == PAYLOAD
-                await trio.sleep(60)
-                nobody_told = False
-        assert nobody_told
-        nursery.cancel_scope.cancel()
-
-
-@pytest.mark.parametrize("value", ["no JSON", '"text"', '{"cc": 5}', "{}"])
-async def test_what_is_no_config_is_named(
-    token: nettoken.NetworkToken, value: str, quick_clock: Clock
-) -> None:
-    network = MemoryGossip()
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(go_send, network, token, value)
-        with pytest.raises(errors.KairosPayloadInvalid):
-            await receive(network, token)
-        nursery.cancel_scope.cancel()
-
-
-async def test_a_second_attempt_after_one_that_was_stopped(
-    token: nettoken.NetworkToken, quick_clock: Clock
-) -> None:
-    """Whoever gives up takes itself out of the ledger; else it would be a third party."""
-    network = MemoryGossip()
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(partial(silent_peer, network, token, adopts=True, leaves=None))
-        with trio.move_on_after(4):
-            await send(network, token, PAYLOAD)
-        await trio.sleep(1)
-        assert "data" not in blocks(network, token)[-1].values("pairing")
-        sent = await send(network, token, PAYLOAD)
-        assert not sent.acknowledged
-        nursery.cancel_scope.cancel()
-
-
-async def test_rubbish_does_not_disturb(token: nettoken.NetworkToken, quick_clock: Clock) -> None:
-    network = MemoryGossip()
-    names = names_at(token, 0)
-
-    async def noise() -> None:
-        chance = random.Random(1)
-        async with network.joining(token, names=lambda: names) as gossip:
-            while True:
-                await gossip.publish(names.topic, chance.randbytes(chance.randrange(200)))
-                junk = sealing.seal(chance.randbytes(50), names.seal_key, chance.randbytes(12))
-                await gossip.publish(names.topic, junk)
-                await trio.sleep(0.05)
-
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(noise)
-        nursery.start_soon(receive, network, token)
-        assert (await send(network, token, PAYLOAD)).acknowledged
-        nursery.cancel_scope.cancel()
-
-
-async def test_a_huge_index_of_somebody_with_the_photo_is_not_believed(
-    token: nettoken.NetworkToken, quick_clock: Clock
-) -> None:
-    """Stock peers take it, and are deaf from then on (the control)."""
-    network = MemoryGossip()
-    names = names_at(token, 0)
-    async with trio.open_nursery() as nursery:
-        async with go_peer(network, token, 1) as (peer, _):
-            nursery.start_soon(freeze, network, token)
-            await trio.sleep(5)
-            assert peer.block.index == 2**63 - 1
-            nursery.cancel_scope.cancel()
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(freeze, network, token)
-        nursery.start_soon(receive, network, token)
-        assert (await send(network, token, PAYLOAD)).acknowledged
-        nursery.cancel_scope.cancel()
-    assert names.topic in {heard.topic for heard in network.said}
-
-
-async def freeze(network: MemoryGossip, token: nettoken.NetworkToken) -> None:
-    names = names_at(token, 0)
-    async with network.joining(token, names=lambda: names) as gossip:
-        peer = GoPeer(gossip, token, random.Random(3))
-        peer.block = type(peer.block)(2**63 - 1, "", {}, "not-a-hash")
-        while True:
-            await peer.say()
-            await trio.sleep(0.5)
