@@ -6,11 +6,12 @@ PYTEST := $(BIN)/pytest
 # Many tests wait more than they compute.
 JOBS ?= 3
 NEEDS_MACHINE := root or net or qemu or kube
-LONG := soak
+# What has a target of its own.
+LONG := soak or interop
 
 .DEFAULT_GOAL := all
-.PHONY: all help install tools packages lint types contracts fast test e2e chroot-demo demo bench soak \
-	coverage dist wheelhouse lock clean
+.PHONY: all help install tools packages lint types contracts fast test e2e interop chroot-demo demo bench \
+	soak coverage dist wheelhouse lock clean
 
 all: lint types contracts fast demo ## lint, types, contracts, fast tests, demo: under a minute
 
@@ -50,6 +51,10 @@ e2e: tools packages chroot-demo ## virtual machines, network namespaces, the dem
 	$(BIN)/python -m node.testing.kube_build
 	$(BIN)/python -m node.testing.cluster_image
 	$(PYTEST) -n 2 --dist loadfile --no-loadscope-reorder -m "($(NEEDS_MACHINE)) and not ($(LONG))"
+
+interop: tools packages ## Kairos' own tools (Go) with ours, both ways, in network namespaces (root)
+	$(BIN)/python -m pairing.testing.stock
+	$(PYTEST) -m "interop and not soak" tests/interop
 
 chroot-demo: packages ## `make demo` as a plain user in a system without a compiler (root)
 	.ci/chroot-demo

@@ -159,10 +159,10 @@ class Program:
         """Its process id."""
         return self._process.pid
 
-    def lines(self) -> Iterator[str]:
+    def lines(self, limit: int = LINE_LIMIT) -> Iterator[str]:
         """What it says (standard output and error), line by line, until it ends."""
         for line in self._out:
-            yield line[:LINE_LIMIT].decode("utf-8", "replace").rstrip("\n")
+            yield line[:limit].decode("utf-8", "replace").rstrip("\n")
 
     def wait(self, seconds: float) -> int:
         """Its exit status. Raises errors.CommandTimeout."""
@@ -202,6 +202,41 @@ def start_program(
     except OSError:
         raise errors.CommandMissing(element=sys.executable or "python") from None
     return Program(process)
+
+
+class Partner(Program):
+    """A program that is told something now and then. Without us it reads its input's end."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        super().__init__(process)
+        assert process.stdin is not None
+        self._in = process.stdin
+
+    def say(self, data: bytes) -> None:
+        """Write to its standard input, however long it takes. Raises BrokenPipeError."""
+        self._in.write(data)
+        self._in.flush()
+
+    def stop(self) -> None:
+        """Kill it (SIGKILL) and wait for its end. May be called twice."""
+        super().stop()
+        with contextlib.suppress(BrokenPipeError):
+            self._in.close()
+
+
+def start_partner(argv: Sequence[str]) -> Partner:
+    """Run `argv` beside us with a pipe each way. Raises errors.CommandMissing."""
+    try:
+        process = subprocess.Popen(
+            list(argv),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env={"PATH": PATH, "LC_ALL": "C.UTF-8"},
+        )
+    except OSError:
+        raise errors.CommandMissing(element=argv[0]) from None
+    return Partner(process)
 
 
 class Service:

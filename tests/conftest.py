@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, settings
 from pairing.testing.virtualtime import thread_clock
 
 HERE = Path(__file__).resolve().parent
-MARK_OF_FOLDER = {"e2e": "qemu", "kube": "kube", "netns": "net"}
+MARK_OF_FOLDER = {"e2e": "qemu", "interop": "interop", "kube": "kube", "netns": "net"}
 
 # Started in the background (`make test &`) a program ignores Ctrl-C, and so do all its children:
 # tests that interrupt something, or someone's shell, would wait for ever.

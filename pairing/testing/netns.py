@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pairing import errors, process
-from pairing.process import Program
+from pairing.process import Partner, Program
 
 _SECONDS = 20.0
 _CLONE_NEWNET = 0x40000000
@@ -52,6 +52,10 @@ class Namespace:
     def run(self, *argv: str, seconds: float = _SECONDS, check: bool = True) -> process.Result:
         """Run a program inside. Raises what process.run raises."""
         return process.run(["ip", "netns", "exec", self.name, *argv], seconds=seconds, check=check)
+
+    def partner(self, *argv: str) -> Partner:
+        """A program inside that runs beside us; the caller ends it."""
+        return process.start_partner(["ip", "netns", "exec", self.name, *argv])
 
     def ip(self, *words: str) -> str:
         """`ip` inside: its output."""
