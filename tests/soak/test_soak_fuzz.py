@@ -5,6 +5,8 @@ Nothing but the errors named here may come out, and nothing may take longer than
 
 from __future__ import annotations
 
+import base64
+import gzip
 import io
 import json
 import random
@@ -28,6 +30,9 @@ from PIL import Image
 
 from pairing import ekcertificate, errors, events, facts, peertoken, tpmkeys
 from pairing.config import load, validate
+from pairing.edgevpn import blocktext, nettoken, payload, sealing
+from pairing.edgevpn.ledger import Ledger
+from pairing.edgevpn.limits import Unreadable
 from pairing.protocol import frames, messages
 from pairing.protocol.wire import read_message
 from pairing.qr import render
@@ -44,6 +49,7 @@ Part = Any
 STUCK = 10.0
 """Seconds for one input."""
 HALF_A_SECOND = 0.5
+SEAL_KEY = b"0123456789abcdef" * 2
 DATA = TOP / "tests" / "data"
 
 
@@ -99,6 +105,40 @@ def endorsement_certificate(tpm: PaperTpm) -> Callable[[bytes], object]:
     return lambda data: ekcertificate.check_certificate(data, key, makers, time.time())
 
 
+def network_tokens() -> list[bytes]:
+    """Long and short ones, as text and as the YAML inside."""
+    tokens = [nettoken.fresh(random.Random(1).randbytes, full=full) for full in (False, True)]
+    texts = [nettoken.to_text(tokens[0]), nettoken.to_full_text(tokens[1])]
+    return [*(t.encode() for t in texts), *(base64.b64decode(t) for t in texts)]
+
+
+def read_network_token(data: bytes) -> None:
+    """As it stands, or as the YAML of a token: broken base64 alone never gets far."""
+    inside = not data.isascii() or b":" in data
+    nettoken.parse(base64.b64encode(data).decode() if inside else text(data))
+
+
+def blocks() -> list[bytes]:
+    """Blocks, packed and not, and a sealed one: what is inside is reached by breaking each."""
+    ledger = Ledger(0)
+    ledger.write("presence", "12D3KooW", '""', 0)
+    ledger.write("pairing", "data", payload.to_json(payload.Payload("#cloud-config\n")), 0)
+    packed = blocktext.to_bytes(ledger.block)
+    return [packed, gzip.decompress(packed), sealing.seal(packed, SEAL_KEY, b"n" * 12)]
+
+
+def read_block(data: bytes) -> None:
+    """A message, a packed block or its JSON; whatever is read is taken in and said again."""
+    if data[:10] == b'{"Message"':
+        data = sealing.unseal(data, [SEAL_KEY])
+    elif data[:1] == b"{":
+        data = gzip.compress(data)
+    ledger = Ledger(0)
+    ledger.write("presence", "12D3KooX", '""', 0)
+    ledger.hear(blocktext.from_bytes(data), 0)
+    assert blocktext.from_bytes(blocktext.to_bytes(ledger.block)) == ledger.block
+
+
 def show(data: bytes) -> None:
     shown = TerminalFilter().feed(data)
     assert "\x1b]" not in shown
@@ -152,6 +192,9 @@ def readers(photos: PhotoReader) -> list[Reader]:
         ),
         Reader("relay addresses", lambda data: RelayAddress.parse(text(data)), relays),
         Reader("configs", read_config, configs),
+        Reader("network tokens", read_network_token, network_tokens()),
+        Reader("ledger blocks", read_block, blocks(), (Unreadable,)),
+        Reader("payloads", lambda data: payload.from_json(text(data)), [b'{"cc":"#","device":""}']),
         Reader("TPM keys", tpmkeys.read_key, [tpm.endorsement, tpm.attestation], (ValueError,)),
         Reader("EK certificates", endorsement_certificate(tpm), [certificate()], (ValueError,)),
         Reader("terminals", show, [b"\x1b[1mhi\x1b]0;t\x07\x1b[?25l\x1bPq\x1b\\ \xe2\x94\x8c\r\n"]),
