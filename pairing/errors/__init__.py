@@ -190,6 +190,7 @@ from pairing.errors.trust import (
     WrongKey,
 )
 from pairing.errors.usage import (
+    BootstrapInvalid,
     ConfigFileMissing,
     MachineFileInvalid,
     NativeCode,
@@ -223,6 +224,7 @@ __all__ = [
     "BootEntriesRefused",
     "BootIncomplete",
     "BootWordsChanged",
+    "BootstrapInvalid",
     "Busy",
     "CertificateRevoked",
     "CodeUnreadable",

@@ -54,6 +54,13 @@ class RelayAddressInvalid(UsageError):
     hint = "Write relay.example, relay.example:8443, [2001:db8::1]:443 or relay.example#sha256=..."
 
 
+class BootstrapInvalid(UsageError):
+    """This is not the address of a bootstrap peer."""
+
+    number, slug = 109, "bootstrap-address"
+    hint = "Write /ip4/192.0.2.7/tcp/4001/p2p/12D3Koo..., or `public` for the public list."
+
+
 class NodeUnknown(UsageError):
     """This station has no record of such a machine."""
 

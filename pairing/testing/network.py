@@ -40,6 +40,15 @@ def free_udp_port() -> int:
         return int(probe.getsockname()[1])
 
 
+async def eventually(condition: Callable[[], bool], seconds: float = 20.0) -> None:
+    """Wait until it holds. Raises trio.TooSlowError if it does not in so many seconds."""
+    with trio.fail_after(seconds):
+        while True:
+            if condition():
+                return
+            await trio.sleep(0.01)
+
+
 @dataclass(frozen=True, slots=True)
 class Ends:
     """A listening node, how to reach it, and both ends of one channel with it."""

@@ -13,6 +13,7 @@ import warnings
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 
 import pytest
 import trio
@@ -49,6 +50,8 @@ from pairing.testing.network import (
 )
 from pairing.transport.base import Address, Listener, Target
 from pairing.transport.p2p import Limits, identity
+from pairing.transport.p2p.gossip.flood import Flood
+from pairing.transport.p2p.gossip.host import hosting
 from pairing.transport.p2p.upgrade import PROTOCOL
 
 SECRET = b"join-token-of-the-cluster"
@@ -188,6 +191,35 @@ async def test_nothing_but_noise_is_spoken(kind: Callable[[bytes, bytes], Trap])
         assert trap.visits
         assert not trap.agreed
         assert trap.heard == b""
+
+
+@pytest.mark.parametrize("kind", TRAPS)
+async def test_kairos_gossip_speaks_nothing_but_noise(
+    kind: Callable[[bytes, bytes], Trap],
+) -> None:
+    victim = generate()
+    async with trapped(kind(victim.public, victim.seed)) as trap, hosting((LOOPBACK,)) as host:
+        place = Flood(host)
+        await place.follow([SECRET.decode()])
+        with pytest.raises(errors.UnreachableError):
+            await host.dial(identity.peer_id(victim.public), [trap.address])
+        assert trap.visits
+        assert not trap.agreed
+        assert trap.heard == b""
+
+
+def test_nobody_makes_a_default_host() -> None:
+    """Its secrets would go to whoever asks for plaintext: the control above shows it."""
+    top = Path(__file__).resolve().parents[2]
+    makers = ("new_host", "new_swarm", "BasicHost", "InsecureTransport")
+    sources = [
+        path for folder in ("pairing", "node", "cli") for path in (top / folder).rglob("*.py")
+    ]
+    assert len(sources) > 100
+    assert any(maker in Path(__file__).read_text(encoding="utf-8") for maker in makers)
+    for path in sources:
+        text = path.read_text(encoding="utf-8")
+        assert not [maker for maker in makers if maker in text], path
 
 
 def test_the_one_factory_offers_noise_and_yamux_only() -> None:

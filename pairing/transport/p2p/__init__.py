@@ -6,15 +6,27 @@ while the photo is being read.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 
 from pairing import errors
+from pairing.edgevpn.gossip import Gossip
+from pairing.edgevpn.names import Names
+from pairing.edgevpn.nettoken import NetworkToken
 from pairing.transport.base import Dialer, Listener
 from pairing.transport.p2p.gate import Limits
 from pairing.transport.p2p.meeting import Mdns, Meeting, meeting_from_files
 
-__all__ = ["PORT", "Limits", "Mdns", "Meeting", "P2PTransport", "meeting_from_files", "warm_up"]
+__all__ = [
+    "PORT",
+    "EdgeVpn",
+    "Limits",
+    "Mdns",
+    "Meeting",
+    "P2PTransport",
+    "meeting_from_files",
+    "warm_up",
+]
 
 PORT = 4917
 """The TCP port that a node listens on unless told otherwise."""
@@ -60,3 +72,34 @@ class P2PTransport:
         from pairing.transport.p2p import transport
 
         return transport.dialing(self._meeting)
+
+
+class EdgeVpn:
+    """Kairos' own network. See `pairing.edgevpn.gossip.KairosNetwork`.
+
+    `mdns`: look on the link. `bootstrap`: multiaddrs of the first peers of a DHT, `public` for the
+    public list; none, no DHT. `hosts` are the IP addresses to listen on, `link` how mDNS is
+    spoken. Raises errors.BootstrapInvalid; `joining` errors.TransportMissing without libp2p.
+    """
+
+    def __init__(
+        self,
+        mdns: bool = True,
+        bootstrap: Sequence[str] = (),
+        *,
+        hosts: Sequence[str] = ("0.0.0.0", "::"),
+        link: Mdns | None = None,
+    ) -> None:
+        self._mdns = (link or Mdns()) if mdns else None
+        self._bootstrap = tuple(bootstrap)
+        self._hosts = hosts
+
+    def joining(
+        self, token: NetworkToken, *, names: Callable[[], Names]
+    ) -> AbstractAsyncContextManager[Gossip]:
+        """See `KairosNetwork.joining`; what it yields can also `open` a peer's other services."""
+        warm_up()
+        from pairing.transport.p2p.gossip import network
+
+        settings = network.Settings(self._mdns, self._bootstrap, self._hosts)
+        return network.joining(token, names, settings)

@@ -37,7 +37,7 @@ class P2PListener:
         self._listeners = listeners
         self._tasks = tasks
         self._gate = Gate(limits)
-        self._roster = Roster(limits)
+        self._roster: Roster[P2PChannel] = Roster(limits)
         self._arrived, self._arrivals = trio.open_memory_channel[Channel](ARRIVALS)
         self._presence: PresenceKeeper | None = None
         self._announced: Presence | None = None

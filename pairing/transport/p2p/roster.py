@@ -3,22 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Generic, Protocol, TypeVar
 
-from pairing.transport.p2p.channel import P2PChannel
+import trio
+
 from pairing.transport.p2p.gate import RELAY_PREFIX, Limits
 
 
-class Roster:
+class Member(Protocol):
+    """What a roster needs to know of a channel or a connection."""
+
+    vouched: bool
+
+    @property
+    def source(self) -> str: ...
+
+    @property
+    def ended(self) -> trio.Event: ...
+
+    def tear_down(self) -> None: ...
+
+    async def aclose(self) -> None: ...
+
+
+M = TypeVar("M", bound=Member)
+
+
+class Roster(Generic[M]):
     """At most so many channels. A vouched one stays; else the oldest makes room for the newest."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._channels: list[P2PChannel] = []
+        self._channels: list[M] = []
 
     def __len__(self) -> int:
         return len(self._channels)
 
-    def admit(self, channel: P2PChannel) -> bool:
+    def admit(self, channel: M) -> bool:
         """Whether there is a place for this channel; closes others to make one."""
         if not channel.source.startswith(RELAY_PREFIX):
             same = [c for c in self._channels if c.source == channel.source]
@@ -29,14 +50,14 @@ class Roster:
         self._channels.append(channel)
         return True
 
-    def forget(self, channel: P2PChannel) -> None:
+    def forget(self, channel: M) -> None:
         if channel in self._channels:
             self._channels.remove(channel)
 
     async def close_all(self) -> None:
         await close_in_order(self._channels)
 
-    def _make_room(self, among: list[P2PChannel]) -> bool:
+    def _make_room(self, among: list[M]) -> bool:
         for channel in among:
             if not channel.vouched:
                 channel.tear_down()
@@ -45,7 +66,7 @@ class Roster:
         return False
 
 
-async def close_in_order(channels: Sequence[P2PChannel]) -> None:
+async def close_in_order(channels: Sequence[Member]) -> None:
     """Close channels and wait until the other ends have heard it, 2 seconds at most."""
     for channel in tuple(channels):
         await channel.aclose()

@@ -1,0 +1,73 @@
+"""One connected peer as the flood sees it: what it follows, and what is on its way to it."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import trio
+from libp2p.peer.id import ID
+
+TOPICS_LIMIT = 64
+"""Topics of a peer that are remembered; ours always are."""
+OUTBOX_MESSAGES, OUTBOX_BYTES = 32, 8 * 1024 * 1024
+"""What may wait for a peer. The oldest makes room: each block replaces those before it."""
+
+
+class Neighbour:
+    """State only; `Flood` moves it."""
+
+    def __init__(self, peer: ID) -> None:
+        self.peer = peer
+        self.name = peer.to_base58()
+        self.since = trio.current_time()
+        self.topics: set[str] = set()
+        self.speaks = 0
+        """Lines on which this peer speaks pubsub to us now."""
+        self.is_heard = False
+        """A line on which we speak to it is up."""
+        self._outbox: deque[bytes] = deque()
+        self._bytes = 0
+        self._filled = trio.Event()
+        self._empty = trio.Event()
+
+    def follows(self, topics: frozenset[str]) -> bool:
+        """Whether it follows one of these."""
+        return not self.topics.isdisjoint(topics)
+
+    def subscribe(self, topic: str, wanted: bool, ours: frozenset[str]) -> None:
+        """It said that it follows a topic, or no longer does."""
+        if not wanted:
+            self.topics.discard(topic)
+        elif topic in ours or len(self.topics) < TOPICS_LIMIT:
+            self.topics.add(topic)
+
+    def put(self, rpc: bytes) -> None:
+        """Send this when its turn comes."""
+        self._outbox.append(rpc)
+        self._bytes += len(rpc)
+        while len(self._outbox) > OUTBOX_MESSAGES or (
+            self._bytes > OUTBOX_BYTES and len(self._outbox) > 1
+        ):
+            self._bytes -= len(self._outbox.popleft())
+        self._filled.set()
+
+    async def next(self) -> bytes:
+        """What to send next; it stays in the outbox until `sent`."""
+        while not self._outbox:
+            self._filled = trio.Event()
+            await self._filled.wait()
+        return self._outbox[0]
+
+    def sent(self, rpc: bytes) -> None:
+        """It is out, as far as this end can know."""
+        if self._outbox and self._outbox[0] is rpc:
+            self._outbox.popleft()
+            self._bytes -= len(rpc)
+        if not self._outbox:
+            self._empty.set()
+            self._empty = trio.Event()
+
+    async def emptied(self) -> None:
+        """Wait until nothing waits to be sent."""
+        if self._outbox:
+            await self._empty.wait()
