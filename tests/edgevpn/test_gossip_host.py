@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import secrets
 import threading
 import time
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -20,56 +17,32 @@ from libp2p.pubsub.pb import rpc_pb2
 
 from pairing import errors
 from pairing.edgevpn import nettoken
-from pairing.edgevpn.limits import MAX_DATA
 from pairing.edgevpn.names import Names, names_at
+from pairing.testing.flooding import (
+    TOPIC,
+    address_of,
+    member,
+    next_from,
+    talk,
+    until,
+    until_heard,
+)
 from pairing.testing.network import LOOPBACK, eventually, free_udp_port
-from pairing.transport.base import Address
-from pairing.transport.p2p import EdgeVpn, Limits, Mdns
+from pairing.transport.p2p import EdgeVpn, Mdns
 from pairing.transport.p2p.gossip import flood, messages
 from pairing.transport.p2p.gossip.connection import Connection
-from pairing.transport.p2p.gossip.flood import FLOODSUB, Flood
-from pairing.transport.p2p.gossip.host import LIMITS, Host, hosting
+from pairing.transport.p2p.gossip.flood import FLOODSUB
+from pairing.transport.p2p.gossip.host import hosting
 from pairing.transport.p2p.gossip.identify import IDENTIFY
 from pairing.transport.p2p.gossip.line import Line
-from pairing.transport.p2p.identity import fresh
+from pairing.transport.p2p.identity import fresh, peer_id
 
-TOPIC, NEXT = "1e56312234baccdaa4f1f77cf294f215", "48dc67d83d398cfa9a9fd0f525dac545"
+NEXT = "48dc67d83d398cfa9a9fd0f525dac545"
 TOKEN = nettoken.fresh(secrets.token_bytes)
 
 
 def names() -> Names:
     return names_at(TOKEN, int(time.time()))
-
-
-def address_of(host: Host) -> Address:
-    return Address(LOOPBACK, host.port)
-
-
-@contextlib.asynccontextmanager
-async def member(limits: Limits = LIMITS) -> AsyncIterator[tuple[Host, Flood]]:
-    """A host that follows TOPIC."""
-    async with hosting((LOOPBACK,), limits=limits) as host:
-        place = Flood(host)
-        await place.follow([TOPIC])
-        yield host, place
-
-
-async def until(*met: tuple[Flood, int]) -> None:
-    """Wait until each of these knows so many others that follow its topics."""
-    await eventually(lambda: all(len(place.peers()) == count for place, count in met))
-
-
-async def next_from(place: Flood) -> bytes:
-    with trio.fail_after(20):
-        return (await place.receive()).data
-
-
-async def talk(one: Flood, other: Flood) -> None:
-    """A message each way arrives."""
-    for speaker, listener in ((one, other), (other, one)):
-        said = secrets.token_bytes(40)
-        await speaker.publish(TOPIC, said)
-        assert await next_from(listener) == said
 
 
 async def test_they_find_each_other_by_mdns_and_talk() -> None:
@@ -123,25 +96,8 @@ async def test_both_dial_in_the_same_instant(lost: int) -> None:
         await eventually(
             lambda: len(here.connections(there.own)) == len(there.connections(here.own)) == 1
         )
-        await _until_heard(one, other)
+        await until_heard(one, other)
         await talk(one, other)
-
-
-async def _until_heard(one: Flood, other: Flood) -> None:
-    """Wait until a message gets through both ways; what is heard before is thrown away."""
-    for speaker, listener in ((one, other), (other, one)):
-        mark = secrets.token_bytes(16)
-        with trio.fail_after(20):
-            heard = b""
-            while heard != mark:
-                await speaker.publish(TOPIC, mark)
-                with trio.move_on_after(0.3):
-                    while heard != mark:
-                        heard = (await listener.receive()).data
-    for place in (one, other):
-        with trio.move_on_after(0.3):
-            while True:
-                await place.receive()
 
 
 async def test_a_line_that_the_peer_resets_is_opened_again() -> None:
@@ -239,98 +195,6 @@ async def test_only_the_topics_followed_are_heard() -> None:
         assert await next_from(one) == b"new name"
 
 
-async def test_too_much_is_refused_here() -> None:
-    async with member() as (_, place):
-        with pytest.raises(errors.KairosConfigTooLarge):
-            await place.publish(TOPIC, bytes(MAX_DATA + 1))
-
-
-def forged() -> dict[str, rpc_pb2.Message]:
-    """What somebody who knows the topic may send, and the honest one as control."""
-    author, other = fresh(), fresh()
-    wires = {
-        name: messages.sign(author, number, TOPIC, b"data").wire
-        for number, name in enumerate(
-            ("data", "sequence", "no signature", "author", "short sequence", "two topics", "key")
-        )
-    }
-    wires["data"].data = b"other"
-    wires["sequence"].seqno = (99).to_bytes(8, "big")
-    wires["no signature"].signature = b""
-    wires["author"].from_id = messages.sign(other, 1, TOPIC, b"").wire.from_id
-    wires["short sequence"].seqno = b"\0"
-    wires["two topics"].topicIDs.append(NEXT)
-    wires["key"].from_id = b"\0" * 34
-    wires["key"].key = author.pair.public_key.serialize()
-    return wires
-
-
-async def test_what_its_author_did_not_sign_is_dropped() -> None:
-    async with member() as (here, place), hosting((LOOPBACK,)) as liar:
-        await liar.dial(here.own, [address_of(here)])
-        line = await liar.open(here.own, FLOODSUB)
-        for wire in forged().values():
-            await line.send(rpc_pb2.RPC(publish=[wire]).SerializeToString())
-        honest = messages.sign(fresh(), 7, TOPIC, b"control")
-        await line.send(messages.publication(honest))
-        assert await next_from(place) == b"control"
-        # Again, and as if it were ours: nothing comes of it.
-        own = messages.sign(here.identity, 2**40, TOPIC, b"of ourselves")
-        last = messages.sign(fresh(), 8, TOPIC, b"last")
-        for message in (honest, own, last):
-            await line.send(messages.publication(message))
-        assert await next_from(place) == b"last"
-
-
-@pytest.mark.parametrize("says_the_topic", [False, True])
-async def test_a_stranger_may_not_send_much(says_the_topic: bool) -> None:
-    async with member() as (here, place), hosting((LOOPBACK,)) as peer:
-        await peer.dial(here.own, [address_of(here)])
-        line = await peer.open(here.own, FLOODSUB)
-        if says_the_topic:
-            await line.send(messages.subscriptions([TOPIC]))
-            await until((place, 1))
-        large = messages.sign(peer.identity, 1, TOPIC, bytes(flood.STRANGER_LIMIT))
-        with contextlib.suppress(errors.ConnectionLost):
-            await line.send(messages.publication(large))
-        with trio.move_on_after(20 if says_the_topic else 0.5) as waiting:
-            assert (await place.receive()).data == large.data
-        assert waiting.cancelled_caught is not says_the_topic
-
-
-async def test_rubbish_ends_the_line_and_nothing_else() -> None:
-    async with member() as (here, one), member() as (there, other):
-        await there.dial(here.own, [address_of(here)])
-        await until((one, 1), (other, 1))
-        for rubbish in (b"\xff" * 40, bytes(9), b"\x80" * 8, os.urandom(300)):
-            line = await there.open(here.own, FLOODSUB)
-            with contextlib.suppress(errors.ConnectionLost):
-                await line.stream.write(rubbish)
-        await talk(one, other)
-
-
-async def test_a_flood_of_topics_does_not_grow() -> None:
-    async with member() as (here, place), hosting((LOOPBACK,)) as peer:
-        await peer.dial(here.own, [address_of(here)])
-        line = await peer.open(here.own, FLOODSUB)
-        for start in range(0, 640, 64):
-            await line.send(messages.subscriptions(f"{n:032}" for n in range(start, start + 64)))
-        await line.send(messages.subscriptions([TOPIC]))
-        await until((place, 1))
-        (neighbour,) = place._neighbours.values()
-        assert len(neighbour.topics) <= 65
-
-
-async def test_connections_of_one_source_are_bounded() -> None:
-    limits = Limits(channels=64, channels_per_source=4)
-    async with member(limits) as (here, _), contextlib.AsyncExitStack() as stack:
-        for _ in range(6):
-            host = await stack.enter_async_context(hosting((LOOPBACK,)))
-            await host.dial(here.own, [address_of(here)])
-        await eventually(lambda: len(here.connected()) <= 4)
-        assert len(here.connected()) == 4
-
-
 async def test_identify_says_what_go_looks_for() -> None:
     async with member() as (here, _), hosting((LOOPBACK,)) as peer:
         await peer.dial(here.own, [address_of(here)])
@@ -353,7 +217,8 @@ async def test_what_nobody_answers_to_is_named() -> None:
 
 
 def fresh_id() -> ID:
-    return messages.sign(fresh(), 0, TOPIC, b"").author
+    """A peer id that nobody has."""
+    return peer_id(fresh().public_key)
 
 
 async def test_somebody_else_at_the_address_is_refused() -> None:

@@ -2,7 +2,7 @@
 
 Noise and yamux over TCP and nothing else; a fresh identity for each run. What libp2p's own host
 would add (TLS, plaintext, its swarm's dialing and its caches) is left out on purpose:
-docs/adr/0007 and 0025.
+docs/adr/0007 and 0024.
 """
 
 from __future__ import annotations
