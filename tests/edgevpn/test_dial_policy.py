@@ -83,3 +83,12 @@ def test_what_is_kept_is_bounded(said: list[tuple[int, int]]) -> None:
     due = policy.due(NOBODY, 100.0)
     assert len(due) == min(CANDIDATES_LIMIT, len({peer for peer, _ in said}))
     assert all(0 < len(where) <= ADDRESS_LIMIT for where in due.values())
+
+
+def test_a_flood_of_names_does_not_lock_an_honest_peer_out() -> None:
+    policy = DialPolicy("own")
+    for number in range(10 * CANDIDATES_LIMIT):
+        policy.found(f"p{number}", WHERE, 0.0, own_kind=False, dials_us=False)
+        policy.due(NOBODY, 0.0)
+    policy.found("honest", WHERE, 1.0, own_kind=False, dials_us=False)
+    assert "honest" in policy.due(NOBODY, 1.0)

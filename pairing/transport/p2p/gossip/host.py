@@ -8,6 +8,7 @@ docs/adr/0007 and 0024.
 from __future__ import annotations
 
 import contextlib
+import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 
 import trio
@@ -34,6 +35,8 @@ ADDRESS_LIMIT = 16
 STAGGER = 0.2
 """Seconds between the first attempts at two addresses of one peer."""
 DIAL_SECONDS = 15.0
+SILENCE_SECONDS = 20.0
+"""A peer whose machine confirms nothing of what was sent for so long is gone."""
 
 
 class Host:
@@ -135,6 +138,7 @@ class Host:
 
     async def _receive(self, raw: trio.abc.Stream, who: upgrade.Caller) -> None:
         """A stranger's handshake, within the limits. What fails is nothing to talk about."""
+        _notice_silence(raw)
         pipe = Pipe(raw)
         scope = self._gate.enter(who.source, pipe.has_spoken)
         try:
@@ -145,6 +149,7 @@ class Host:
 
     async def _reach(self, peer: ID, address: Address) -> Connection:
         raw = await dialer.connect(address)
+        _notice_silence(raw)
         who = upgrade.Caller(str(address), source_of(address.host))
         return await self._secure(Pipe(raw), who, peer)
 
@@ -180,6 +185,12 @@ class Host:
 
     async def _identify(self, connection: Connection, line: Line) -> None:
         await answer_identify(self.identity, self.addresses(), tuple(self.handlers), line)
+
+
+def _notice_silence(raw: trio.abc.Stream) -> None:
+    """Without this a peer whose cable was pulled counts as connected for a quarter of an hour."""
+    if isinstance(raw, trio.SocketStream) and hasattr(socket, "TCP_USER_TIMEOUT"):  # tcp(7)
+        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(SILENCE_SECONDS * 1000))
 
 
 @contextlib.asynccontextmanager

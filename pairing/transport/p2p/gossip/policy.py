@@ -18,7 +18,7 @@ OWN_KIND_HEAD_START = 1.5
 AGAIN_FIRST, AGAIN_MOST = 1.0, 30.0
 """Seconds between two attempts at one peer: the first pause, doubled up to the second."""
 CANDIDATES_LIMIT = 64
-"""Peers that are kept in mind; more would be somebody playing."""
+"""Peers that are kept in mind; of more, who failed most often is forgotten."""
 ADDRESS_LIMIT = 16
 
 
@@ -48,7 +48,8 @@ class DialPolicy:
             known.addresses = (*fresh, *known.addresses)[:ADDRESS_LIMIT]
             return
         if len(self._candidates) >= CANDIDATES_LIMIT:
-            return
+            # The first of them, if several: it has been there longest.
+            del self._candidates[max(self._candidates, key=lambda p: self._candidates[p].pause)]
         head_start = 0.0
         if own_kind and peer < self._own:
             head_start = OWN_KIND_HEAD_START
