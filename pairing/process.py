@@ -225,14 +225,17 @@ class Partner(Program):
 
 
 def start_partner(argv: Sequence[str]) -> Partner:
-    """Run `argv` beside us with a pipe each way. Raises errors.CommandMissing."""
+    """Run `argv`, or our Python with a module of ours, beside us with a pipe each way.
+
+    Raises errors.CommandMissing.
+    """
     try:
         process = subprocess.Popen(
             list(argv),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            env={"PATH": PATH, "LC_ALL": "C.UTF-8"},
+            env={"PATH": PATH, "LC_ALL": "C.UTF-8", **import_environment()},
         )
     except OSError:
         raise errors.CommandMissing(element=argv[0]) from None

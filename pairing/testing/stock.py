@@ -20,7 +20,8 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -49,7 +50,7 @@ Answer = Mapping[str, Any]
 
 @dataclass(slots=True)
 class Peer:
-    """A running stock peer and what it has said."""
+    """A running peer, stock or ours, and what it has said."""
 
     said: deque[str] = field(default_factory=lambda: deque(maxlen=30))
     """Its last lines: what to look at when a test fails."""
@@ -68,6 +69,18 @@ class Peer:
                 raise AssertionError(f"ended without {event}: {list(self.said)}")
             if answer["event"] == event:
                 return answer
+
+    def rest(self, seconds: float = 2 * SECONDS) -> list[Answer]:
+        """All that it says until it ends by itself. Raises AssertionError if it does not."""
+        deadline, found = time.monotonic() + seconds, list[Answer]()
+        while True:
+            try:
+                answer = self._answers.get(timeout=max(0.0, deadline - time.monotonic()))
+            except queue.Empty:
+                raise AssertionError(f"no end in {seconds:g} s: {list(self.said)}") from None
+            if answer is None:
+                return found
+            found.append(answer)
 
     def say(self, request: Mapping[str, Any]) -> None:
         """A request, or one more (a running network takes more for its ledger)."""
@@ -113,20 +126,11 @@ class Stock:
         argv = [str(self.program.build()), "token", "-interval", str(interval)]
         return str(json.loads(process.run(argv, seconds=SECONDS).stdout)["token"])
 
-    @contextlib.contextmanager
     def start(
         self, inside: Namespace, command: str, request: Mapping[str, Any] | None, *flags: str
-    ) -> Iterator[Peer]:
+    ) -> AbstractContextManager[Peer]:
         """Run a command of the program inside, until the context ends (SIGKILL)."""
-        partner = inside.partner(str(self.program.build()), command, *flags)
-        try:
-            peer = Peer()
-            peer.listen(partner)
-            if request is not None:
-                peer.say(request)
-            yield peer
-        finally:
-            partner.stop()
+        return running(inside, (str(self.program.build()), command, *flags), request)
 
     def versions(self) -> Mapping[str, str]:
         """The modules that make the protocol, with their versions: `go version -m` in short."""
@@ -134,6 +138,27 @@ class Stock:
             r"github\.com/(?:kairos-io/go-nodepair|mudler/edgevpn|libp2p/go-libp2p(?:-\w+-?\w*)?)"
         )
         return dict(re.findall(rf"^\tdep\t({wanted})\t(v\S+)", self.program.contents(), re.M))
+
+
+@contextlib.contextmanager
+def running(
+    inside: Namespace, argv: Sequence[str], request: Mapping[str, Any] | None
+) -> Iterator[Peer]:
+    """Any program that talks as the peers do, until the context ends (SIGKILL)."""
+    partner = inside.partner(*argv)
+    try:
+        peer = Peer()
+        peer.listen(partner)
+        if request is not None:
+            peer.say(request)
+        yield peer
+    finally:
+        partner.stop()
+
+
+def ours(inside: Namespace, *flags: str) -> AbstractContextManager[Peer]:
+    """Our ends, waiting for their request. See `pairing.testing.kairos_ends`."""
+    return running(inside, (sys.executable, "-m", "pairing.testing.kairos_ends", *flags), None)
 
 
 def possible() -> bool:
