@@ -26,7 +26,7 @@ GO_PLACES = f"{process.PATH}:/usr/local/go/bin"
 
 @dataclass(frozen=True, slots=True)
 class GoProgram:
-    """A `main.go` in the folder `package` of a module.
+    """The folder `package` of a module, with its `main.go`.
 
     `name` has no `-`; `shelf` is the cache's folder that it lies in. `modfile`: another list of
     requirements beside go.mod, with sums of its own. `words`: for the linker. `toolchain`: the
@@ -45,7 +45,8 @@ class GoProgram:
     def place(self) -> Path:
         """Where it is, or will be."""
         home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        files = (self._list, self._list.with_suffix(".sum"), self.module / self.package / "main.go")
+        sources = sorted((self.module / self.package).glob("*.go"))
+        files = (self._list, self._list.with_suffix(".sum"), *sources)
         flags = " ".join((*self._flags(), *filter(None, (self.toolchain,)))).encode()
         inputs = b"\0".join((*(file.read_bytes() for file in files), flags))
         digest = hashlib.sha256(inputs).hexdigest()[:16]
