@@ -28,6 +28,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "recover": "Open a locked machine with its recovery key; change its keys.",
         "audit": "Show who did what to which machine, checked.",
         "rescue": "Open a terminal on a machine that needs repair.",
+        "mesh": "Look into a running network of Kairos; set roles in it.",
         "image": "Make the images that machines boot from.",
         "relay": "Run a relay where machines and operators meet.",
         "doctor": "Find out what is missing or wrong on this machine.",

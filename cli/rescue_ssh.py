@@ -2,7 +2,7 @@
 
 ssh runs on a terminal of its own: the password goes there as keys at its prompt, never into
 arguments or the environment, and what comes back passes the same filter as in our own sessions.
-docs/adr/0024.
+docs/adr/0026.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import trio
 
 from cli.rescue_front import window
 from pairing import errors, process
+from pairing.edgevpn.gossip import RawStream
 from pairing.protocol.repair import Opened
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ class SshSession:
     """Instead of ssh, for tests."""
     _terminal: process.Terminal = field(init=False)
 
-    async def run(self, stream: trio.abc.Stream) -> int:
+    async def run(self, stream: RawStream) -> int:
         """A session over `stream`; returns the shell's exit status.
 
         Raises errors.RecoveryPasswordRefused, errors.RescueCut, errors.RescueTimeUp,
@@ -196,13 +197,13 @@ async def _listen(place: Path) -> trio.SocketListener:
     return trio.SocketListener(listening)
 
 
-async def _join(listener: trio.SocketListener, stream: trio.abc.Stream) -> None:
+async def _join(listener: trio.SocketListener, stream: RawStream) -> None:
     """ssh and the stream, until either ends."""
     async with listener:
         ours = await listener.accept()
     async with ours, trio.open_nursery() as nursery:
 
-        async def copy(source: trio.abc.ReceiveStream, sink: trio.abc.SendStream) -> None:
+        async def copy(source: RawStream, sink: RawStream) -> None:
             try:
                 while data := await source.receive_some(CHUNK):
                     await sink.send_all(data)

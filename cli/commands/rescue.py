@@ -18,6 +18,7 @@ Examples:
   kairos-fleet rescue --minutes 10 photo.jpg
   echo 'kairos-node state' | kairos-fleet rescue photo.jpg
   kairos-fleet rescue ABCD-EFGH-IJKL-MNOP     a locked machine, by its key
+  kairos-fleet rescue --kairos photo.jpg      a stock Kairos machine in recovery mode
 
 SOURCE is as for kairos-register, or the fingerprint of a machine that this station installed and
 that is locked. The machine must run from its stick or its recovery system, or be
@@ -25,6 +26,9 @@ locked. It opens a terminal to its owner only: a station of the fleet that its i
 operator (or fleet) that installed it. The session is root's; it is recorded on both ends and shown
 on the machine's screen. Control sequences by which a machine could take over your terminal are
 left out.
+
+With --kairos it is the ssh of a stock machine, found with what its recovery code says. That code
+alone is a root shell for whoever has the photo, until the machine is started again.
 
 Exit codes: 0 ended, 4 no readable code, 5 no machine in time, 6 refused, 7 cut off, or out of time.
 """
@@ -48,6 +52,13 @@ Exit codes: 0 ended, 4 no readable code, 5 no machine in time, 6 refused, 7 cut 
 @click.option(
     "--unfiltered", is_flag=True, help="Show the machine's control sequences as they are."
 )
+@click.option(
+    "--kairos", is_flag=True, help="A stock Kairos machine: Kairos' own protocol, and its weakness."
+)
+@click.option(
+    "--bootstrap", multiple=True, metavar="MULTIADDR",
+    help="With --kairos: look in the DHT that this peer knows; `public` for the public one.",
+)  # fmt: skip
 @click.option("--loopback", is_flag=True, help="Accept codes of this very machine (trials).")
 def rescue(
     source: str,
@@ -59,9 +70,17 @@ def rescue(
     timeout: float,
     record: str | None,
     unfiltered: bool,
+    kairos: bool,
+    bootstrap: tuple[str, ...],
     loopback: bool,
 ) -> int:
     """See HELP."""
+    if kairos:
+        if relay or relay_ca or relay_token_file:
+            raise errors.UsageError("Kairos' own protocol knows no relays of ours.")
+        return _kairos(source, key_folder, bootstrap, minutes, timeout, record, unfiltered)
+    if bootstrap:
+        raise errors.UsageError("--bootstrap is for --kairos; our own way is --relay.")
     from cli import sources
     from cli.keyring import Keyring
     from cli.pairing_run import libp2p
@@ -87,5 +106,34 @@ def rescue(
             Path(relay_ca) if relay_ca else None,
             Path(relay_token_file) if relay_token_file else None,
         ),
+    )
+    return run.all()
+
+
+def _kairos(
+    source: str,
+    key_folder: str | None,
+    bootstrap: tuple[str, ...],
+    minutes: int | None,
+    timeout: float,
+    record: str | None,
+    unfiltered: bool,
+) -> int:
+    from cli import sources
+    from cli.keyring import Keyring
+    from cli.mesh_run import edgevpn
+    from cli.rescue_kairos import DEFAULT_MINUTES, KairosRescue
+
+    found = sources.sources([source])
+    if len(found) != 1:
+        raise errors.UsageError("Repair one machine at a time: name one photo.")
+    run = KairosRescue(
+        source=found[0],
+        identity=Keyring.at(key_folder).identity(),
+        network=edgevpn(bootstrap, mdns=True),
+        minutes=minutes or DEFAULT_MINUTES,
+        timeout=timeout,
+        record=Path(record) if record else None,
+        unfiltered=unfiltered,
     )
     return run.all()

@@ -23,6 +23,19 @@ class Heard:
     sender: str
 
 
+class RawStream(Protocol):
+    """Bytes to and from one peer, as trio's streams carry them."""
+
+    async def send_all(self, data: bytes, /) -> None:
+        """All of it. Raises trio.BrokenResourceError."""
+
+    async def receive_some(self, max_bytes: int | None = None, /) -> bytes:
+        """Some bytes, none at the end. Raises trio.BrokenResourceError."""
+
+    async def aclose(self) -> None:
+        """End it."""
+
+
 class Gossip(Protocol):
     """A place in the gossip of one token's holders."""
 
@@ -44,6 +57,12 @@ class Gossip(Protocol):
 
     def peers(self) -> frozenset[str]:
         """Who is connected now and follows one of our topics."""
+
+    async def open(self, peer: str, protocol: str) -> RawStream:
+        """A stream to a connected peer (base58 id) that answers to a libp2p protocol.
+
+        Raises errors.ConnectionLost if it is not connected, or does not answer to it.
+        """
 
 
 class KairosNetwork(Protocol):

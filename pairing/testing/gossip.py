@@ -13,7 +13,9 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 
 import trio
+import trio.testing
 
+from pairing import errors
 from pairing.edgevpn.gossip import Heard
 from pairing.edgevpn.names import Names
 from pairing.edgevpn.nettoken import NetworkToken
@@ -90,6 +92,8 @@ class MemoryPlace:
     parted: bool = False
     topics: frozenset[str] = frozenset()
     since: float = field(default_factory=trio.current_time)
+    services: dict[str, Callable[[str, trio.abc.Stream], None]] = field(default_factory=dict)
+    """What answers to a protocol: called with the caller's id and its stream."""
     _inbox: list[tuple[float, int, Heard]] = field(default_factory=list)
     _news: trio.Event = field(default_factory=trio.Event)
     _numbers: itertools.count[int] = field(default_factory=itertools.count)
@@ -119,6 +123,16 @@ class MemoryPlace:
         """Who is connected and shares a topic."""
         others = self.network.others(self)
         return frozenset(other.own_id for other in others if other.topics & self.topics)
+
+    async def open(self, peer: str, protocol: str) -> trio.abc.HalfCloseableStream:
+        """A stream to a connected peer's service."""
+        await trio.lowlevel.checkpoint()
+        place = next((p for p in self.network.others(self) if p.own_id == peer), None)
+        if place is None or protocol not in place.services:
+            raise errors.ConnectionLost
+        ours, theirs = trio.testing.memory_stream_pair()
+        place.services[protocol](self.own_id, theirs)
+        return ours
 
     def arrives(self, when: float, heard: Heard) -> None:
         """A message is under way to here."""
