@@ -2,7 +2,7 @@
 
 ssh runs on a terminal of its own: the password goes there as keys at its prompt, never into
 arguments or the environment, and what comes back passes the same filter as in our own sessions.
-docs/adr/0026.
+docs/adr/0025.
 """
 
 from __future__ import annotations

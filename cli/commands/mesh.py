@@ -80,7 +80,7 @@ def kubeconfig(path: Path | None, server: str, **reaching: Any) -> None:
     \b
     Examples:
       kairos-fleet mesh kubeconfig --token net.token --output kube.yaml
-      kairos-fleet mesh kubeconfig --token net.token --server 192.0.2.7 | kubectl ...
+      kairos-fleet mesh kubeconfig --token net.token --server cp.example
 
     It makes you the cluster's administrator. One that names programs to run, files or proxies is
     refused: anybody with the token could have put it there.

@@ -18,7 +18,7 @@ Examples:
   kairos-fleet rescue --minutes 10 photo.jpg
   echo 'kairos-node state' | kairos-fleet rescue photo.jpg
   kairos-fleet rescue ABCD-EFGH-IJKL-MNOP     a locked machine, by its key
-  kairos-fleet rescue --kairos photo.jpg      a stock Kairos machine in recovery mode
+  kairos-fleet rescue --kairos photo.jpg      a stock machine of Kairos
 
 SOURCE is as for kairos-register, or the fingerprint of a machine that this station installed and
 that is locked. The machine must run from its stick or its recovery system, or be

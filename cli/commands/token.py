@@ -29,9 +29,9 @@ SHOW_HELP = """Explain a token: which machine, where it waits. The secret in it 
 
 \b
 Examples:
-  kairos-fleet token - < token.txt
+  kairos-fleet token show - < token.txt
   kairos-fleet decode photo.jpg | kairos-fleet token -
-  kairos-fleet token --output json - < token.txt
+  kairos-fleet token show --output json - < token.txt
 
 Exit codes: 0 a valid token, 4 not one.
 """

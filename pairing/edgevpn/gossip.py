@@ -26,11 +26,14 @@ class Heard:
 class RawStream(Protocol):
     """Bytes to and from one peer, as trio's streams carry them."""
 
-    async def send_all(self, data: bytes, /) -> None:
+    async def send_all(self, data: bytes | bytearray | memoryview, /) -> None:
         """All of it. Raises trio.BrokenResourceError."""
 
-    async def receive_some(self, max_bytes: int | None = None, /) -> bytes:
+    async def receive_some(self, max_bytes: int | None = None, /) -> bytes | bytearray:
         """Some bytes, none at the end. Raises trio.BrokenResourceError."""
+
+    async def send_eof(self) -> None:
+        """Nothing more will be sent; the other end may still talk."""
 
     async def aclose(self) -> None:
         """End it."""

@@ -245,7 +245,7 @@ async def test_another_service_of_a_peer_is_reached() -> None:
         await other.follow([TOPIC])
         other._host.handlers[TProtocol("/echo/1")] = echo  # type: ignore[attr-defined]
         await eventually(lambda: bool(one.peers()))
-        stream = await one.open(other.own_id, "/echo/1")  # type: ignore[attr-defined]
+        stream = await one.open(other.own_id, "/echo/1")
         with trio.fail_after(20):
             await stream.send_all(b"hello")
             assert await stream.receive_some() == b"hello"

@@ -6,7 +6,6 @@ import contextlib
 import random
 import secrets
 from collections.abc import AsyncIterator
-from dataclasses import replace
 
 import pytest
 import trio
@@ -42,7 +41,7 @@ async def member(
 
 @pytest.mark.parametrize("old", [False, True])
 async def test_a_role_is_written_and_nothing_else_changes(
-    patient_clock: trio.testing.MockClock, old: bool
+    autojump_clock: trio.testing.MockClock, old: bool
 ) -> None:
     network = MemoryGossip()
     async with member(network, old=old) as peer, visiting(network, TOKEN, unix=unix) as visit:
@@ -54,7 +53,7 @@ async def test_a_role_is_written_and_nothing_else_changes(
 
 
 async def test_nothing_is_said_before_somebody_was_heard(
-    patient_clock: trio.testing.MockClock,
+    autojump_clock: trio.testing.MockClock,
 ) -> None:
     network = MemoryGossip()
     async with visiting(network, TOKEN, unix=unix) as visit:
@@ -64,7 +63,7 @@ async def test_nothing_is_said_before_somebody_was_heard(
     assert not network.said
 
 
-async def test_a_reader_says_nothing_at_all(patient_clock: trio.testing.MockClock) -> None:
+async def test_a_reader_says_nothing_at_all(autojump_clock: trio.testing.MockClock) -> None:
     network = MemoryGossip()
     async with member(network) as peer, visiting(network, TOKEN, unix=unix) as visit:
         assert (await visit.settled(60))["kairos"]
@@ -74,7 +73,7 @@ async def test_a_reader_says_nothing_at_all(patient_clock: trio.testing.MockCloc
 
 
 async def test_what_is_not_there_is_said_after_the_deadline(
-    patient_clock: trio.testing.MockClock,
+    autojump_clock: trio.testing.MockClock,
 ) -> None:
     network = MemoryGossip()
     async with member(network), visiting(network, TOKEN, unix=unix) as visit:
@@ -85,27 +84,26 @@ async def test_what_is_not_there_is_said_after_the_deadline(
 
 
 async def test_a_member_that_does_not_take_it_over_is_no_confirmation(
-    patient_clock: trio.testing.MockClock,
+    autojump_clock: trio.testing.MockClock,
 ) -> None:
     network = MemoryGossip()
-    async with member(network, height=5) as peer, visiting(network, TOKEN, unix=unix) as visit:
-        await visit.find(lambda _: True, 30)
-
-        async def stubborn() -> None:
-            while True:
-                peer.block = replace(peer.block, index=10_000, storage={})
-                await trio.sleep(0.05)
-
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(stubborn)
-            with pytest.raises(errors.MeshNotConfirmed):
-                await visit.write(OURS, 40)
-            nursery.cancel_scope.cancel()
+    names = names_at(TOKEN, 0)
+    async with (
+        network.joining(TOKEN, names=lambda: names) as place,
+        visiting(network, TOKEN, unix=unix) as visit,
+        trio.open_nursery() as nursery,
+    ):
+        deaf = GoPeer(place, TOKEN, random.Random(1), block=Block(10_000, go_time(0), {}, "f" * 64))
+        await place.follow([names.topic])
+        nursery.start_soon(deaf.repeat)
+        with pytest.raises(errors.MeshNotConfirmed):
+            await visit.write(OURS, 40)
+        nursery.cancel_scope.cancel()
 
 
 @pytest.mark.parametrize("seed", range(6))
 async def test_a_lossy_network_of_several_writers_loses_nobodys_keys(
-    patient_clock: trio.testing.MockClock, seed: int
+    autojump_clock: trio.testing.MockClock, seed: int
 ) -> None:
     network = MemoryGossip(seed=seed, loss=0.2, repeats=0.2, jitter=0.4)
     chance = random.Random(seed)
@@ -123,7 +121,7 @@ async def test_a_lossy_network_of_several_writers_loses_nobodys_keys(
 
 
 async def test_a_newcomers_empty_block_is_not_taken_for_the_network(
-    patient_clock: trio.testing.MockClock,
+    autojump_clock: trio.testing.MockClock,
 ) -> None:
     network = MemoryGossip()
     async with go_peer(network, TOKEN, 9), visiting(network, TOKEN, unix=unix) as visit:
@@ -135,7 +133,7 @@ async def test_a_newcomers_empty_block_is_not_taken_for_the_network(
             assert visit.storage()["kairos"]
 
 
-async def test_a_token_that_rotates_is_followed(patient_clock: trio.testing.MockClock) -> None:
+async def test_a_token_that_rotates_is_followed(autojump_clock: trio.testing.MockClock) -> None:
     token = nettoken.fresh(secrets.token_bytes, rotate_seconds=60)
     network = MemoryGossip()
     topics = set()
@@ -150,7 +148,7 @@ async def test_a_token_that_rotates_is_followed(patient_clock: trio.testing.Mock
     assert len(topics) >= 3
 
 
-async def test_rubbish_is_no_member(patient_clock: trio.testing.MockClock) -> None:
+async def test_rubbish_is_no_member(autojump_clock: trio.testing.MockClock) -> None:
     network = MemoryGossip()
     names = names_at(TOKEN, 0)
     async with (
