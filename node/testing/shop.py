@@ -33,6 +33,7 @@ from pairing.testing.firmware import Certificates
 from pairing.testing.hardware import Drive, Firmware
 from pairing.testing.lan import Lan
 from pairing.testing.operators import Operator, Run
+from pairing.testing.patience import patient
 from pairing.testing.photos import photograph
 
 DISK = 6 << 30
@@ -166,14 +167,14 @@ class Shop:
 
     def wait_code(self, machine: qemu.Machine, seconds: float = CODE_SECONDS) -> None:
         """Until a code with an address is on the screen; raises AssertionError."""
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + patient(seconds)
         while not _shows_address(machine):
             assert time.monotonic() < deadline, machine.serial[0].text()[-2000:]
             time.sleep(LOOK_SECONDS)
 
     def wait_ssh(self, seconds: float) -> None:
         """Until the installed system lets the config's user in; raises AssertionError."""
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + patient(seconds)
         while self.tried("true") is None:
             assert time.monotonic() < deadline, f"no ssh within {seconds:g} s"
             time.sleep(LOOK_SECONDS)
@@ -183,7 +184,7 @@ class Shop:
 
         Raises AssertionError.
         """
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + patient(seconds)
         while True:
             said = machine.serial[0].text()
             if found := LOCKED_CODE.search(said):
@@ -203,7 +204,7 @@ class Shop:
     @contextlib.contextmanager
     def register(self, photo: Path, *options: str) -> Iterator[Run]:
         """`kairos-register` with the shop's config."""
-        found = ("--timeout", str(FIND_SECONDS))
+        found = ("--timeout", str(round(patient(FIND_SECONDS))))
         with self.operator.register(photo, self.config, *found, *options) as run:
             yield run
 
@@ -225,7 +226,8 @@ class Shop:
         ssh += ["-o", "ConnectTimeout=10", "-o", "ServerAliveInterval=10"]
         ssh += ["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null"]
         ssh += ["-o", "LogLevel=ERROR", f"{USER}@{address}", command]
-        return process.run([*self.network.entry, *ssh], seconds=seconds, stdin=stdin).text().strip()
+        argv = [*self.network.entry, *ssh]
+        return process.run(argv, seconds=patient(seconds), stdin=stdin).text().strip()
 
     def tried(self, command: str) -> str | None:
         """The same; None where it does not answer: it restarts."""

@@ -20,6 +20,7 @@ from typing import Any
 
 from pairing.process import Program
 from pairing.testing.netns import Namespace
+from pairing.testing.patience import patient
 
 _XDG = {"CONFIG": ".config", "DATA": ".local/share", "STATE": ".local/state", "CACHE": ".cache"}
 Line = dict[str, Any]
@@ -42,7 +43,7 @@ class Run:
 
     def until(self, state: str, seconds: float) -> Line:
         """The first line with this state; raises AssertionError if it does not come in time."""
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + patient(seconds)
         with self._changed:
             while not (found := self.of("state", state)):
                 left = deadline - time.monotonic()
@@ -54,7 +55,7 @@ class Run:
     def end(self, seconds: float) -> int:
         """Its exit status, once it has ended; raises AssertionError."""
         with self._changed:
-            if not self._changed.wait_for(lambda: self._ended, seconds):
+            if not self._changed.wait_for(lambda: self._ended, patient(seconds)):
                 raise AssertionError(f"still running after {seconds:g} s: {self.end_of()}")
         return self._program.wait(seconds)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from pairing import process
 from pairing.testing.hardware import Boot, Hardware, argv
+from pairing.testing.patience import patient
 from pairing.testing.qmp import Qmp
 from pairing.testing.serial_line import GuestTooSlow, SerialLine
 
@@ -72,7 +73,7 @@ class Machine:
         self.qmp.execute("cont")
 
     def _moved(self) -> None:
-        deadline = time.monotonic() + MOVE_SECONDS
+        deadline = time.monotonic() + patient(MOVE_SECONDS)
         while (state := self.qmp.execute("query-migrate").get("status")) != "completed":
             if time.monotonic() > deadline or state == "failed":
                 raise GuestTooSlow(f"its memory was not moved, but: {state}")

@@ -15,6 +15,7 @@ from collections import deque
 from pathlib import Path
 from typing import Any
 
+from pairing.testing.patience import patient
 from pairing.testing.serial_line import GuestTooSlow, connect
 
 SECONDS = 30.0
@@ -53,7 +54,7 @@ class Qmp:
 
     def wait_for(self, event: str, seconds: float, count: int = 1) -> None:
         """Until the event has come `count` times since the start; raises GuestTooSlow."""
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + patient(seconds)
         with self._changed:
             while self._events.count(event) < count:
                 left = deadline - time.monotonic()
@@ -70,7 +71,7 @@ class Qmp:
     def wait_end(self, seconds: float) -> None:
         """Until QEMU has ended; raises GuestTooSlow."""
         with self._changed:
-            if not self._changed.wait_for(lambda: not self._open, seconds):
+            if not self._changed.wait_for(lambda: not self._open, patient(seconds)):
                 raise GuestTooSlow(f"still on after {seconds:g} s")
 
     def close(self) -> None:

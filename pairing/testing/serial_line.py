@@ -8,6 +8,8 @@ import threading
 import time
 from pathlib import Path
 
+from pairing.testing.patience import patient
+
 CLOSE_SECONDS = 30.0
 
 
@@ -33,7 +35,7 @@ class SerialLine:
     def wait_for(self, marker: str, seconds: float, start: int = 0) -> str:
         """The text from byte `start` up to and with the first `marker`; raises GuestTooSlow."""
         wanted = marker.encode()
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + patient(seconds)
         with self._changed:
             while (found := self._text.find(wanted, start)) < 0:
                 left = deadline - time.monotonic()

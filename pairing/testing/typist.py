@@ -18,6 +18,7 @@ from pathlib import Path
 
 from pairing import process
 from pairing.process import Terminal
+from pairing.testing.patience import patient
 
 COLUMNS, ROWS = 200, 50
 LOOK_SECONDS = 0.5
@@ -46,7 +47,7 @@ class Typist:
 
     def wait_for(self, text: str, seconds: float) -> str:
         """What was shown before `text`. Raises NotShown."""
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + patient(seconds)
         while (found := self.shown.find(text, self._from)) < 0:
             if time.monotonic() > deadline or not self._look():
                 raise NotShown(f"no {text!r} within {seconds:g} s, but:\n{self.shown[-1500:]}")
@@ -65,7 +66,7 @@ class Typist:
 
     def end(self, seconds: float) -> int:
         """The program's exit status. Raises NotShown."""
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + patient(seconds)
         while (status := self.terminal.status()) is None:
             if time.monotonic() > deadline:
                 raise NotShown(f"not ended within {seconds:g} s:\n{self.shown[-1500:]}")

@@ -18,6 +18,7 @@ from node.testing.images import UNHEALTHY, Factory
 from node.testing.shop import LOOK_SECONDS, NODE, Shop
 from pairing.testing import qemu
 from pairing.testing.lan import HOST
+from pairing.testing.patience import patient
 from tests.e2e.conftest import ARTEFACTS, RESTART_SECONDS, fresh
 
 pytestmark = [pytest.mark.root, pytest.mark.timeout(1800)]
@@ -102,7 +103,7 @@ def write_over_slot(shop: Shop, label: str, place: int) -> None:
 def restart_until(shop: Shop, *wanted: str) -> str:
     """Restart; the machine's state once it has all these lines."""
     shop.on("sudo -n systemctl --no-block reboot")
-    deadline = time.monotonic() + FALL_BACK_SECONDS
+    deadline = time.monotonic() + patient(FALL_BACK_SECONDS)
     state = ""
     while not all(line in state for line in wanted):
         assert time.monotonic() < deadline, state

@@ -21,6 +21,7 @@ from pairing.testing import guest_system, qemu
 from pairing.testing.box import Box
 from pairing.testing.hardware import Drive, Firmware, Plug
 from pairing.testing.measured import TOP
+from pairing.testing.patience import patient
 
 pytestmark = [pytest.mark.soak, pytest.mark.root]
 
@@ -80,7 +81,7 @@ def test_a_machine_starts_from_it_by_usb_and_as_a_cd(
     box = Box.new(tmp_path / "box", hardware, (1 << 30,))
     image = Drive(image=generic / f"out/shop-1.0.0.{medium}", plug=plug, serial="STICK")
     with box.running(replace(image, read_only=True)) as machine:
-        deadline = time.monotonic() + CODE_SECONDS
+        deadline = time.monotonic() + patient(CODE_SECONDS)
         while not shows_code(machine):
             assert time.monotonic() < deadline, machine.serial[0].text()[-2000:]
             time.sleep(LOOK_SECONDS)
