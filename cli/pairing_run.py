@@ -12,14 +12,14 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import Self, TypeAlias
+from typing import Self, TypeAlias, TypeVar
 
 import trio
 
 from cli import configs
 from cli.desk import OperatorDesk, Order, Rehearsed
 from cli.records import Records
-from cli.sources import Source
+from cli.sources import Source, native_token
 from pairing import errors, session
 from pairing.config import Problem
 from pairing.errors import ExitCode
@@ -30,6 +30,7 @@ from pairing.protocol.effects import Done
 from pairing.protocol.operator import OperatorMachine
 from pairing.protocol.terms import Identity, Patience
 from pairing.qr.read import PhotoReader
+from pairing.qr.reading import Kind
 from pairing.report import Report, Verdict, report_for
 from pairing.transport.base import Dialer, Target
 from pairing.transport.p2p import P2PTransport, meeting_from_files, warm_up
@@ -37,12 +38,23 @@ from pairing.transport.relay import find_relay
 
 Outcome: TypeAlias = Done | errors.KnownError
 Network = Callable[[], AbstractAsyncContextManager[Dialer]]
+Ended = TypeVar("Ended")
 
 
 def libp2p(relay_ca: Path | None = None, relay_token_file: Path | None = None) -> Network:
     """The network that is used. Raises errors.KnownError if a file is not what it should be."""
     meeting = meeting_from_files(relay_ca, relay_token_file)
     return lambda: P2PTransport(meeting=meeting).dialer()
+
+
+BOTH = (
+    "this machine's code is one for Kairos' own protocol too: whoever has the photo can take its"
+    " place, so what our own protocol promises does not hold for it"
+)
+LEDGER = (
+    "Kairos' own protocol may still reach this machine: --kairos uses it, and it is weaker (who has"
+    " the photo can read the config)."
+)
 
 
 class WarmUp:
@@ -88,6 +100,8 @@ class Run:
     records: Records = field(default_factory=Records)
     reader: PhotoReader = field(default_factory=PhotoReader)
     report: Report = field(init=False)
+    both: set[str] = field(default_factory=set)
+    """Names of tokens whose machines speak Kairos' protocol too."""
 
     def __post_init__(self) -> None:
         self.report = report_for(self.output, sys.stderr, sys.stdout)
@@ -141,7 +155,11 @@ class Run:
     def _token(self, source: Source) -> Token:
         if source.advice:
             self.report.warn(source.advice)
-        token = source.token(self.reader, loopback=self.loopback)
+        code = source.code(self.reader)
+        token = native_token(code, source.name, loopback=self.loopback)
+        if code.kind is Kind.KAIROS:
+            self.both.add(token.name)
+            self.report.warn(BOTH)
         hint = f", at {' or '.join(map(str, token.addresses))}" if token.addresses else ""
         self.report.say("photo", f"{source.name}: code {token.name}{hint}")
         return token
@@ -222,6 +240,8 @@ class Run:
 
     def _verdict(self, name: str, desk: OperatorDesk, outcome: Outcome) -> Verdict:
         error = outcome if isinstance(outcome, errors.KnownError) else None
+        if isinstance(error, errors.UnreachableError) and desk.token.name in self.both:
+            error.detail = f"{error.detail} {LEDGER}".strip()
         rehearsed = isinstance(error, Rehearsed)
         done = outcome if isinstance(outcome, Done) else None
         state = done.state if done else (State.CLAIMED if rehearsed else desk.state)
@@ -248,9 +268,9 @@ def _interrupted(released: bool) -> errors.Interrupted:
     return errors.Interrupted("Nothing was released to this machine.")
 
 
-async def interruptible(work: Callable[[], Awaitable[Outcome]]) -> Outcome | None:
+async def interruptible(work: Callable[[], Awaitable[Ended]]) -> Ended | None:
     """Do `work`. None if Ctrl-C or SIGTERM ended it, politely; a second one ends it at once."""
-    outcome: Outcome | None = None
+    outcome: Ended | None = None
 
     async def watch(nursery: trio.Nursery) -> None:
         with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:

@@ -22,6 +22,7 @@ from pairing.events import State
 
 if TYPE_CHECKING:
     from cli.inventory import Origin
+    from cli.kairos.run import KairosRun
     from cli.pairing_run import Run
 
 GOALS = (State.PLANNED, State.WRITTEN, State.INSTALLED, State.JOINED, State.READY)
@@ -38,13 +39,15 @@ Examples:
   kairos-register -c shop.yaml photos/               every photo in a folder
   kairos-register -c shop.yaml - < token.txt         a token or photo, piped
   kairos-register -c shop.yaml --approve rules.yaml --output jsonl photo.jpg
+  kairos-register --kairos -c stock.yaml --device /dev/sda photo.png   a stock Kairos node
 
 SOURCE is a photo (JPEG, PNG, WebP), a folder of photos, - for a photo or token on standard
-input, or the token's text. Several are registered one after another.
+input, or the token's text. Several are registered one after another (with --kairos at once).
 
 The machine's hardware is shown before anything of the config leaves. Exit codes: 0 done,
 3 config invalid, 4 no readable code, 5 no machine in time, 6 refused or not authentic, 7 the
-machine failed, 8 some of several failed, 11 not approved, 12 no verdict in time, 13 it is locked.
+machine failed, 8 some of several failed, 11 not approved, 12 no verdict in time, 13 it is locked;
+with --kairos also 10 delivered, not acknowledged.
 """
 
 
@@ -71,11 +74,23 @@ class Asked:
     dry_run: bool
     output: str
     loopback: bool
+    kairos: bool = False
+    bootstrap: tuple[str, ...] = ()
+    allow_secrets: bool = False
 
 
 def registering(command: Command) -> Command:
-    """The options of a registration, as `Asked` has them."""
-    for option in reversed(_OPTIONS):
+    """The options of a registration over our own protocol, as `Asked` has them."""
+    return _with(_OPTIONS, command)
+
+
+def kairos(command: Command) -> Command:
+    """Those of Kairos' own protocol."""
+    return _with(_KAIROS_OPTIONS, command)
+
+
+def _with(chosen: Sequence[Callable[[Command], Command]], command: Command) -> Command:
+    for option in reversed(chosen):
         command = option(command)
     return command
 
@@ -131,11 +146,31 @@ _OPTIONS: tuple[Callable[[Command], Command], ...] = (
     options.output,
     options.log_level,
 )
+_KAIROS_OPTIONS: tuple[Callable[[Command], Command], ...] = (
+    click.option(
+        "--kairos",
+        is_flag=True,
+        help="Speak Kairos' own protocol to a stock Kairos node. Weaker: who has the photo can"
+        " read the config and take the machine's place.",
+    ),
+    click.option(
+        "--bootstrap",
+        multiple=True,
+        metavar="MULTIADDR|public",
+        help="With --kairos: look in a DHT too, from this peer on; `public` for the public one.",
+    ),
+    click.option(
+        "--allow-secrets",
+        is_flag=True,
+        help="With --kairos: send a config with passwords, tokens or private keys.",
+    ),
+)
 
 
 @click.command(help=HELP, context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("source", nargs=-1, metavar="SOURCE...", type=click.Path())
 @registering
+@kairos
 @options.version
 def command(**given: object) -> int:
     """See HELP."""
@@ -148,7 +183,7 @@ def register(asked: Asked) -> int:
         raise errors.UsageError("Name a photo, a folder of photos, a token, or -.")
     if not asked.config_files:
         raise errors.UsageError("Name the config: --config FILE.")
-    run = prepare(asked)
+    run = prepare_kairos(asked) if asked.kairos else prepare(asked)
     with run:
         codes = run.all()
     return run.close(screen.exit_code(codes))
@@ -164,6 +199,7 @@ def prepare(asked: Asked) -> Run:
     from cli.pairing_run import Run, libp2p
     from pairing.config.template import require_values
 
+    refuse_options_of_kairos(asked)
     document, warnings = configs.read(asked.config_files, asked.assignments)
     require_values(document)
     poweroff = asked.poweroff or configs.flag(document, "poweroff")
@@ -201,6 +237,39 @@ def prepare(asked: Asked) -> Run:
     )
     run.approve_start = partial(approve_first_start, run, keyring)
     return run
+
+
+def prepare_kairos(asked: Asked) -> KairosRun:
+    """The same for Kairos' own protocol."""
+    from cli import sources
+    from cli.kairos import order
+    from cli.kairos.notes import KairosNotes
+    from cli.kairos.run import KairosRun
+    from cli.keyring import Keyring
+    from cli.records import Records
+    from pairing.transport.p2p import EdgeVpn
+
+    read = order.read(asked)
+    return KairosRun(
+        order=read,
+        sources=sources.sources(asked.source),
+        timeout=asked.timeout,
+        network=EdgeVpn(bootstrap=asked.bootstrap),
+        notes=KairosNotes(
+            Records(), Keyring.at(asked.key_folder).operator(), _origin(asked, State.APPROVED)
+        ),
+        output=asked.output,
+        loopback=asked.loopback,
+        dry_run=asked.dry_run,
+    )
+
+
+def refuse_options_of_kairos(asked: Asked) -> None:
+    """Raises errors.UsageError for options that only mean something with `--kairos`."""
+    given = (("--bootstrap", bool(asked.bootstrap)), ("--allow-secrets", asked.allow_secrets))
+    for option, said in given:
+        if said:
+            raise errors.UsageError("It belongs to --kairos.", element=option)
 
 
 def _origin(asked: Asked, goal: State) -> Origin:

@@ -51,7 +51,7 @@ class Source:
 
 
 def native_token(code: PhotoToken, name: str, *, loopback: bool) -> Token:
-    """The token of a code for our own protocol; `name` is the photo's.
+    """The token of a code for our own protocol; `name` is the photo's. A code may be for both.
 
     Raises errors.TokenInvalid, errors.NetworkTokenInvalid, errors.KairosCode.
     """
@@ -59,7 +59,12 @@ def native_token(code: PhotoToken, name: str, *, loopback: bool) -> Token:
 
     if code.kind is Kind.NATIVE:
         return parse(code.text, loopback=loopback)
-    raise errors.KairosCode(element=name)
+    from pairing.edgevpn import native, nettoken
+
+    found = native.native_token(nettoken.parse(code.text, loopback=loopback))
+    if found is None:
+        raise errors.KairosCode(element=name)
+    return found
 
 
 def sources(given: Sequence[str]) -> list[Source]:

@@ -88,6 +88,8 @@ class Verdict:
     already: bool = False
     dry_run: bool = False
     released: bool = False
+    security: str = ""
+    """`bearer` where a machine was registered over Kairos' own protocol; `node` is its peer id."""
     error: errors.KnownError | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -104,6 +106,8 @@ class Verdict:
             "dry_run": self.dry_run,
             "released": self.released,
         }
+        if self.security:
+            body["security"] = self.security
         if self.error is not None:
             body["error"] = error_json(self.error)
         return body
@@ -112,6 +116,8 @@ class Verdict:
     def text(self) -> str:
         """One line for people."""
         who = f"serial {safe(self.serial, 80)}" if self.serial else "unknown machine"
+        if self.security and self.node:
+            who = f"Kairos peer {safe(self.node, 80)}"
         dry = ", dry run" if self.dry_run else ""
         already = ", it had been before" if self.already else ""
         if self.error is not None:

@@ -1,0 +1,1 @@
+"""Registering machines over Kairos' own protocol: `kairos-register --kairos`."""
