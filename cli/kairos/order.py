@@ -5,6 +5,7 @@ Stock nodes read the config and nothing else, so disk, restart and `auto` are wr
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -96,6 +97,8 @@ def refuse_secrets(document: Document) -> None:
         raise errors.KairosSecretsRefused(problems=found)
 
 
+_MULTIADDR = re.compile(r"public|/[a-z0-9]+/[!-~]+/p2p/[A-Za-z0-9]+")
+"""By its shape; libp2p, which knows better, is not loaded yet."""
 _NOTHING = "Kairos' protocol has no"
 
 
@@ -115,3 +118,6 @@ def refuse_options(asked: Asked) -> None:
     for option, given, why in wrong:
         if given:
             raise errors.UsageError(why, element=f"{option} with --kairos")
+    for text in asked.bootstrap:
+        if not _MULTIADDR.fullmatch(text):
+            raise errors.BootstrapInvalid(element=text)

@@ -176,6 +176,11 @@ class KairosRun:
                 await self._send(node, token)
         except errors.KnownError as error:
             self._end(node, error)
+        except ExceptionGroup as group:  # a network may group what passes it
+            known, others = group.split(errors.KnownError)
+            if known is None or others is not None:
+                raise
+            self._end(node, errors.first_known(known))
         finally:
             node.done.set()
 
