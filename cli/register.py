@@ -39,7 +39,7 @@ Examples:
   kairos-register -c shop.yaml photos/               every photo in a folder
   kairos-register -c shop.yaml - < token.txt         a token or photo, piped
   kairos-register -c shop.yaml --approve rules.yaml --output jsonl photo.jpg
-  kairos-register --kairos -c stock.yaml --device /dev/sda photo.png   a stock Kairos node
+  kairos-register --kairos -c stock.yaml photo.png   a stock Kairos node
 
 SOURCE is a photo (JPEG, PNG, WebP), a folder of photos, - for a photo or token on standard
 input, or the token's text. Several are registered one after another (with --kairos at once).

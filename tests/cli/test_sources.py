@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import base64
 import io
+import secrets
 import sys
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import pytest
 
 from cli.sources import sources
 from pairing import errors, keys
+from pairing.edgevpn import nettoken
 from pairing.peertoken import Token, to_text
 from pairing.qr import render
 from pairing.qr.read import PhotoReader
@@ -86,9 +87,7 @@ def test_a_node_on_this_machine_needs_loopback() -> None:
             source.token(reader, loopback=False)
 
 
-KAIROS = base64.b64encode(
-    b"otp:\n  crypto: {key: a, length: 43, interval: 1}\nroom: r\n" + b"# " + b"x" * 120
-).decode()
+KAIROS = nettoken.to_text(nettoken.fresh(secrets.token_bytes))
 
 
 def test_a_code_of_kairos_is_known_and_refused_by_name(tmp_path: Path) -> None:
