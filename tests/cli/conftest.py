@@ -14,10 +14,13 @@ import trio
 
 from cli.pairing_run import Run, WarmUp
 from cli.register import Asked, command, prepare
+from cli.testing.kairosdesk import KairosDesk
 from node.agent import Agent
 from node.facts import recorded
 from node.settings import Settings
 from pairing import peertoken, process
+from pairing.edgevpn import nettoken
+from pairing.edgevpn.nettoken import NetworkToken
 from pairing.facts import Facts
 from pairing.report import Verdict, report_for
 from pairing.transport.memory import MemoryNetwork
@@ -177,6 +180,18 @@ def node(station: Station) -> NewNode:
             nursery.cancel_scope.cancel()
 
     return start
+
+
+@pytest.fixture
+def desk(station: Station) -> KairosDesk:
+    """`kairos-register --kairos` of this station."""
+    return KairosDesk(station)
+
+
+@pytest.fixture
+def token() -> NetworkToken:
+    """A fresh network token of Kairos."""
+    return nettoken.fresh(secrets.token_bytes)
 
 
 @pytest.fixture(autouse=True)

@@ -1,17 +1,14 @@
-"""`kairos-register --kairos`: every refusal, every exit code, and that nothing of it is ever shown.
+"""`kairos-register --kairos`: every end it can come to, and that nothing of it is ever shown.
 
 On the memory network and in virtual time; `tests/interop` does the same with stock programs.
 """
 
 from __future__ import annotations
 
-import io
 import json
 import random
 import secrets
-from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,11 +17,9 @@ import trio.testing
 
 from cli import audit
 from cli.inventory import Inventory
-from cli.kairos.run import KairosRun
-from cli.pairing_run import WarmUp
 from cli.records import Records
-from cli.register import Asked, command, prepare_kairos
 from cli.sources import Source
+from cli.testing.kairosdesk import CANARY, SECRET, KairosDesk, beside
 from pairing import errors, keys
 from pairing.config.load import load
 from pairing.edgevpn import nettoken, session
@@ -34,104 +29,16 @@ from pairing.edgevpn.payload import from_json
 from pairing.errors import ExitCode
 from pairing.events import State
 from pairing.peertoken import Token, to_text
-from pairing.qr import render
-from pairing.report import report_for
 from pairing.testing.gopeer import GoPeer, go_peer, go_receive
-from pairing.testing.gossip import MemoryGossip
 
 Station = Any
 Clock = trio.testing.MockClock
-CANARY = "canary-7b1f"
-CONFIG = f"""#cloud-config
-hostname: shop-0815
-users:
-  - name: kairos
-    groups: [admin]
-    ssh_authorized_keys:
-      - github:mudler
-write_files:
-  - path: /etc/motd
-    content: |
-      {CANARY} "käthe"
-install:
-  device: /dev/sda
-"""
-SECRET = CONFIG.replace("    groups:", f"    passwd: {CANARY}\n    groups:")
-
-
-class Desk:
-    """`kairos-register --kairos` in this process, on the memory network."""
-
-    def __init__(self, station: Station) -> None:
-        self.station, self.network = station, MemoryGossip()
-        self.out, self.err = io.StringIO(), io.StringIO()
-        station.config.write_text(CONFIG)
-
-    def asked(self, *arguments: str) -> Asked:
-        given = ["--config", str(self.station.config), "--kairos", *arguments]
-        if not any(text.endswith(".png") for text in arguments):
-            given.append(str(self.photo("photo.png")))
-        with command.make_context("kairos-register", given) as made:
-            return Asked(**made.params)
-
-    def run(self, *arguments: str) -> KairosRun:
-        run = prepare_kairos(asked := self.asked(*arguments))
-        run.network = self.network
-        run.warm = WarmUp(lambda: None)
-        run.report = report_for(asked.output, self.err, self.out)
-        return run
-
-    def photo(self, name: str, text: str = "") -> Path:
-        """A picture of a code in the station's home."""
-        path: Path = self.station.home / name
-        if text or not path.exists():
-            path.write_bytes(render.png(render.modules(text)) if text else b"")
-        return path
-
-    async def register(self, run: KairosRun) -> int:
-        from cli import screen
-
-        with run:
-            codes = await run.register()
-        return run.close(screen.exit_code(codes))
-
-    @property
-    def said(self) -> str:
-        return self.out.getvalue() + self.err.getvalue()
-
-
-@pytest.fixture
-def desk(station: Station) -> Desk:
-    return Desk(station)
-
-
-@pytest.fixture
-def token() -> NetworkToken:
-    return nettoken.fresh(secrets.token_bytes)
-
-
-async def beside(desk: Desk, run: KairosRun, *nodes: Callable[[], Any]) -> tuple[int, list[Any]]:
-    """The run, while `nodes` do what they do; its exit code, and what they got."""
-    got: list[Any] = []
-
-    async def keep(node: Callable[[], Any]) -> None:
-        got.append(await node())
-
-    async with trio.open_nursery() as nursery:
-        for node in nodes:
-            nursery.start_soon(keep, node)
-        code = await desk.register(run)
-        with trio.move_on_after(60):
-            while len(got) < len(nodes):  # noqa: ASYNC110 (virtual time)
-                await trio.sleep(0.5)
-        nursery.cancel_scope.cancel()
-    return code, got
 
 
 # --- exit 0 and what is sent --------------------------------------------------------------------
 
 
-async def test_0_a_stock_node_from_its_photo(desk: Desk, quick_clock: Clock) -> None:
+async def test_0_a_stock_node_from_its_photo(desk: KairosDesk, quick_clock: Clock) -> None:
     token = nettoken.fresh(secrets.token_bytes, full=True)
     text = nettoken.to_full_text(token)
     assert len(text) > 500, "as large a code as stock nodes show"
@@ -153,7 +60,7 @@ async def test_0_a_stock_node_from_its_photo(desk: Desk, quick_clock: Clock) -> 
 
 @pytest.mark.parametrize("form", [nettoken.to_text, nettoken.to_full_text])
 async def test_0_a_token_typed_or_piped(
-    desk: Desk, token: NetworkToken, form: Any, quick_clock: Clock
+    desk: KairosDesk, token: NetworkToken, form: Any, quick_clock: Clock
 ) -> None:
     run = desk.run()
     run.sources = [Source("-", text=form(token))]
@@ -163,7 +70,7 @@ async def test_0_a_token_typed_or_piped(
 
 
 async def test_0_a_dry_run_sends_nothing(
-    desk: Desk, token: NetworkToken, quick_clock: Clock
+    desk: KairosDesk, token: NetworkToken, quick_clock: Clock
 ) -> None:
     desk.photo("photo.png", nettoken.to_text(token))
     code, _ = await beside(desk, desk.run("--dry-run", "--output", "json"))
@@ -172,7 +79,7 @@ async def test_0_a_dry_run_sends_nothing(
     assert desk.network.said == []
 
 
-async def test_0_a_dozen_at_once(desk: Desk, quick_clock: Clock) -> None:
+async def test_0_a_dozen_at_once(desk: KairosDesk, quick_clock: Clock) -> None:
     tokens = [nettoken.fresh(secrets.token_bytes) for _ in range(12)]
     run = desk.run("--output", "json")
     run.sources = [Source(f"{i}", text=nettoken.to_text(t)) for i, t in enumerate(tokens)]
@@ -191,7 +98,7 @@ async def test_0_a_dozen_at_once(desk: Desk, quick_clock: Clock) -> None:
 
 
 async def test_two_photos_of_one_screen_are_one_node(
-    desk: Desk, token: NetworkToken, quick_clock: Clock
+    desk: KairosDesk, token: NetworkToken, quick_clock: Clock
 ) -> None:
     """Two senders for one node would look like an intruder to each other."""
     text = nettoken.to_text(token)
@@ -208,7 +115,7 @@ async def test_two_photos_of_one_screen_are_one_node(
 # --- the other ends -----------------------------------------------------------------------------
 
 
-async def test_5_nobody_came(desk: Desk, token: NetworkToken, quick_clock: Clock) -> None:
+async def test_5_nobody_came(desk: KairosDesk, token: NetworkToken, quick_clock: Clock) -> None:
     desk.photo("photo.png", nettoken.to_text(token))
     code, _ = await beside(desk, desk.run("--timeout", "20", "--output", "jsonl"))
     verdict = json.loads(desk.out.getvalue().splitlines()[-1])
@@ -218,7 +125,7 @@ async def test_5_nobody_came(desk: Desk, token: NetworkToken, quick_clock: Clock
 
 
 async def test_6_a_third_one_takes_part(
-    desk: Desk, token: NetworkToken, quick_clock: Clock
+    desk: KairosDesk, token: NetworkToken, quick_clock: Clock
 ) -> None:
     desk.photo("photo.png", nettoken.to_text(token))
     run = desk.run()
@@ -228,7 +135,9 @@ async def test_6_a_third_one_takes_part(
     assert errors.KairosIntruder.slug in desk.said
 
 
-async def test_10_delivered_and_gone(desk: Desk, token: NetworkToken, quick_clock: Clock) -> None:
+async def test_10_delivered_and_gone(
+    desk: KairosDesk, token: NetworkToken, quick_clock: Clock
+) -> None:
     desk.photo("photo.png", nettoken.to_text(token))
 
     async def leaves() -> str:
@@ -247,7 +156,7 @@ async def test_10_delivered_and_gone(desk: Desk, token: NetworkToken, quick_cloc
 
 
 async def test_12_sent_and_no_sign_of_it(
-    desk: Desk, token: NetworkToken, quick_clock: Clock
+    desk: KairosDesk, token: NetworkToken, quick_clock: Clock
 ) -> None:
     desk.photo("photo.png", nettoken.to_text(token))
 
@@ -267,7 +176,7 @@ async def test_12_sent_and_no_sign_of_it(
     assert (verdict["released"], verdict["state"]) == (True, "")
 
 
-async def test_8_some_of_several(desk: Desk, token: NetworkToken, quick_clock: Clock) -> None:
+async def test_8_some_of_several(desk: KairosDesk, token: NetworkToken, quick_clock: Clock) -> None:
     lonely = nettoken.fresh(secrets.token_bytes)
     run = desk.run("--timeout", "40")
     run.sources = [
@@ -283,115 +192,10 @@ async def test_8_some_of_several(desk: Desk, token: NetworkToken, quick_clock: C
     assert "c: not done" in said
 
 
-# --- what is refused ----------------------------------------------------------------------------
-
-
-async def test_a_code_of_ours_is_a_usage_error(desk: Desk, quick_clock: Clock) -> None:
-    desk.photo("photo.png", to_text(Token(keys.generate().public, b"s" * 16)))
-    code, _ = await beside(desk, desk.run())
-    assert code == ExitCode.USAGE
-    assert errors.NativeCode.slug in desk.said
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ["--wait", "written"],
-        ["--wait", "installed"],
-        ["--approve", "ask"],
-        ["--confirm-words"],
-        ["--label", "a=b"],
-        ["--relay", "relay.example"],
-        ["--relay-ca", "x.pem"],
-        ["--relay-token-file", "x"],
-        ["--ek-ca", "x.pem"],
-        ["--reboot", "--poweroff"],
-        ["--bootstrap", "somewhere"],
-    ],
-)
-def test_2_options_that_mean_nothing_here(desk: Desk, arguments: list[str]) -> None:
-    with pytest.raises(errors.UsageError) as refused:
-        desk.run(*arguments)
-    assert refused.value.exit_code == ExitCode.USAGE
-    desk.run("--approve", "auto", "--device", "/dev/sda", "--timeout", "5")  # these do
-
-
-@pytest.mark.parametrize("option", [["--bootstrap", "public"], ["--allow-secrets"]])
-def test_2_options_of_kairos_without_it(station: Station, option: list[str]) -> None:
-    with pytest.raises(errors.UsageError, match="belongs to --kairos"):
-        station.run(*option)
-    station.run()
-
-
-def test_3_no_disk_is_named(desk: Desk) -> None:
-    desk.station.config.write_text(CONFIG.partition("install:")[0])
-    with pytest.raises(errors.KairosDiskNotNamed, match="largest disk"):
-        desk.run()
-    assert desk.run("--device", "/dev/vda").order.payload.device == "/dev/vda"
-    assert desk.run("--set", "install.device=/dev/vdb").order.payload.device == "/dev/vdb"
-
-
-@pytest.mark.parametrize("arguments", [["--device", "auto"], ["--set", "install.device=auto"]])
-def test_auto_only_written_out_and_with_a_warning(desk: Desk, arguments: list[str]) -> None:
-    run = desk.run(*arguments)
-    assert run.order.payload.device == "auto"
-    assert any("erases the largest one" in str(warning) for warning in run.order.warnings)
-    assert not any("largest" in str(warning) for warning in desk.run().order.warnings)
-
-
-def test_3_a_disk_that_kairos_does_not_take(desk: Desk) -> None:
-    with pytest.raises(errors.ConfigError, match="Kairos takes /dev/"):
-        desk.run("--device", "sda")
-
-
-def test_3_secrets_are_refused_by_place_and_never_shown(desk: Desk) -> None:
-    desk.station.config.write_text(SECRET)
-    with pytest.raises(errors.KairosSecretsRefused) as refused:
-        desk.run()
-    assert refused.value.exit_code == ExitCode.CONFIG
-    assert "shop.yaml:5:13: users.0.passwd: A password." in refused.value.sentence
-    assert CANARY not in str(refused.value)
-    config = desk.run("--allow-secrets").order.payload.config
-    assert f"passwd: {CANARY}" not in config, "it leaves as a hash"
-    assert "$6$" in config
-
-
-def test_3_too_large_before_a_photo_is_read(desk: Desk) -> None:
-    big = CONFIG + f"  env: [{json.dumps('x' * (256 * 1024))}]\n"
-    desk.station.config.write_text(big)
-    with pytest.raises(errors.KairosConfigTooLarge):
-        desk.run()
-    desk.station.config.write_text(big.replace("x" * 1024 * 200, "x"))
-    desk.run()
-
-
-def test_3_placeholders_that_nobody_fills_in(desk: Desk) -> None:
-    with pytest.raises(errors.ConfigError, match="shows no hardware"):
-        desk.run("--set", "hostname=till-{{ node.serial }}")
-    desk.run("--set", "hostname=till-{{ trunc 4 .MachineID }}")
-
-
-def test_3_values_of_a_wrong_type(desk: Desk) -> None:
-    with pytest.raises(errors.ConfigError, match=r"k3s\.args"):
-        desk.run("--set", "k3s.args=x")
-
-
-async def test_a_token_that_rotates_is_warned_about(
-    desk: Desk, token: NetworkToken, quick_clock: Clock
-) -> None:
-    mesh = nettoken.fresh(secrets.token_bytes, rotate_seconds=3600)
-    for one, warned in ((mesh, True), (token, False)):
-        run = desk.run("--dry-run")
-        run.sources = [Source("a", text=nettoken.to_full_text(one))]
-        desk.err.truncate(0)
-        await desk.register(run)
-        assert ("long-lived token of a mesh" in desk.err.getvalue()) is warned
-
-
 # --- what is kept, and what is never shown ------------------------------------------------------
 
 
-async def test_what_is_kept(desk: Desk, token: NetworkToken, quick_clock: Clock) -> None:
+async def test_what_is_kept(desk: KairosDesk, token: NetworkToken, quick_clock: Clock) -> None:
     desk.photo("photo.png", text := nettoken.to_text(token))
     run = desk.run("--output", "jsonl")
     await beside(desk, run, partial(go_receive, desk.network, token))
@@ -419,7 +223,7 @@ async def test_what_is_kept(desk: Desk, token: NetworkToken, quick_clock: Clock)
 
 @pytest.mark.parametrize("output", ["human", "json", "jsonl"])
 async def test_nothing_of_token_or_config_is_ever_shown(
-    desk: Desk, token: NetworkToken, output: str, quick_clock: Clock,
+    desk: KairosDesk, token: NetworkToken, output: str, quick_clock: Clock,
     caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     caplog.set_level("DEBUG")
