@@ -111,5 +111,5 @@ class Sender(Party):
     def _nobody(self) -> errors.KairosNobodyCame:
         if not self.unreadable:
             return errors.KairosNobodyCame()
-        what = f"{self.unreadable} messages came that could not be read."
-        return errors.KairosNobodyCame(what)
+        count = f"{self.unreadable} message{'s' if self.unreadable > 1 else ''}"
+        return errors.KairosNobodyCame(f"{count} came that could not be read.")

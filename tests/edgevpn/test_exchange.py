@@ -272,3 +272,43 @@ def test_a_stock_peer_would_have_believed_the_stranger() -> None:
     effects = party.heard(NAMES.topic, data, "stranger", 1.0)
     assert any(isinstance(e, Failed) for e in effects)
     assert Acknowledged not in {type(effect) for effect in effects}
+
+
+def sender_that_delivered() -> Sender:
+    """At second 1: the node has our config, has not answered, and is gone."""
+    party = Sender(
+        TOKEN, "sender", TEXT, 0.0, 0.0, random.Random(1).randbytes,
+        wait_seconds=WAIT, ack_seconds=ACK,
+    )  # fmt: skip
+    party.tick(0.0, 0.0)
+    said(party, 0.5, {"presence": {"node": Entry('""')}})
+    effects = said(
+        party, 0.6, {"presence": {"node": Entry('""')}, "pairing": {"data": Entry(TEXT)}}
+    )
+    assert effects == [Delivered("node")]
+    party.left("node", 1.0)
+    return party
+
+
+def said(party: Party, now: float, storage: dict[str, dict[str, Entry]]) -> list[Effect]:
+    """What the node's next block does."""
+    block = Block(party.ledger.block.index + 1, "", storage, "0")
+    data = sealing.seal(blocktext.to_bytes(block), NAMES.seal_key, b"n" * 12)
+    return party.heard(NAMES.topic, data, "node", now)
+
+
+def test_who_comes_back_may_still_answer() -> None:
+    gone, back = sender_that_delivered(), sender_that_delivered()
+    back.joined("node", 3.0)
+    assert NotAcknowledged("node") in gone.tick(4.1, 4.1)
+    assert NotAcknowledged("node") not in back.tick(4.1, 4.1)
+    answer = {"presence": {"node": Entry('""')}, "pairing": {"node": Entry('"ok"')}}
+    assert said(back, 5.0, answer) == [Acknowledged("node")]
+
+
+def test_a_late_answer_counts_while_we_wait_for_it() -> None:
+    party = sender_that_delivered()
+    assert not [e for e in party.tick(3.9, 3.9) if isinstance(e, ENDS)]
+    answer = {"presence": {"node": Entry('""')}, "pairing": {"node": Entry('"ok"')}}
+    assert said(party, 3.95, answer) == [Acknowledged("node")]
+    assert party.tick(5.0, 5.0) == []

@@ -14,7 +14,7 @@ import trio
 import trio.testing
 
 from pairing import errors
-from pairing.edgevpn import nettoken
+from pairing.edgevpn import nettoken, sealing
 from pairing.edgevpn.names import Names, names_at
 from pairing.edgevpn.payload import Payload, from_json
 from pairing.edgevpn.session import Progress, Sent, receive, send
@@ -286,3 +286,35 @@ async def test_sent_and_never_seen_again(token: nettoken.NetworkToken, quick_clo
             await send(network, token, PAYLOAD, ack_seconds=60)
         nursery.cancel_scope.cancel()
     assert 60 <= trio.current_time() < 65
+
+
+async def test_a_network_that_hangs_while_we_speak_stops_no_deadline(
+    token: nettoken.NetworkToken, monkeypatch: pytest.MonkeyPatch, quick_clock: Clock
+) -> None:
+    async def never(_place: MemoryPlace, _topic: str, _data: bytes) -> None:
+        await trio.sleep_forever()
+
+    monkeypatch.setattr(MemoryPlace, "publish", never)
+    with pytest.raises(errors.KairosNobodyCame) as told:
+        await send(MemoryGossip(), token, PAYLOAD, wait_seconds=100)
+    assert 100 <= trio.current_time() < 110
+    assert told.value.detail == ""
+
+
+async def test_what_could_not_be_read_is_told_in_the_end(
+    token: nettoken.NetworkToken, quick_clock: Clock
+) -> None:
+    """Somebody is there, with another key: a machine that was restarted, or another program."""
+    network, names = MemoryGossip(), names_at(token, 0)
+
+    async def speaks_otherwise() -> None:
+        async with network.joining(token, names=lambda: names) as gossip:
+            await trio.sleep(5)
+            await gossip.publish(names.topic, sealing.seal(b"x", b"k" * 32, b"n" * 12))
+            await trio.sleep_forever()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(speaks_otherwise)
+        with pytest.raises(errors.KairosNobodyCame, match="1 message"):
+            await send(network, token, PAYLOAD, wait_seconds=20)
+        nursery.cancel_scope.cancel()
