@@ -8,7 +8,6 @@ there is an address; whatever becomes known later is added to the screen.
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import json
 import logging
 import secrets
@@ -19,14 +18,14 @@ from typing import TYPE_CHECKING, Protocol
 
 import trio
 
+from node.code import Code, hints
 from node.rescue import Rescue
-from node.settings import Settings
+from node.settings import Form, Settings
 from node.system import clock
 from node.tenancy_store import TenancyStore
 from node.tpmanswers import TpmAnswers
-from pairing import errors, facts, keys, peertoken
-from pairing.events import Mode, State
-from pairing.peertoken import Token
+from pairing import errors, facts, keys
+from pairing.events import INSTALLS, Mode, State
 from pairing.protocol.effects import CarryOut
 from pairing.protocol.frames import canonical
 from pairing.protocol.kept import ReportFile, report_file
@@ -40,6 +39,8 @@ from pairing.serving import Reporter, Serving, TerminalTalk
 from pairing.transport.base import Address, Presence, Reachable, Transport
 
 if TYPE_CHECKING:
+    from pairing.edgevpn.gossip import KairosNetwork
+
     from node.installer import Installer
     from node.system.install.doors import Doors
     from pairing.facts import Facts
@@ -114,6 +115,11 @@ class Agent:
     """Changes the keys of an installed node's volumes."""
     is_open: trio.Event = field(default_factory=trio.Event)
     """They are open, and the operator that sent it knows."""
+    kairos: KairosNetwork | None = None
+    """Where a code of Kairos' form is waited for."""
+    tried: errors.KnownError | None = None
+    """Why what came by Kairos' protocol was not installed; it waits again."""
+    code: Code = field(default_factory=Code)
     machine: NodeMachine = field(init=False)
     facts: facts.Facts = field(default_factory=facts.Facts)
     reachable: Reachable = field(default_factory=Reachable)
@@ -125,12 +131,15 @@ class Agent:
     _settled: trio.Event = field(default_factory=trio.Event)
 
     def __post_init__(self) -> None:
+        if self.mode in INSTALLS:
+            self.code = Code(self.settings.form)
         self.machine = NodeMachine(
             key=keys.generate(),
             boot=secrets.token_hex(8),
             facts={},
             policy=self.settings.policy(),
             random=secrets.token_bytes,
+            draw=self.code.draw,
             dry_run=self.dry_run,
             mode=self.mode,
             now=self.uptime(),
@@ -141,14 +150,11 @@ class Agent:
 
     def token(self) -> str:
         """The text of the code to show now, with the hints known by now."""
-        relays = self.reachable.relays_up or self.settings.relays
-        hints = Token(
-            b"",
-            b"",
-            ipv4=_ipv4_hint(self.reachable.addresses),
-            relay=_relay_hint(relays[0]) if relays else b"",
-        )
-        return peertoken.to_text(self.machine.token(hints))
+        return self.code.text(self.machine, hints(self.reachable, self.settings.relays))
+
+    def smaller_token(self) -> str:
+        """The text of the code for a screen that is too small for it; mostly there is none."""
+        return self.code.smaller_text(self.machine, hints(self.reachable, self.settings.relays))
 
     # --- the session's hands ------------------------------------------------------------------
 
@@ -156,6 +162,8 @@ class Agent:
         """See `serving.Hands`."""
         if self.machine.state is State.WAITING:
             self.progress, self.error = Progress(), None
+        if self.machine.tenancy is not None:
+            self.tried = None
         self.display.show(self)
 
     async def check(self, manifest: Manifest, config: bytes) -> Sequence[str]:
@@ -197,7 +205,7 @@ class Agent:
         from node.installing import forget_release
 
         assert self._installer is not None
-        await self._wait_to_begin(delay)
+        await self.pause(delay)
         reporter.entered(State.INSTALLING)
 
         def emit(step: str, of: str, done: int, total: int, text: str) -> None:
@@ -251,7 +259,8 @@ class Agent:
             LOG.warning("%s", error)
             self.error = error
 
-    async def _wait_to_begin(self, delay: float) -> None:
+    async def pause(self, delay: float) -> None:
+        """Seconds in which switching off still stops the installation; the screen counts them."""
         self.begins_at = trio.current_time() + delay
         self.display.show(self)
         await trio.sleep(delay)
@@ -313,7 +322,12 @@ class Agent:
         await self.prepare(warm_up)
         serving = Serving(self.machine, self, self.presence())
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self.listen, transport, serving)
+            if self.code.form is not Form.KAIROS:
+                nursery.start_soon(self.listen, transport, serving)
+            if self.kairos is not None and self.code.is_weak:
+                from node.kairos import KairosChannel
+
+                nursery.start_soon(KairosChannel(self, self.kairos, serving).run)
             if self.machine.tenancy is not None:
                 from node.installing import go_on
 
@@ -354,6 +368,10 @@ class Agent:
     def _before_listening(self) -> Reachable:
         return Reachable(tuple(self.own_addresses()), relays_down=self.settings.relays)
 
+    async def watch_own_addresses(self) -> None:
+        """Keep the screen's addresses current where there is no listener, until cancelled."""
+        await self._watch(self._before_listening)
+
     async def _watch(
         self,
         reachable: Callable[[], Reachable],
@@ -377,22 +395,3 @@ def facts_within(snapshot: facts.Facts, limit: int) -> dict[str, object]:
         longest = max(("disks", "nics"), key=lambda name: len(body[name]))
         body[longest] = body[longest][:-1]
     return dict(body)
-
-
-def _relay_hint(relay: str) -> bytes:
-    from pairing.transport.relay import relay_id  # TLS and all: only where a relay is used
-
-    return relay_id(relay)
-
-
-def _ipv4_hint(addresses: Sequence[Address]) -> Address | None:
-    """The one IPv4 address that goes into the code; more would make it larger."""
-    return next((a for a in addresses if _is_ipv4(a.host)), None)
-
-
-def _is_ipv4(host: str) -> bool:
-    try:
-        ipaddress.IPv4Address(host)
-    except ValueError:
-        return False
-    return True

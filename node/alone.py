@@ -24,7 +24,15 @@ from node.system.install.handover import Handover
 from node.system.install.table import handlers
 from node.system.keyfile import IN_MEMORY, drop, filesystem, held
 from pairing import errors
-from pairing.config import dump, hash_passwords, load_file, node_values, render, require_valid
+from pairing.config import (
+    Document,
+    dump,
+    hash_passwords,
+    load_file,
+    node_values,
+    render,
+    require_valid,
+)
 from pairing.durable import flush_folder
 from pairing.facts import Facts
 
@@ -46,13 +54,20 @@ def planned(config: Path, facts: Facts) -> Alone:
 
     Raises errors.ConfigError, errors.ConfigNotForThisMachine, errors.DiskNotChosen.
     """
-    document = load_file(config)
+    return fitted(load_file(config), facts)
+
+
+def fitted(document: Document, facts: Facts, device: str = "") -> Alone:
+    """Fill a config in for this machine and plan it; `device`, if given, must be the disk meant.
+
+    Raises errors.ConfigError, errors.ConfigNotForThisMachine, errors.DiskNotChosen.
+    """
     require_valid(document)
     document = render(document, node_values(facts), {})
     require_valid(document, rendered=True)
     body = dump(hash_passwords(document))
     release = hashlib.sha256(body).hexdigest()
-    plan = plan_install(facts, document, InstallOptions(release=release))
+    plan = plan_install(facts, document, InstallOptions(device=device, release=release))
     return Alone(config=body, plan=plan)
 
 

@@ -13,6 +13,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import trio
@@ -45,19 +46,21 @@ LEAVING = frozenset({State.WRITTEN, State.REBOOTING})
 def installer_of(agent: Agent, snapshot: Facts) -> Installer:
     """The installer for this agent's machine, as `snapshot` describes it."""
     doors = agent.doors or Doors()
-
-    def table(handover: Handover) -> Mapping[type[Step], Handler]:
-        if snapshot.image is None:
-            # A rehearsal away from our medium: nothing but the disk can be looked at.
-            return {CheckDisk: check_disk(agent.look)}
-        return handlers(doors, handover)
-
     handover = Handover(
         config=b"",
         report=agent.report_file,
         keep=lambda folder: agent.keep(folder / TENANCY),
     )
+    table = partial(table_of, agent, snapshot)
     return Installer(snapshot, agent.state, agent.dry_run, table, handover, doors)
+
+
+def table_of(agent: Agent, snapshot: Facts, handover: Handover) -> Mapping[type[Step], Handler]:
+    """Who carries out which step on this agent's machine."""
+    if snapshot.image is None:
+        # A rehearsal away from our medium: nothing but the disk can be looked at.
+        return {CheckDisk: check_disk(agent.look)}
+    return handlers(agent.doors or Doors(), handover)
 
 
 # --- what outlives the program ------------------------------------------------------------------

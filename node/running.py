@@ -37,6 +37,8 @@ from pairing.facts import Facts
 from pairing.transport.base import Address
 
 if TYPE_CHECKING:
+    from pairing.edgevpn.gossip import KairosNetwork
+
     from pairing.transport.p2p import P2PTransport
 
 LOG = logging.getLogger("kairos.node")
@@ -188,6 +190,7 @@ async def _run(agent: Agent, showing: Showing, options: Options) -> int:
         transport = await trio.to_thread.run_sync(_transport, options)
         from pairing.transport.p2p import warm_up
 
+        agent.kairos = await trio.to_thread.run_sync(_kairos, agent)
         if options.machine is None and not agent.dry_run:
             nursery.start_soon(check_medium, agent)
         if agent.mode is Mode.INSTALLED and not agent.dry_run:
@@ -219,6 +222,15 @@ def _transport(options: Options) -> P2PTransport:
 
     meeting = meeting_from_files(options.relay_ca, options.relay_token_file)
     return P2PTransport(hosts=options.hosts or EVERYWHERE, meeting=meeting)
+
+
+def _kairos(agent: Agent) -> KairosNetwork | None:
+    """Where a code of Kairos' form is waited for; None where none is shown."""
+    if not agent.code.is_weak:
+        return None
+    from pairing.transport.edgevpn import EdgeVpn
+
+    return EdgeVpn(mdns=agent.settings.mdns, bootstrap=agent.settings.bootstrap)
 
 
 def _own_addresses(options: Options, port: int) -> Sequence[Address]:

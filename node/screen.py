@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator, Set
 from dataclasses import dataclass, field
+from typing import Literal
 
 from node.canvas import REPERTOIRE, Canvas, big, printable, wrap
 from node.texts import Texts
@@ -38,7 +39,9 @@ class Screen:
     `machine`, `operator` and `compare` are words of fingerprints and of `--confirm-words`. `code`
     is read aloud, such as `E603`; `detail` one line more. `abort_seconds` counts down before the
     first write. `dry_run`: a rehearsal, which changes nothing. `visitor`: words of who has a repair
-    session open. `starting`: it is installed, was switched on, and is not ready yet.
+    session open. `starting`: it is installed, was switched on, and is not ready yet. `weak`: the
+    code is Kairos' own, which whoever has the photo may use; `smaller` is the native code in its
+    place, for a screen where it does not fit. `tried`: what came last could not be installed.
     """
 
     state: State = State.WAITING
@@ -60,6 +63,9 @@ class Screen:
     dry_run: bool = False
     visitor: tuple[str, ...] = ()
     starting: bool = False
+    weak: bool = False
+    smaller: str = field(default="", repr=False)
+    tried: bool = False
 
     @property
     def may_switch_off(self) -> bool:
@@ -93,7 +99,7 @@ def layout(
     columns = min(max(columns, SMALLEST[0]), LARGEST[0])
     rows = min(max(rows, SMALLEST[1]), LARGEST[1])
     canvas = Canvas(columns, rows, _base(screen, able), able.glyphs)
-    placed = place(screen.token, columns, rows, able.half_blocks) if screen.token else None
+    placed = _placed(screen, columns, rows, able.half_blocks)
     if placed is None:
         _words_only(canvas, screen, able, texts)
     else:
@@ -103,12 +109,26 @@ def layout(
     return canvas.lines()
 
 
-def place(token: str, columns: int, rows: int, half_blocks: bool) -> Placed | None:
+def _placed(screen: Screen, columns: int, rows: int, half_blocks: bool) -> Placed | None:
+    """The code that fits: Kairos' own is large, so it may be with less correction, or another."""
+    if not screen.token:
+        return None
+    placed = place(screen.token, columns, rows, half_blocks)
+    if placed is None and screen.weak:
+        placed = place(screen.token, columns, rows, half_blocks, "L")
+    if placed is None and screen.smaller:
+        placed = place(screen.smaller, columns, rows, half_blocks)
+    return placed
+
+
+def place(
+    token: str, columns: int, rows: int, half_blocks: bool, level: Literal["M", "L"] = "M"
+) -> Placed | None:
     """The code at the largest whole scale that fits beside the words; None if it never fits.
 
     At scale 1 the words may go: the code matters more.
     """
-    code = _modules(token)
+    code = _modules(token, level)
     measure = render.half_block_size if half_blocks else render.background_size
     for scale in range(max(columns, rows) // len(code) + 1, 0, -1):
         wide, high = measure(code, scale)
@@ -147,18 +167,31 @@ def _beside(
     column = placed.columns + GAP
     width = min(canvas.columns - column - 1, PANEL_LIMIT)
     if width < PANEL // 2:
-        return  # no words rather than broken ones: the code matters more
+        _below(canvas, screen, placed, top, able, texts)
+        return
     lines = list(_panel(screen, width, texts))
     start = max(0, min(top + 1, canvas.rows - len(lines)))
     for row, (text, style) in enumerate(lines[: canvas.rows], start):
         canvas.put(row, column, text, style if able.colour else None)
 
 
+def _below(
+    canvas: Canvas, screen: Screen, placed: Placed, top: int, able: Abilities, texts: Texts
+) -> None:
+    """Under the code, if there is room; no words rather than broken ones: the code matters more."""
+    row = top + placed.rows
+    for text, style in _panel(screen, canvas.columns - 1, texts):
+        if row < canvas.rows and text:
+            canvas.put(row, 0, text, style if able.colour else None)
+            row += 1
+
+
 def _words_only(canvas: Canvas, screen: Screen, able: Abilities, texts: Texts) -> None:
     width = min(canvas.columns - 4, PANEL_LIMIT)
     lines = list(_panel(screen, width, texts))
     if screen.token:
-        lines = [(line, None) for line in (*wrap(texts.too_small, width), "")] + lines
+        advice = wrap(texts.use_larger, width) if screen.weak else []
+        lines = [(line, None) for line in (*wrap(texts.too_small, width), *advice, "")] + lines
         lines += [("", None), *((line, None) for line in _token_lines(screen.token, width))]
     letters = _letters(screen, canvas, len(lines))
     high = len(letters) + len(lines)
@@ -211,6 +244,9 @@ def _panel(screen: Screen, width: int, texts: Texts) -> Iterator[Line]:
     for line in wrap(texts.rehearsed if rehearsed else said, width):
         yield line, None if screen.state in _DONE | _BAD else STRONG
     yield "", None
+    if screen.weak and screen.token:
+        yield from ((f" {line} ", CAUTION) for line in wrap(texts.weak, width - 2))
+        yield "", None
     if screen.visitor:
         for line in wrap(f"{texts.repair}: {' '.join(screen.visitor)}", width - 2):
             yield f" {line} ", CAUTION
@@ -239,8 +275,10 @@ def _power(screen: Screen, width: int, texts: Texts) -> Iterator[Line]:
 
 
 def _error(screen: Screen, width: int, texts: Texts) -> Iterator[Line]:
+    if screen.tried:
+        yield from ((f" {line} ", CAUTION) for line in wrap(texts.tried, width - 2))
     if screen.code:
-        yield f"{texts.read_aloud}: {screen.code}", None
+        yield from ((line, None) for line in wrap(f"{texts.read_aloud}: {screen.code}", width))
     if screen.detail:
         yield from ((line, None) for line in wrap(screen.detail, width)[:3])
     if screen.code or screen.detail:

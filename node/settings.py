@@ -6,6 +6,8 @@ The image (or whoever prepares the stick) writes `/etc/kairos-register/node.yaml
 
 from __future__ import annotations
 
+import enum
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +24,18 @@ LANGUAGES = ("en", "es", "fr", "de", "pt")
 PORT = 4917
 FILE_LIMIT = 64 * 1024
 WINDOW_LIMIT = 7 * 24 * 3600
+BOOTSTRAP = re.compile(
+    r"public|/(ip4|ip6|dns|dns4|dns6)/[^/\s]+/tcp/[0-9]{1,5}/p2p/[A-Za-z0-9]{40,64}"
+)
+"""A libp2p address of a DHT server, reached by TCP; the recipe's schema has the same."""
+
+
+class Form(enum.StrEnum):
+    """What the code on the screen is: ours, Kairos' own, or Kairos' own that carries ours."""
+
+    NATIVE = "native"
+    KAIROS = "kairos"
+    BOTH = "both"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +44,8 @@ class Settings:
 
     Pinned `fleets` make it serve only their stations. `mdns`: be found on the LAN. `open_rescue`
     (in the file `rescue: open`): whoever has the photo may repair a machine that nobody owns.
+    `form`: of the code on the screen (in the file `token`). `bootstrap`: libp2p addresses where a
+    code of Kairos' form is also looked for, or the word `public` for the public network's.
     """
 
     fleets: tuple[keys.PinnedFleet, ...] = ()
@@ -41,6 +57,8 @@ class Settings:
     mdns: bool = True
     open_rescue: bool = False
     rescue_minutes: int = 30
+    form: Form = Form.NATIVE
+    bootstrap: tuple[str, ...] = ()
 
     def policy(self) -> NodePolicy:
         """The part that the protocol enforces."""
@@ -71,10 +89,11 @@ def _from_yaml(body: Any) -> Settings:
     if not isinstance(body, Mapping):
         raise ValueError("not a map")
     known = {"fleets", "relays", "language", "port", "window", "abort_delay", "mdns"}
-    known |= {"rescue", "rescue_minutes"}
+    known |= {"rescue", "rescue_minutes", "token", "bootstrap"}
     if unknown := {str(key) for key in body} - known:
         raise ValueError(f"unknown key {min(unknown)}")
     default = Settings()
+    form = _form(body.get("token", default.form.value), fleets=bool(_list(body, "fleets")))
     return Settings(
         fleets=tuple(_fleet(item) for item in _list(body, "fleets")),
         relays=tuple(_relay(item) for item in _list(body, "relays")),
@@ -85,6 +104,8 @@ def _from_yaml(body: Any) -> Settings:
         mdns=_flag(body, "mdns", default.mdns),
         open_rescue=_open_rescue(body.get("rescue", "owner")),
         rescue_minutes=_number(body, "rescue_minutes", default.rescue_minutes, 24 * 60),
+        form=form,
+        bootstrap=tuple(_bootstrap(item) for item in _list(body, "bootstrap")),
     )
 
 
@@ -138,6 +159,20 @@ def _open_rescue(value: Any) -> bool:
     if value not in ("owner", "open"):
         raise ValueError("rescue is owner or open")
     return bool(value == "open")
+
+
+def _form(value: Any, *, fleets: bool) -> Form:
+    if value not in set(Form):
+        raise ValueError(f"token is one of {', '.join(Form)}")
+    if fleets and value != Form.NATIVE:
+        raise ValueError("a code of Kairos' form obeys no fleet: pin none")
+    return Form(value)
+
+
+def _bootstrap(item: Any) -> str:
+    if not isinstance(item, str) or not BOOTSTRAP.fullmatch(item):
+        raise ValueError("bootstrap is an address such as /ip4/192.0.2.1/tcp/4001/p2p/12D3..")
+    return item
 
 
 def _list(body: Mapping[str, Any], key: str) -> list[Any]:

@@ -109,10 +109,13 @@ def screen_of(agent: Agent, now: float) -> Screen:
     machine, held, running = agent.machine, agent.machine.tenancy, agent.progress
     number, _, steps = running.of.partition("/")
     left = None if agent.begins_at is None else max(0, int(agent.begins_at - now + 0.999))
-    error = agent.error
+    error, shows = agent.error or agent.tried, _shows_code(machine)
     return Screen(
         state=machine.state,
-        token=agent.token() if _shows_code(machine) else "",
+        token=agent.token() if shows else "",
+        smaller=agent.smaller_token() if shows else "",
+        weak=agent.code.is_weak,
+        tried=agent.tried is not None,
         step_name=running.step,
         step=running.text,
         number=int(number or 0),

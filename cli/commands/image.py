@@ -119,6 +119,8 @@ def build(
     if version is not None:
         asked = recipes.with_version(asked, version)
     folder = None if no_keys else image_keys or _usual_keys()
+    if asked.token != "native":
+        click.echo(f"warning: token: {asked.token}: {recipes.WEAK}", err=True)
     if dry_run:
         _show(plan(asked, keys=not no_keys), output)
         if output == "human":

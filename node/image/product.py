@@ -134,7 +134,8 @@ def layer(
     """
     made = Layer()
     _identity(made, recipe)
-    _settings(made, recipe)
+    # JSON is YAML.
+    made.file("etc/kairos-register/node.yaml", json.dumps(settings_of(recipe), indent=1) + "\n")
     _units(made, recipe.flavour)
     if pcr_key:
         made.file(f"{OURS}/pcr.pub", pcr_key)
@@ -186,14 +187,17 @@ def _identity(made: Layer, recipe: Recipe) -> None:
             made.folder(path.strip("/"), 0o700 if path == "/root" else 0o755)
 
 
-def _settings(made: Layer, recipe: Recipe) -> None:
+def settings_of(recipe: Recipe) -> dict[str, object]:
+    """What `node.settings` reads on the machine."""
     body: dict[str, object] = {"language": recipe.language}
     if recipe.fleets:
         body["fleets"] = [{"key": key} for key in recipe.fleets]
     if recipe.relays:
         body["relays"] = list(recipe.relays)
-    # JSON is YAML.
-    made.file("etc/kairos-register/node.yaml", json.dumps(body, indent=1) + "\n")
+    if recipe.token != "native":
+        body["token"] = recipe.token
+        body["bootstrap"] = list(recipe.bootstrap)
+    return body
 
 
 def _units(made: Layer, flavour: str) -> None:

@@ -26,6 +26,12 @@ PROVIDERS = "/usr/lib/kairos-register/providers.d"
 PROGRAMS = MappingProxyType({"k3s": "/usr/bin/k3s", "kubelet": "/usr/bin/kubelet"})
 """Providers that are programs of their own, not plug-ins of ours."""
 
+WEAK = (
+    "whoever has a photo of the screen can install the machine, or read the config that is sent to"
+    " it; its disk is not encrypted. What docs/ATTACKS.md promises of our own code does not hold."
+)
+"""Said when an image is built whose code is of Kairos' form."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Base:
@@ -80,6 +86,8 @@ class Recipe:
     providers: Sequence[ProviderFile] = ()
     fleets: Sequence[str] = ()
     relays: Sequence[str] = ()
+    token: str = "native"
+    bootstrap: Sequence[str] = ()
     language: str = "en"
     secure_boot: str = "off"
     media: Sequence[str] = ("stick",)
@@ -133,8 +141,9 @@ def with_version(recipe: Recipe, version: str) -> Recipe:
 
 def from_plain(body: Mapping[str, Any], folder: Path) -> Recipe:
     """A recipe from what a checked file says."""
-    same = ("version", "id", "flavour", "kernel", "language", "secure_boot", "tries")
-    lists = ("packages", "persistent", "consoles", "kernel_words", "fleets", "relays", "media")
+    same = ("version", "id", "flavour", "kernel", "language", "token", "secure_boot", "tries")
+    pairing_lists = ("fleets", "relays", "bootstrap")
+    lists = ("packages", "persistent", "consoles", "kernel_words", "media", *pairing_lists)
     simple = {key: body[key] for key in same if key in body}
     simple |= {key: tuple(body[key]) for key in lists if key in body}
     base = dict(body.get("base", {}))
@@ -165,8 +174,7 @@ def _across_keys(document: Document, *, allow_open: bool) -> Iterator[Problem]:
         yield at(("fleets",), "No fleet is pinned: anybody's photo could claim it.", hint)
     if body.get("fleets") and body.get("open"):
         yield at(("open",), "An image is open or pins fleets, not both.")
-    if body.get("token", "native") != "native":
-        yield at(("token",), "Only `native` works yet.", "Remove it.")
+    yield from _code_form(document)
     base = body.get("base", {})
     origins = [name for name in ("suite", "oci", "dockerfile") if name in base]
     if len(origins) > 1:
@@ -176,6 +184,22 @@ def _across_keys(document: Document, *, allow_open: bool) -> Iterator[Problem]:
     for number, item in enumerate(body.get("files", ())):
         if ("content" in item) == ("source" in item):
             yield at(("files", number), "A file has either content or source.")
+
+
+def _code_form(document: Document) -> Iterator[Problem]:
+    """Kairos' form of the code, and what does not go with it or without it."""
+
+    def at(key: str, message: str, hint: str) -> Problem:
+        mark = document.position((key,))
+        return Problem(path=(key,), mark=mark, message=message, suggestion=hint)
+
+    if (document.get("token") or "native") == "native":
+        if document.get("bootstrap"):
+            hint = "Remove it, or say token: kairos or both."
+            yield at("bootstrap", "Only a code of Kairos' form is looked for there.", hint)
+    elif document.get("fleets"):
+        hint = "Pin no fleet and say open: true, or remove token."
+        yield at("token", "Whoever has a photo of Kairos' code controls the machine.", hint)
 
 
 def _sources(document: Document, folder: Path) -> Iterator[Problem]:

@@ -36,6 +36,12 @@ class Texts:
     rehearsed: str
     """A rehearsal's good end, in place of the state's sentence."""
     too_small: str
+    use_larger: str
+    """What to do about it, where the code is Kairos' own; its text stands below."""
+    weak: str
+    """Beside Kairos' own code: what its photo is worth."""
+    tried: str
+    """It waits again after a config that could not be installed."""
     machine: str
     operator: str
     serial: str

@@ -73,6 +73,7 @@ from pairing.errors.joining import (
     MeetingFailed,
 )
 from pairing.errors.kairos import *  # noqa: F403 (its __all__ says what)
+from pairing.errors.kairosnode import KairosAccountsUnresolved, KairosEncryptionRefused
 from pairing.errors.keychange import (
     BindingNotProved,
     KeysUnchanged,
@@ -276,6 +277,8 @@ __all__ = [
     "JournalDamaged",
     "JournalUnwritable",
     "KairosCode",
+    "KairosAccountsUnresolved",
+    "KairosEncryptionRefused",
     "KernelUnfit",
     "KeyFileInvalid",
     "KeyFolderUnsafe",

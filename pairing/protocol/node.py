@@ -58,6 +58,10 @@ class NodeMachine(NodeVoice):
     facts: Mapping[str, Any]
     policy: NodePolicy
     random: Callable[[int], bytes]
+    draw: Callable[[int], bytes] | None = None
+    """Makes the one-time secrets where they are more than random bytes."""
+    elsewhere: bool = False
+    """Somebody installs this machine by another protocol: nobody can claim it here."""
     window: ClaimWindow = field(init=False)
     callers: dict[int, Caller] = field(default_factory=dict)
     _refused_until: float = 0.0
@@ -66,7 +70,7 @@ class NodeMachine(NodeVoice):
 
     def __post_init__(self) -> None:
         NodeVoice.__post_init__(self)
-        self.window = ClaimWindow(self.policy.window, self.random, self.now)
+        self.window = ClaimWindow(self.policy.window, self.draw or self.random, self.now)
         if self.tenancy and self.tenancy.claimed_secret:
             self.window.remember(self.tenancy.claimed_secret)
 
@@ -91,6 +95,23 @@ class NodeMachine(NodeVoice):
             return Announce((lease_label, self.tenancy.claimed_label))
         valid = self.window.valid()
         return Announce(tuple(handshake.label(secret.value, self.public) for secret in valid))
+
+    def taken_elsewhere(self, now: float) -> bool:
+        """Close this channel, because a config came by another; False if it is claimed already.
+
+        Nothing shown so far is valid any more.
+        """
+        if self.tenancy is not None or self.state is not State.WAITING:
+            return False
+        self.now, self.elsewhere, self.state = now, True, State.CLAIMED
+        self.window.spend(now)
+        return True
+
+    def open_again(self, now: float) -> list[NodeEffect]:
+        """What came by the other channel was not installed: wait for either, with a new code."""
+        self.now, self.elsewhere, self.state = now, False, State.WAITING
+        self.window.spend(now)
+        return [Changed(), self.announcement()]
 
     # --- connections --------------------------------------------------------------------------
 
@@ -206,6 +227,8 @@ class NodeMachine(NodeVoice):
         secrets = self._secrets(caller.claim)
         found = admission.check_secret(secrets, proof, transcript)
         held = self.tenancy
+        if held is None and self.elsewhere:
+            raise errors.Taken
         if held is None:
             held = self._new_tenancy(proof.key, fleet, found)
             first = True

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 from pairing import base45, errors
 
@@ -25,9 +25,10 @@ Modules = tuple[tuple[bool, ...], ...]
 """Rows of modules from the top, True = dark, without quiet zone."""
 
 
-def modules(text: str) -> Modules:
-    """The QR code of `text` at level M, smallest version, alphanumeric mode where possible.
+def modules(text: str, level: Literal["M", "L"] = "M") -> Modules:
+    """The QR code of `text`, smallest version, alphanumeric mode where possible.
 
+    `level`: of error correction; L is smaller, for a screen where M does not fit.
     Raises errors.TokenInvalid if the text is too long for any QR code.
     """
     import qrcode
@@ -36,7 +37,8 @@ def modules(text: str) -> Modules:
 
     mode = MODE_ALPHA_NUM if set(text) <= set(base45.ALPHABET) else MODE_8BIT_BYTE
     data: Any = QRData(text.encode(), mode=mode)  # type: ignore[call-overload,unused-ignore]
-    code = qrcode.QRCode(error_correction=qrcode.constants.ERROR_CORRECT_M, border=0)
+    correction = {"M": qrcode.constants.ERROR_CORRECT_M, "L": qrcode.constants.ERROR_CORRECT_L}
+    code = qrcode.QRCode(error_correction=correction[level], border=0)
     code.add_data(data, optimize=0)
     try:
         code.make(fit=True)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
+from node import settings
 from node.image import recipe
+from node.image.product import settings_of
 from pairing import errors
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples/images"
@@ -29,7 +32,15 @@ def written(folder: Path, text: str) -> Path:
         ("version: 1.0.0\n", 2, "No fleet is pinned"),
         ("version: 1.0.0\nopen: true\nkernell: cloud\n", 4, "kernel"),
         ("version: ../1\nopen: true\n", 2, "must begin with a digit"),
-        ("version: 1.0.0\nopen: true\ntoken: kairos\n", 4, "Only `native` works yet"),
+        ("version: 1.0.0\nopen: true\ntoken: legacy\n", 4, "native, kairos, both"),
+        ("version: 1.0.0\ntoken: both\n", 2, "No fleet is pinned"),
+        (
+            "version: 1.0.0\nfleets: [8PvtQTBTLlEfRkVJRhZ1Tf6gVX2s5mOLkZ3vWqyPjGE]\ntoken: both\n",
+            4,
+            "controls the machine",
+        ),
+        ("version: 1.0.0\nopen: true\nbootstrap: [public]\n", 4, "Only a code of Kairos' form"),
+        ("version: 1.0.0\nopen: true\ntoken: kairos\nbootstrap: [host:1]\n", 5, "must be /ip4/"),
         ("version: 1.0.0\nopen: true\nfiles: [{path: /etc/../x, content: a}]\n", 4, "without"),
         ("version: 1.0.0\nopen: true\nfiles: [{path: /etc/x}]\n", 4, "either content or source"),
         ("version: 1.0.0\nopen: true\npersistent: [/usr/bin]\n", 4, "below /etc"),
@@ -44,6 +55,22 @@ def test_what_is_wrong_is_told_with_its_line(
     told = [f"{p.mark.line}: {p.message} {p.suggestion}" for p in caught.value.problems]
     assert [one for one in told if said in one], told
     assert any(one.startswith(f"{line}:") for one in told), told
+
+
+@pytest.mark.parametrize("form", ["kairos", "both"])
+def test_the_form_of_the_code_reaches_the_machine(tmp_path: Path, form: str) -> None:
+    """What the image says is what the node reads; silence means our own code."""
+    server = "/ip4/192.0.2.1/tcp/4001/p2p/12D3KooWBh5fxZcig6DetbEQiXtxyjrYKhnH9DMyjLVngELtxoRj"
+    path = written(
+        tmp_path, f"version: 1.0.0\nopen: true\ntoken: {form}\nbootstrap: [{server}, public]\n"
+    )
+    asked = recipe.read(path)
+    file = tmp_path / "node.yaml"
+    file.write_text(json.dumps(settings_of(asked)))
+    read = settings.read(file)
+    assert (read.form, read.bootstrap) == (form, (server, "public"))
+    file.write_text(json.dumps(settings_of(recipe.Recipe(version="1"))))
+    assert settings.read(file) == settings.Settings()
 
 
 def test_open_may_be_said_outside_of_the_recipe(tmp_path: Path) -> None:

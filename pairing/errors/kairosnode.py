@@ -1,0 +1,23 @@
+"""Exit 7: what came to a node by Kairos' own protocol cannot be installed. Shown on its screen."""
+
+from __future__ import annotations
+
+from pairing.errors.node import NodeError
+
+
+class KairosEncryptionRefused(NodeError):
+    """The config asks for an encrypted disk, but nobody could keep its recovery key.
+
+    By Kairos' protocol no answer comes back to the operator, so no key can be acknowledged before
+    the first write: docs/adr/0024.
+    """
+
+    number, slug = 680, "kairos-no-encryption"
+    hint = "Say install.encrypt: none in the config, or use a machine that shows our own code."
+
+
+class KairosAccountsUnresolved(NodeError):
+    """The config names accounts whose keys this machine would have to look up."""
+
+    number, slug = 681, "kairos-accounts"
+    hint = "Write the ssh keys themselves in place of github:NAME."
