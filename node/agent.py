@@ -39,10 +39,9 @@ from pairing.serving import Reporter, Serving, TerminalTalk
 from pairing.transport.base import Address, Presence, Reachable, Transport
 
 if TYPE_CHECKING:
-    from pairing.edgevpn.gossip import KairosNetwork
-
     from node.installer import Installer
     from node.system.install.doors import Doors
+    from pairing.edgevpn.gossip import KairosNetwork
     from pairing.facts import Facts
 
 LOG = logging.getLogger("kairos.node")

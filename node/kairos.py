@@ -14,7 +14,6 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import trio
-from pairing.edgevpn.payload import Payload
 
 from node import alone
 from node.agent import Progress
@@ -28,15 +27,15 @@ from pairing import errors
 from pairing.config import Document, encryption, load, require_valid, set_value
 from pairing.config.accounts import accounts
 from pairing.edgevpn import session
+from pairing.edgevpn.payload import Payload
 from pairing.events import State
 from pairing.facts import Facts
 
 if TYPE_CHECKING:
-    from pairing.edgevpn.gossip import KairosNetwork
-    from pairing.edgevpn.nettoken import NetworkToken
-
     from node.agent import Agent
     from node.recoverykey import RecoveryKey
+    from pairing.edgevpn.gossip import KairosNetwork
+    from pairing.edgevpn.nettoken import NetworkToken
     from pairing.serving import Serving
 
 LOG = logging.getLogger("kairos.node")

@@ -38,7 +38,6 @@ from pairing.transport.base import Address
 
 if TYPE_CHECKING:
     from pairing.edgevpn.gossip import KairosNetwork
-
     from pairing.transport.p2p import P2PTransport
 
 LOG = logging.getLogger("kairos.node")
