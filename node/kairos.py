@@ -8,10 +8,8 @@ recovery key (docs/adr/0024), so only a config without encryption is carried out
 from __future__ import annotations
 
 import logging
-import time
-from dataclasses import dataclass
-from functools import partial
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, cast
 
 import trio
 
@@ -20,8 +18,10 @@ from node.agent import Progress
 from node.execute import execute
 from node.installing import table_of
 from node.journal import Journal
+from node.providers.found import require_programs
 from node.settings import Form
 from node.steps import EscrowKey
+from node.system.install.doors import Doors
 from node.system.install.handover import Handover
 from pairing import errors
 from pairing.config import Document, encryption, load, require_valid, set_value
@@ -43,8 +43,10 @@ LOOK_SECONDS = 0.5
 """Between two looks at which codes are valid."""
 AGAIN_SECONDS = 5.0
 """Before a network that could not be joined is tried again."""
-LINGER_SECONDS = 30.0
-"""How long a restart waits for the acknowledgement to get through; it is repeated for 12 s."""
+LINGER_SECONDS = 60.0
+"""More than the acknowledgement is repeated."""
+WAIT_MARGIN = 60.0
+"""Seconds that a code is waited with beyond its two windows: the window ends it, not this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +95,8 @@ class KairosChannel:
     def __init__(self, agent: Agent, network: KairosNetwork, serving: Serving) -> None:
         self.agent, self.network, self.serving = agent, network, serving
         self._scopes: dict[NetworkToken, trio.CancelScope] = {}
-        self._lingering = trio.Event()
+        self._taken: _Arrival | None = None
+        self._doubt: errors.KnownError | None = None
         self._arrived, self._payloads = trio.open_memory_channel[Payload](1)
 
     async def run(self) -> None:
@@ -135,42 +138,36 @@ class KairosChannel:
             nursery.start_soon(self._wait_with, token, scope)
 
     async def _wait_with(self, token: NetworkToken, scope: trio.CancelScope) -> None:
-        ended = trio.Event()
+        """Until the code is not valid any more; or a config came, and it was said often enough."""
+        arrival = _Arrival(self, token, scope)
         try:
             with scope:
-                await self._receive(token, ended)
-        except* errors.KnownError as group:
-            error = errors.first_known(group)
+                await session.receive(
+                    self.network,
+                    token,
+                    wait_seconds=2 * self.agent.settings.window + WAIT_MARGIN,
+                    task_status=cast("trio.TaskStatus[Payload]", arrival),
+                )
+        except errors.KnownError as error:
             LOG.warning("%s: %s", error.code, error)
             if self.agent.machine.state is State.WAITING:
                 await self._failed_waiting(error)
+            elif self._taken is arrival:
+                self._doubt = error
         finally:
-            ended.set()
+            arrival.ended.set()
             if self._scopes.get(token) is scope:
                 del self._scopes[token]
 
-    async def _receive(self, token: NetworkToken, ended: trio.Event) -> None:
-        """Until the config is here, and on while its acknowledgement is repeated."""
-        async with trio.open_nursery() as nursery:
-            payload: Payload = await nursery.start(
-                partial(
-                    session.receive,
-                    self.network,
-                    token,
-                    clock=time.time,
-                    may_take=partial(self._may_take, token, ended),
-                )
-            )
-            self._arrived.send_nowait(payload)
-
-    def _may_take(self, token: NetworkToken, ended: trio.Event) -> bool:
+    def take(self, arrival: _Arrival, payload: Payload) -> bool:
         """The first claim on either channel closes the other, before anything is acknowledged."""
         if not self.agent.machine.taken_elsewhere(self.serving.now()):
             return False
-        self._lingering = ended
-        del self._scopes[token]  # it goes on by itself
+        self._taken, self._doubt = arrival, None
+        del self._scopes[arrival.token]  # it goes on by itself
         while self._scopes:
             self._scopes.popitem()[1].cancel()
+        self._arrived.send_nowait(payload)
         return True
 
     async def _failed_waiting(self, error: errors.KnownError) -> None:
@@ -191,11 +188,10 @@ class KairosChannel:
         agent.tried = None
         agent.changed()
         try:
-            if agent.facts.image is None and not agent.dry_run:
-                raise errors.ImageMissing
-            ready = await trio.to_thread.run_sync(planned, payload, agent.facts)
+            ready = await self._planned(payload)
             entered(State.PLANNED)
             await agent.pause(float(agent.settings.abort_delay))
+            await self._acknowledged()
             entered(State.INSTALLING)
             await self._carry_out(ready)
         except errors.KnownError as error:
@@ -205,6 +201,16 @@ class KairosChannel:
         entered(State.WRITTEN)
         LOG.info("written")
         await self._end(ready)
+
+    async def _planned(self, payload: Payload) -> Ready:
+        agent = self.agent
+        if agent.facts.image is None and not agent.dry_run:
+            raise errors.ImageMissing
+        ready = await trio.to_thread.run_sync(planned, payload, agent.facts)
+        if not agent.dry_run:
+            root = (agent.doors or Doors()).root
+            require_programs(load(ready.made.config, "config"), root)
+        return ready
 
     async def _carry_out(self, ready: Ready) -> None:
         agent = self.agent
@@ -224,17 +230,38 @@ class KairosChannel:
                 handlers=table_of(agent, agent.facts, handover),
             )
 
-    async def _end(self, ready: Ready) -> None:
-        """Leave, or stay, once the sender has had its time to hear that the config is here."""
-        agent = self.agent
+    async def _acknowledged(self) -> None:
+        """Nothing is written before the sender had its time to hear that the config is here: until
+        then it is seen if somebody else meddles. Raises what was seen (errors.KairosIntruder)."""
+        assert self._taken is not None
         with trio.move_on_after(LINGER_SECONDS):
-            await self._lingering.wait()
+            await self._taken.ended.wait()
+        if self._doubt is not None:
+            raise self._doubt
+
+    async def _end(self, ready: Ready) -> None:
+        agent = self.agent
         agent.settled()
         if agent.dry_run or agent.leave is None or not (ready.reboot or ready.poweroff):
             return
         if ready.reboot:
             self.serving.reporter.entered(State.REBOOTING)
         await agent.leave(agent.machine.state)
+
+
+@dataclass(slots=True)
+class _Arrival:
+    """What `session.receive` calls once a config is here, before it acknowledges anything."""
+
+    channel: KairosChannel
+    token: NetworkToken
+    scope: trio.CancelScope
+    ended: trio.Event = field(default_factory=trio.Event)
+
+    def started(self, payload: Payload) -> None:
+        """Take it, unless somebody was faster on the other channel: then nothing is said."""
+        if not self.channel.take(self, payload):
+            self.scope.cancel()
 
 
 async def _nobody(step: EscrowKey, key: RecoveryKey) -> str:

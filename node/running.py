@@ -189,7 +189,7 @@ async def _run(agent: Agent, showing: Showing, options: Options) -> int:
         transport = await trio.to_thread.run_sync(_transport, options)
         from pairing.transport.p2p import warm_up
 
-        agent.kairos = await trio.to_thread.run_sync(_kairos, agent)
+        agent.kairos = await trio.to_thread.run_sync(_kairos, agent, options)
         if options.machine is None and not agent.dry_run:
             nursery.start_soon(check_medium, agent)
         if agent.mode is Mode.INSTALLED and not agent.dry_run:
@@ -223,13 +223,14 @@ def _transport(options: Options) -> P2PTransport:
     return P2PTransport(hosts=options.hosts or EVERYWHERE, meeting=meeting)
 
 
-def _kairos(agent: Agent) -> KairosNetwork | None:
+def _kairos(agent: Agent, options: Options) -> KairosNetwork | None:
     """Where a code of Kairos' form is waited for; None where none is shown."""
     if not agent.code.is_weak:
         return None
-    from pairing.transport.edgevpn import EdgeVpn
+    from pairing.transport.p2p import EdgeVpn
 
-    return EdgeVpn(mdns=agent.settings.mdns, bootstrap=agent.settings.bootstrap)
+    chosen = agent.settings
+    return EdgeVpn(chosen.mdns, chosen.bootstrap, hosts=options.hosts or EVERYWHERE)
 
 
 def _own_addresses(options: Options, port: int) -> Sequence[Address]:
