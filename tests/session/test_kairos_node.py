@@ -258,9 +258,7 @@ async def test_whoever_meddles_before_the_first_write_stops_it(
         assert play.token() != token
 
 
-async def test_a_code_is_honoured_for_one_more_window(
-    tmp_path: Path, quick_clock: object
-) -> None:
+async def test_a_code_is_honoured_for_one_more_window(tmp_path: Path, quick_clock: object) -> None:
     async with scene(tmp_path, Form.KAIROS) as play:
         old = play.token()
         await trio.sleep(play.agent.settings.window + 5)
