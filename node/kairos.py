@@ -2,7 +2,7 @@
 
 Nothing but "it is here" goes back to the sender: no plan, no progress, no verdict. So everything is
 said on the screen; what cannot be installed is shown there, and a new code with it. Nobody keeps a
-recovery key (docs/adr/0024), so only a config without encryption is carried out.
+recovery key (docs/adr/0026), so only a config without encryption is carried out.
 """
 
 from __future__ import annotations

@@ -227,13 +227,10 @@ def _kairos(agent: Agent, options: Options) -> KairosNetwork | None:
     """Where a code of Kairos' form is waited for; None where none is shown."""
     if not agent.code.is_weak:
         return None
-    from pairing.transport.p2p import EdgeVpn  # type: ignore[attr-defined,unused-ignore]
+    from pairing.transport.p2p import EdgeVpn
 
     chosen = agent.settings
-    network: KairosNetwork = EdgeVpn(
-        chosen.mdns, chosen.bootstrap, hosts=options.hosts or EVERYWHERE
-    )
-    return network
+    return EdgeVpn(chosen.mdns, chosen.bootstrap, hosts=options.hosts or EVERYWHERE)
 
 
 def _own_addresses(options: Options, port: int) -> Sequence[Address]:

@@ -9,7 +9,7 @@ class KairosEncryptionRefused(NodeError):
     """The config asks for an encrypted disk, but nobody could keep its recovery key.
 
     By Kairos' protocol no answer comes back to the operator, so no key can be acknowledged before
-    the first write: docs/adr/0024.
+    the first write: docs/adr/0026.
     """
 
     number, slug = 680, "kairos-no-encryption"
