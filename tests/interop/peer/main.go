@@ -4,7 +4,8 @@
 //
 //	peer token [-interval SECONDS]           a network token, as `kairosctl` and nodes make it
 //	peer receive [-bootstrap ADDRESS]        what a booted node does
-//	peer send [-bootstrap ADDRESS]           what `kairosctl register` does
+//	peer send [-bootstrap ADDRESS]           what `kairosctl register` does; -photo FILE reads the token
+//	peer picture -photo FILE                 the token as the QR code that a node shows
 //	peer network [-mdns=false] [-bootstrap]  a member of a running network, with what its ledger holds
 //	peer dht -listen ADDRESS                 a server for the others' -bootstrap
 //
@@ -23,9 +24,11 @@ import (
 	"time"
 
 	nodepair "github.com/kairos-io/go-nodepair"
+	"github.com/kairos-io/go-nodepair/qrcode"
 	"github.com/libp2p/go-libp2p"
 	dht "github.com/libp2p/go-libp2p-kad-dht"
 	"github.com/multiformats/go-multiaddr"
+	qr "github.com/skip2/go-qrcode"
 
 	golog "github.com/ipfs/go-log"
 	"github.com/mudler/edgevpn/pkg/blockchain"
@@ -60,6 +63,7 @@ var (
 	interval  = flag.Int("interval", int(^uint(0)>>1), "seconds until a token's names change")
 	bootstrap = flag.String("bootstrap", "", "the only bootstrap peer, instead of the public ones")
 	listen    = flag.String("listen", "", "where the dht server listens")
+	photo     = flag.String("photo", "", "an image file with the token's QR code")
 	mdns      = flag.Bool("mdns", true, "find members of the network on this LAN")
 )
 
@@ -75,6 +79,7 @@ func main() {
 	flag.CommandLine.Parse(os.Args[2:])
 	commands := map[string]func(context.Context, *Reader) (Answer, error){
 		"token": token, "receive": receive, "send": send, "network": network, "dht": server,
+		"picture": picture,
 	}
 	command, known := commands[os.Args[1]]
 	if !known {
@@ -116,9 +121,22 @@ func send(ctx context.Context, from *Reader) (Answer, error) {
 	if err != nil {
 		return Answer{}, err
 	}
+	options := []nodepair.PairOption{nodepair.WithToken(asked.Token)}
+	if *photo != "" {
+		options = []nodepair.PairOption{nodepair.WithReader(qrcode.Reader), nodepair.WithToken(*photo)}
+	}
 	say(Answer{Event: "started"})
-	err = nodepair.Send(ctx, asked.Payload, nodepair.WithToken(asked.Token))
+	err = nodepair.Send(ctx, asked.Payload, options...)
 	return Answer{Event: "sent"}, ended(ctx, err)
+}
+
+func picture(_ context.Context, from *Reader) (Answer, error) {
+	asked, err := from.next()
+	if err != nil {
+		return Answer{}, err
+	}
+	// Six pixels a module, with the level that nodepair's Print takes.
+	return Answer{Event: "picture"}, qr.WriteFile(asked.Token, qr.Medium, -6, *photo)
 }
 
 // network is a node as `edgevpn` starts it, without its network interface: presence, the ledger,
