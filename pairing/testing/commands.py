@@ -29,6 +29,8 @@ class Commands:
     folder: Path
     machine: Path
     config: Path
+    wanted: Sequence[str] = ("--wait", "written", "--approve", "yes")
+    """What every registration is told beside its config."""
     said: dict[int, deque[str]] = field(default_factory=dict)
     """The last lines of every node, by number: what to look at when a test fails."""
     _running: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
@@ -65,15 +67,8 @@ class Commands:
         raise AssertionError(f"node {number} ended: {said}")
 
     def register(self, inside: Namespace, pictures: Sequence[Path], *more: str) -> Iterator[Event]:
-        """`kairos-register --wait written --approve yes`: its events and verdicts as they come."""
-        arguments: list[str | Path] = [
-            "--config",
-            self.config,
-            "--wait",
-            "written",
-            "--approve",
-            "yes",
-        ]
+        """`kairos-register`, with what is wanted: its events and verdicts as they come."""
+        arguments: list[str | Path] = ["--config", self.config, *self.wanted]
         arguments += ["--output", "jsonl", *more, *pictures]
         environment = {f"XDG_{kind}_HOME": str(self.folder / "operator") for kind in _XDG}
         with inside.program(

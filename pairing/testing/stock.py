@@ -126,6 +126,12 @@ class Stock:
         argv = [str(self.program.build()), "token", "-interval", str(interval)]
         return str(json.loads(process.run(argv, seconds=SECONDS).stdout)["token"])
 
+    def picture(self, token: str, file: Path) -> Path:
+        """The token as stock Kairos draws it: a PNG with six pixels a module."""
+        argv = [str(self.program.build()), "picture", "-photo", str(file)]
+        process.run(argv, seconds=SECONDS, stdin=json.dumps({"token": token}).encode())
+        return file
+
     def start(
         self, inside: Namespace, command: str, request: Mapping[str, Any] | None, *flags: str
     ) -> AbstractContextManager[Peer]:

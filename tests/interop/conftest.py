@@ -9,10 +9,14 @@ from pathlib import Path
 import pytest
 
 from pairing.testing import netns, stock
+from pairing.testing.commands import Commands
 from pairing.testing.netns import Lab, Namespace, lab
 from pairing.testing.stock import AGES, Stock
 
-RESULTS = Path(__file__).resolve().parents[2] / "build" / "interop"
+ROOT = Path(__file__).resolve().parents[2]
+RESULTS = ROOT / "build" / "interop"
+MACHINE = ROOT / "examples" / "machines" / "virtio-vm.json"
+CONFIG = ROOT / "examples" / "configs" / "stock-kairos.yaml"
 DHT_IP, DHT_PORT = "10.78.0.1", 4001
 
 
@@ -81,3 +85,9 @@ def apart(built: Lab) -> Iterator[Apart]:
     where = f"/ip4/{DHT_IP}/tcp/{DHT_PORT}"
     with Stock().start(router, "dht", None, "-listen", where) as server:
         yield Apart(node, operator, server.wait("started")["address"])
+
+
+@pytest.fixture
+def commands(tmp_path: Path) -> Iterator[Commands]:
+    with Commands(tmp_path, MACHINE, CONFIG, wanted=("--kairos",)) as started:
+        yield started

@@ -1,4 +1,7 @@
-"""Our ends and stock Kairos peers, both ways: many pairs side by side, each with its own token."""
+"""Our ends and stock Kairos peers, both ways: many pairs side by side, each with its own token.
+
+Twenty runs each way: ten more to stock nodes are in test_interop_commands.py.
+"""
 
 from __future__ import annotations
 
@@ -97,8 +100,7 @@ def receive(machine: Namespace, tokens: Sequence[str], *flags: str) -> Iterator[
         yield nodes
 
 
-@pytest.mark.parametrize("_round", ROUNDS)
-def test_ten_stock_nodes_at_once(_round: int, lan: Callable[[int], Any]) -> None:
+def test_ten_stock_nodes_at_once(lan: Callable[[int], Any]) -> None:
     office, *shops = lan(1 + TOGETHER).machines
     tokens = [NEW.token() for _ in shops]
     with stock(NEW, shops, "receive", tokens) as nodes:
