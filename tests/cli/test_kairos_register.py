@@ -6,8 +6,10 @@ On the memory network and in virtual time; `tests/interop` does the same with st
 from __future__ import annotations
 
 import json
+import os
 import random
 import secrets
+import signal
 from functools import partial
 from typing import Any
 
@@ -29,6 +31,7 @@ from pairing.edgevpn.payload import from_json
 from pairing.errors import ExitCode
 from pairing.events import State
 from pairing.peertoken import Token, to_text
+from pairing.report import JsonObject
 from pairing.testing.gopeer import GoPeer, go_peer, go_receive
 
 Station = Any
@@ -272,3 +275,36 @@ async def test_a_native_code_alone_says_nothing_of_kairos(station: Station) -> N
     verdict = await run.pair("native", run._token(source))
     assert verdict.exit == ExitCode.UNREACHABLE
     assert "--kairos" not in verdict.error.sentence
+
+
+class Watched(JsonObject):
+    """A report that notices when a text is said."""
+
+    def __init__(self, desk: KairosDesk, wanted: str) -> None:
+        super().__init__(desk.err, desk.out)
+        self.wanted, self.heard = wanted, trio.Event()
+
+    def say(self, label: str, text: str) -> None:
+        super().say(label, text)
+        if self.wanted in text:
+            self.heard.set()
+
+
+@pytest.mark.parametrize(("moment", "sent"), [("looking for", False), ("on its way", True)])
+async def test_130_ctrl_c_says_whether_anything_was_sent(
+    desk: KairosDesk, token: NetworkToken, moment: str, sent: bool, quick_clock: Clock
+) -> None:
+    desk.photo("photo.png", nettoken.to_text(token))
+    run = desk.run()
+    run.report = report = Watched(desk, moment)
+
+    async def interrupts() -> None:
+        await report.heard.wait()
+        os.kill(os.getpid(), signal.SIGINT)
+
+    nodes = [partial(go_receive, desk.network, token)] if sent else []
+    code, _ = await beside(desk, run, interrupts, *nodes)
+    (verdict,) = json.loads(desk.out.getvalue())["nodes"]
+    assert code == verdict["exit"] == ExitCode.INTERRUPTED
+    assert verdict["released"] is sent
+    assert ("Nothing was sent" in verdict["error"]["text"]) is not sent
