@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import secrets
 import shlex
+import shutil
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -93,6 +94,8 @@ class SshSession:
             raise errors.first_known(group) from None
 
     async def _session(self, place: Path) -> int:
+        if not self.command and shutil.which("ssh", path=process.PATH) is None:
+            raise errors.CommandMissing("Its package is openssh-client.", element="ssh")
         mark = f"open-{secrets.token_hex(16)}"
         columns, rows = window()
         self._terminal = process.start_terminal(

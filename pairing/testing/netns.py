@@ -49,9 +49,12 @@ class Namespace:
 
     name: str
 
-    def run(self, *argv: str, seconds: float = _SECONDS, check: bool = True) -> process.Result:
+    def run(
+        self, *argv: str, seconds: float = _SECONDS, check: bool = True, stdin: bytes = b""
+    ) -> process.Result:
         """Run a program inside. Raises what process.run raises."""
-        return process.run(["ip", "netns", "exec", self.name, *argv], seconds=seconds, check=check)
+        whole = ["ip", "netns", "exec", self.name, *argv]
+        return process.run(whole, seconds=seconds, check=check, stdin=stdin)
 
     def partner(self, *argv: str) -> Partner:
         """A program inside that runs beside us; the caller ends it."""
