@@ -15,7 +15,7 @@ from cli import configs
 from pairing import errors
 from pairing.config import Document, Problem, dump, hash_passwords, load_file, merge, set_value
 from pairing.config.exposed import exposed
-from pairing.config.kairos import our_placeholders
+from pairing.config.kairos import our_placeholders, unheeded
 from pairing.config.validate import require_valid
 from pairing.edgevpn.payload import Payload, to_json
 
@@ -55,8 +55,8 @@ def read(asked: Asked) -> KairosOrder:
     configs.refuse_contradiction(reboot, poweroff)
     document = hash_passwords(completed(document, reboot=reboot, poweroff=poweroff))
     warnings = require_valid(document, "kairos")
-    if unfilled := list(our_placeholders(document)):
-        raise errors.ConfigError(problems=unfilled)
+    if lost := [*our_placeholders(document), *unheeded(document)]:
+        raise errors.ConfigError(problems=lost)
     if not asked.allow_secrets:
         refuse_secrets(document)
     payload = Payload(

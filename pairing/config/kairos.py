@@ -97,11 +97,29 @@ def our_placeholders(document: Document) -> Iterator[Problem]:
             yield Problem(path=path, mark=node.mark, message=message, suggestion=hint)
 
 
+def unheeded(document: Document) -> Iterator[Problem]:
+    """Errors in what goes to a Kairos node: protection that is asked for and would not be there."""
+    asked = document.get("install", "encrypt")
+    mode = asked.get("mode") if isinstance(asked, dict) else asked
+    if asked is not None and mode != "none":
+        path: Path = ("install", "encrypt")
+        message = "Kairos ignores this: its disk would stay open."
+        yield _error(document, path, message, "Write install.encrypted_partitions, or mode: none.")
+    if document.get("expect"):
+        message = "Kairos' protocol shows no hardware: nothing could be held against this."
+        yield _error(document, ("expect",), message, "Remove it, and make sure of the photo.")
+
+
 def _endings(document: Document) -> Iterator[Problem]:
     for name in ("install", "upgrade", "reset"):
         if document.get(name, "reboot") is True and document.get(name, "poweroff") is True:
             message = "reboot and poweroff cannot both be true."
             yield _warning(document, (name, "poweroff"), message)
+
+
+def _error(document: Document, path: Path, message: str, hint: str) -> Problem:
+    mark = document.key_position(path)
+    return Problem(path=path, mark=mark, message=message, suggestion=hint)
 
 
 def _warning(document: Document, path: Path, message: str, hint: str = "") -> Problem:

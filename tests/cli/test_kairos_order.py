@@ -110,6 +110,22 @@ def test_3_placeholders_that_nobody_fills_in(desk: KairosDesk) -> None:
     desk.run("--set", "hostname=till-{{ trunc 4 .MachineID }}")
 
 
+@pytest.mark.parametrize(
+    ("asked", "instead"),
+    [
+        ("install.encrypt=tpm2", "install.encrypt=none"),
+        ("install.encrypt.unlock=approval", "install.encrypt.mode=none"),
+        ("expect.serial=ABC", "x-expect.serial=ABC"),
+    ],
+)
+def test_3_protection_that_kairos_would_silently_leave_out(
+    desk: KairosDesk, asked: str, instead: str
+) -> None:
+    with pytest.raises(errors.ConfigError, match=r"would stay open|shows no hardware"):
+        desk.run("--set", asked)
+    desk.run("--set", instead)
+
+
 def test_3_values_of_a_wrong_type(desk: KairosDesk) -> None:
     with pytest.raises(errors.ConfigError, match=r"k3s\.args"):
         desk.run("--set", "k3s.args=x")
