@@ -223,7 +223,7 @@ class Shop:
         """
         address = self.network.address(self.box.hardware.mac)
         ssh = ["ssh", "-i", str(self.folder / "id"), "-o", "BatchMode=yes"]
-        ssh += ["-o", "ConnectTimeout=10", "-o", "ServerAliveInterval=10"]
+        ssh += ["-o", f"ConnectTimeout={round(patient(10))}", "-o", "ServerAliveInterval=10"]
         ssh += ["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null"]
         ssh += ["-o", "LogLevel=ERROR", f"{USER}@{address}", command]
         argv = [*self.network.entry, *ssh]

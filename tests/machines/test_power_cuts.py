@@ -21,7 +21,8 @@ from pairing.testing.diskview import DiskView, Looker
 from pairing.testing.powercuts import Recording, Report, examine
 from pairing.testing.writelog import Cut, Entry
 
-pytestmark = pytest.mark.root  # the Debian packages of make e2e
+# The Debian packages of make e2e; a minute is short for its disks where others are busy.
+pytestmark = [pytest.mark.root, pytest.mark.timeout(300)]
 
 MIB = 1 << 20
 SIZE = 64 * MIB
