@@ -189,7 +189,7 @@ class Pairing(RuleBasedStateMachine):
 
 
 TestPairing: Any = Pairing.TestCase
-TestPairing.settings = settings(max_examples=60, stateful_step_count=60)
+TestPairing.settings = settings(stateful_step_count=50)
 
 
 # --- with a stranger ----------------------------------------------------------------------------
@@ -250,7 +250,7 @@ class Strange(Pairing):
 
 
 TestStrange: Any = Strange.TestCase
-TestStrange.settings = settings(max_examples=60, stateful_step_count=40)
+TestStrange.settings = settings(stateful_step_count=40)
 
 
 def test_a_stock_peer_would_have_believed_the_stranger() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import random
 import secrets
 from typing import Any
 
@@ -347,3 +348,30 @@ def test_a_payload_has_a_limit() -> None:
 def test_what_is_no_payload(text: str) -> None:
     with pytest.raises(errors.KairosPayloadInvalid):
         payload.from_json(text)
+
+
+@pytest.mark.parametrize(
+    "letters",
+    [
+        pytest.param("".join(map(chr, range(32, 127))), id="plain"),
+        pytest.param('"\\', id="escaped twice"),
+        pytest.param("".join(map(chr, range(0x4E00, 0x9000))), id="three bytes"),
+        pytest.param("".join(map(chr, range(0x1F300, 0x1F900))), id="four bytes"),
+        pytest.param("".join(map(chr, range(1, 32))), id="control characters"),
+    ],
+)
+def test_the_largest_config_gets_through(letters: str) -> None:
+    """py-libp2p's peers queue 1 MiB for one another, and hex doubles what is sealed."""
+    chance, config = random.Random(1), ""
+    while True:
+        try:
+            text = payload.to_json(payload.Payload(config or "x"))
+        except errors.KairosConfigTooLarge:
+            break
+        config += "".join(chance.choices(letters, k=4096))
+    assert len(text.encode()) > MAX_PAYLOAD * 0.9
+    ledger = Ledger(0)
+    ledger.write("pairing", "data", text, 0)
+    data = sealing.seal(blocktext.to_bytes(ledger.block), b"k" * 32, b"n" * 12)
+    assert len(data) < 2**20
+    assert blocktext.from_bytes(sealing.unseal(data, [b"k" * 32])) == ledger.block
