@@ -178,6 +178,7 @@ def set_role(uuid: str, role: str, **reaching: Any) -> None:
     done = run.set_role(uuid, role)
     before = f", before: {safe(done.before)}" if done.before else ""
     run.talk.say("role", f"{uuid} is {role}{before}")
+    run.talk.say("role", "nobody owns it: a later word of anybody with the token overrides this")
     if done.before and done.before != role:
         run.talk.warn("a node that has taken its role keeps it until it is installed anew")
     if not done.known:
