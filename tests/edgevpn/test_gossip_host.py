@@ -118,6 +118,31 @@ async def test_a_line_that_the_peer_resets_is_opened_again() -> None:
         await talk(one, other)
 
 
+async def test_a_reset_is_noticed_even_if_there_is_nothing_to_say() -> None:
+    async with member() as (here, _), hosting((LOOPBACK,)) as peer:
+        times = 0
+
+        async def reset(_connection: Connection, line: Line) -> None:
+            nonlocal times
+            await line.receive(1000)
+            times += 1
+
+        peer.handlers[FLOODSUB] = reset
+        await here.dial(peer.own, [address_of(peer)])
+        await eventually(lambda: times >= 3)
+
+
+async def test_last_words_are_heard() -> None:
+    async with member() as (here, place):
+        network = EdgeVpn(False, hosts=(LOOPBACK,))
+        async with network.joining(TOKEN, names=names) as other:
+            await other.follow([TOPIC])
+            await other._host.dial(here.own, [address_of(here)])  # type: ignore[attr-defined]
+            await eventually(lambda: bool(other.peers()))
+            await other.publish(TOPIC, bytes(400_000))
+        assert await next_from(place) == bytes(400_000)
+
+
 async def test_a_peer_that_opens_a_new_line_is_told_our_topics_again() -> None:
     async with member() as (here, _one), hosting((LOOPBACK,)) as peer:
         told = trio.Event()

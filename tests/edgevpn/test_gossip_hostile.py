@@ -7,7 +7,9 @@ import os
 
 import pytest
 import trio
+from libp2p.custom_types import TProtocol
 from libp2p.pubsub.pb import rpc_pb2
+from libp2p.pubsub.validators import PUBSUB_SIGNING_PREFIX, signature_validator
 
 from pairing import errors
 from pairing.edgevpn.limits import MAX_DATA
@@ -15,9 +17,11 @@ from pairing.testing.flooding import TOPIC, address_of, member, next_from, talk,
 from pairing.testing.network import LOOPBACK, eventually
 from pairing.transport.p2p import Limits
 from pairing.transport.p2p.gossip import flood, messages
+from pairing.transport.p2p.gossip.connection import LINES_LIMIT, Connection
 from pairing.transport.p2p.gossip.flood import FLOODSUB
 from pairing.transport.p2p.gossip.host import hosting
-from pairing.transport.p2p.identity import fresh
+from pairing.transport.p2p.gossip.line import Line
+from pairing.transport.p2p.identity import Identity, fresh
 
 NEXT = "48dc67d83d398cfa9a9fd0f525dac545"
 
@@ -26,6 +30,16 @@ async def test_too_much_is_refused_here() -> None:
     async with member() as (_, place):
         with pytest.raises(errors.KairosConfigTooLarge):
             await place.publish(TOPIC, bytes(MAX_DATA + 1))
+
+
+def signed_again(author: Identity, wire: rpc_pb2.Message) -> rpc_pb2.Message:
+    """The message with a second topic, and its author's signature over both."""
+    wire.topicIDs.append(NEXT)
+    wire.ClearField("signature")
+    text = PUBSUB_SIGNING_PREFIX.encode() + wire.SerializeToString()
+    wire.signature = author.pair.private_key.sign(text)
+    assert signature_validator(wire)
+    return wire
 
 
 def forged() -> dict[str, rpc_pb2.Message]:
@@ -42,7 +56,7 @@ def forged() -> dict[str, rpc_pb2.Message]:
     wires["no signature"].signature = b""
     wires["author"].from_id = messages.sign(other, 1, TOPIC, b"").wire.from_id
     wires["short sequence"].seqno = b"\0"
-    wires["two topics"].topicIDs.append(NEXT)
+    wires["two topics"] = signed_again(author, wires["two topics"])
     wires["key"].from_id = b"\0" * 34
     wires["key"].key = author.pair.public_key.serialize()
     return wires
@@ -112,3 +126,41 @@ async def test_connections_of_one_source_are_bounded() -> None:
             await host.dial(here.own, [address_of(here)])
         await eventually(lambda: len(here.connected()) <= 4)
         assert len(here.connected()) == 4
+
+
+async def test_who_follows_our_topic_is_not_thrown_out_for_a_newcomer() -> None:
+    limits = Limits(channels=64, channels_per_source=2)
+    async with member(limits) as (here, place), contextlib.AsyncExitStack() as stack:
+        for _ in range(2):
+            friend, friendly = await stack.enter_async_context(member())
+            await friend.dial(here.own, [address_of(here)])
+            await until((friendly, 1))
+        await until((place, 2))
+        friends = here.connected()
+        newcomer = await stack.enter_async_context(hosting((LOOPBACK,)))
+        connection = await newcomer.dial(here.own, [address_of(here)])
+        with trio.fail_after(10):
+            await connection.ended.wait()
+        assert here.connected() == friends
+
+
+async def test_lines_of_one_peer_are_bounded() -> None:
+    open_now = 0
+
+    async def hold(_connection: Connection, line: Line) -> None:
+        nonlocal open_now
+        open_now += 1
+        await line.receive(10)
+        open_now -= 1
+
+    protocol = TProtocol("/hold/1")
+    async with hosting((LOOPBACK,)) as here, hosting((LOOPBACK,)) as peer:
+        here.handlers[protocol] = hold
+        await peer.dial(here.own, [address_of(here)])
+        refused = 0
+        for _ in range(LINES_LIMIT + 5):
+            try:
+                await peer.open(here.own, protocol)
+            except errors.ConnectionLost:
+                refused += 1
+        assert (open_now, refused) == (LINES_LIMIT, 5)

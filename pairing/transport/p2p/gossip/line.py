@@ -82,7 +82,10 @@ class Line:
     async def _read(self) -> bool:
         try:
             data = await self.stream.read(CHUNK)
-        except MuxedStreamEOF:
+        except MuxedStreamEOF as error:
+            # libp2p says EOF for a reset, too, once it has forgotten the stream.
+            if getattr(self.stream, "reset_received", False) or self.cut.is_set():
+                raise errors.ConnectionLost from error
             return False
         except Exception as error:
             raise errors.ConnectionLost from error
