@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING
 
 from cli import configs
 from pairing import errors
-from pairing.config import Document, Problem, dump, hash_passwords, load_file, merge, set_value
+from pairing.config import (
+    Document,
+    Problem,
+    dump,
+    hash_passwords,
+    load_file,
+    merge,
+    redact,
+    set_value,
+)
 from pairing.config.exposed import exposed
 from pairing.config.kairos import our_placeholders, unheeded
 from pairing.config.validate import require_valid
@@ -39,6 +48,8 @@ class KairosOrder:
     payload: Payload
     hostname: str = ""
     warnings: Sequence[Problem] = field(default=())
+    shown: Sequence[str] = field(default=())
+    """The config as it is sent, line by line, without anything that may be a secret."""
 
 
 def read(asked: Asked) -> KairosOrder:
@@ -66,7 +77,12 @@ def read(asked: Asked) -> KairosOrder:
         poweroff=poweroff,
     )
     to_json(payload)  # too large is said before a photo is even read
-    return KairosOrder(payload=payload, hostname=configs.hostname(document), warnings=warnings)
+    return KairosOrder(
+        payload=payload,
+        hostname=configs.hostname(document),
+        warnings=warnings,
+        shown=tuple(dump(redact(document)).decode().splitlines()),
+    )
 
 
 def _quoted(text: str) -> str:

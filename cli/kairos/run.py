@@ -88,6 +88,9 @@ class KairosRun:
             self.report.warn(str(problem))
         name = self.order.hostname
         self.report.say("config", f"valid{f', hostname {name}' if name else ''}")
+        if self.dry_run:
+            shown = self.order.shown
+            self.report.block("would-send", shown, {"config": "\n".join(shown)})
         self.report.block("security", SAID, {"security": SECURITY, "text": " ".join(SAID)})
         return self
 
@@ -227,13 +230,15 @@ class KairosRun:
         self.report.event(event, now(), "")
 
     def _end(self, node: KairosNode, error: errors.KnownError | None) -> None:
+        rehearsed = self.dry_run and error is None
         delivered = error is None or isinstance(error, errors.KairosNotAcknowledged)
+        state = State.APPROVED.value if delivered else ""
         verdict = Verdict(
             source=node.source.name,
             exit=int(error.exit_code) if error else int(ExitCode.DONE),
-            state=State.APPROVED.value if delivered and not self.dry_run else "",
+            state=State.WAITING.value if rehearsed else state,
             node=node.peer,
-            dry_run=self.dry_run and error is None,
+            dry_run=rehearsed,
             released=node.released,
             security=SECURITY,
             error=error,

@@ -78,7 +78,10 @@ async def test_0_a_dry_run_sends_nothing(
     desk.photo("photo.png", nettoken.to_text(token))
     code, _ = await beside(desk, desk.run("--dry-run", "--output", "json"))
     (verdict,) = json.loads(desk.out.getvalue())["nodes"]
-    assert (code, verdict["dry_run"], verdict["released"], verdict["state"]) == (0, True, False, "")
+    assert (code, verdict["state"]) == (0, "waiting")
+    assert (verdict["dry_run"], verdict["released"]) == (True, False)
+    assert "auto: true" in verdict["would-send"]["config"]
+    assert CANARY not in desk.said
     assert desk.network.said == []
 
 
