@@ -32,6 +32,8 @@ PROMPT = b"password: "
 REFUSED = b"Permission denied"
 PROMPT_LIMIT = 64 * 1024
 CHUNK = 16 * 1024
+END_SECONDS = 5.0
+"""For ssh to end once its terminal is closed."""
 CONNECTION_FAILED = 255
 """ssh's own failure; any other status is that of the shell (ssh(1))."""
 _OPTIONS = (
@@ -73,6 +75,8 @@ class SshSession:
     command: Sequence[str] = ()
     """Instead of ssh, for tests."""
     _terminal: process.Terminal = field(init=False)
+    _left: bool = False
+    """The operator hung up."""
 
     async def run(self, stream: RawStream) -> int:
         """A session over `stream`; returns the shell's exit status.
@@ -171,6 +175,7 @@ class SshSession:
     async def _press(self, whole: trio.CancelScope) -> None:
         while keys := await self.front.keys():
             await self._type(keys)
+        self._left = True
         self._terminal.hang_up()
         whole.cancel()
 
@@ -179,7 +184,9 @@ class SshSession:
             self._terminal.resize(*await self.front.size_changed())
 
     async def _status(self) -> int:
-        with trio.move_on_after(5):
+        if self._left:
+            return 0
+        with trio.move_on_after(END_SECONDS):
             await trio.lowlevel.wait_readable(self._terminal.ended_fd)
         status = self._terminal.status()
         if status == CONNECTION_FAILED:

@@ -90,7 +90,8 @@ async def test_a_session_ends_at_its_limit() -> None:
 
 
 async def test_the_operator_can_hang_up_and_a_lost_connection_is_named() -> None:
-    assert await session(Front([b""]), ASKS + ACCEPTS + "exec sleep 50") >= 0
+    left = ASKS + ACCEPTS + "trap 'exit 255' HUP; while :; do sleep 0.1; done"
+    assert await session(Front([b""]), left) == 0
     with pytest.raises(errors.RescueCut):
         await session(Front(), ASKS + ACCEPTS + "exit 255")
 
@@ -140,3 +141,12 @@ def test_python_of_the_hand_over_finds_us_in_a_clean_environment() -> None:
         environment=process.import_environment(),
     )
     assert done.status == 0
+
+
+async def test_without_ssh_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cli.rescue_ssh.process.PATH", "/nowhere")
+    ours, _theirs = trio.testing.memory_stream_pair()
+    run = SshSession(Front(), PASSWORD, 30, 20)  # type: ignore[arg-type]
+    with pytest.raises(errors.CommandMissing) as missing:
+        await run.run(ours)
+    assert missing.value.element == "ssh"

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pairing import errors
 from pairing.edgevpn.kubeconfig import cleaned
@@ -86,3 +91,36 @@ def test_a_strange_address_is_refused(address: str) -> None:
 def test_what_is_no_kubeconfig_is_said_to_be_none(data: bytes) -> None:
     with pytest.raises(errors.MeshValueBroken):
         cleaned(data, "10.1.0.7")
+
+
+KEYS = ["apiVersion", "kind", "clusters", "users", "name", "user", "cluster", "server", "token"]
+HARMFUL = ["exec", "auth-provider", "tokenFile", "client-key", "proxy-url", "command", "extensions"]
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=8) | st.just("https://10.0.0.1"),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(KEYS + HARMFUL), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+
+
+@given(st.dictionaries(st.sampled_from(sorted(yaml.safe_load(K3S))), values), st.booleans())
+def test_whatever_it_holds_nothing_harmful_comes_out(found: dict[str, Any], whole: bool) -> None:
+    said = {**(yaml.safe_load(K3S) if whole else {}), **found}
+    try:
+        text = cleaned(yaml.safe_dump(said, allow_unicode=True).encode(), "10.1.0.7")
+    except errors.MeshValueBroken:
+        return
+    assert not set(keys_of(yaml.safe_load(text))) & set(HARMFUL)
+    assert b"https://10.1.0.7" in text
+
+
+def keys_of(value: object) -> Iterator[str]:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield str(key)
+            yield from keys_of(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from keys_of(inner)
