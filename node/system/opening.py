@@ -15,7 +15,8 @@ from node.system.tpmview import tpm_view
 from node.system.volumes import header_of
 from pairing import errors
 
-OPEN_SECONDS = 120.0
+OPEN_SECONDS, CLEVIS_SECONDS = 120.0, 240.0
+"""Clevis is some thirty programs in a row for one volume: minutes on a slow machine."""
 ASK_TANG = (
     *("curl", "--silent", "--fail", "--output", "/dev/null", "--max-time", "10"),
     *("--retry", "30", "--retry-all-errors", "--retry-delay", "2", "--retry-max-time", "60"),
@@ -90,7 +91,7 @@ class Opener:
             if not self._succeeds((*ASK_TANG, f"{url}/adv")):
                 raise errors.TangUnreachable(url, element=step.label)
         argv = ("clevis", "luks", "unlock", "-d", step.device, "-n", step.mapped)
-        if not self._succeeds(argv):
+        if not self._succeeds(argv, seconds=CLEVIS_SECONDS):
             raise self._reason(step)(element=step.label)
 
     def _reason(self, step: OpenVolume) -> type[errors.LockedError]:
@@ -105,9 +106,11 @@ class Opener:
             raise errors.HeaderDamaged(element=step.label)
         return header
 
-    def _succeeds(self, argv: tuple[str, ...], stdin: bytes = b"") -> bool:
+    def _succeeds(
+        self, argv: tuple[str, ...], stdin: bytes = b"", seconds: float = OPEN_SECONDS
+    ) -> bool:
         """Whether the program says so; one that hangs or is not there does not open anything."""
         try:
-            return self.run(argv, seconds=OPEN_SECONDS, stdin=stdin, check=False).status == 0
+            return self.run(argv, seconds=seconds, stdin=stdin, check=False).status == 0
         except errors.MissingError:
             return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +23,7 @@ from node.plan.boot import (
 from node.plan.header import Header, read_header
 from node.plan.tpmpolicy import ZERO
 from node.started import BootReport, disk_is_open, read_report
+from node.system import opening
 from node.system.opening import Secret
 from node.testing.installed import FAILED, InstalledMachine
 from pairing import errors
@@ -125,6 +127,13 @@ def test_a_missing_partition_is_damage() -> None:
 def test_a_volume_that_is_none_is_damage(kind: str, header: Header | None) -> None:
     with pytest.raises(errors.HeaderDamaged):
         means_of(Found(label="KR_OEM", device="/dev/vda2", filesystem=kind, header=header))
+
+
+def test_the_units_deadline_has_room_for_two_volumes_at_their_slowest() -> None:
+    unit = (Path(opening.__file__).parents[1] / "units/kairos-boot.service").read_text()
+    (deadline,) = re.findall(r"^TimeoutStartSec=(\d+)$", unit, re.MULTILINE)
+    asking = float(opening.ASK_TANG[opening.ASK_TANG.index("--retry-max-time") + 1])
+    assert 2 * (asking + opening.CLEVIS_SECONDS) < float(deadline)
 
 
 # --- starts that go well ------------------------------------------------------------------------
