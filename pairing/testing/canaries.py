@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pairing import process
+from pairing.testing.diskview import HEADER, LUKS
+from pairing.testing.gpt import Partition, tables
 
 SHORTEST = 12
 """Characters: shorter secrets would be found by chance (their base64 loses up to four)."""
@@ -67,6 +69,14 @@ class Canaries:
                 found |= self.in_file(path, name)
         return found
 
+    def on_disk(self, image: Path) -> set[Finding]:
+        """On a partitioned disk's image: everywhere but in the data of encrypted volumes, and in
+        the files of compressed file systems. Raises what in_squashfs raises."""
+        found = self.in_file(image, leave_out=sealed(image))
+        for part in _partitions(image):
+            found |= self.in_squashfs(image, part.offset)
+        return found
+
     def in_squashfs(self, image: Path, offset: int = 0) -> set[Finding]:
         """Inside a compressed file system that begins at `offset`; nothing, if none does.
 
@@ -102,6 +112,24 @@ class Canaries:
                 at += len(piece)
                 if at < end:
                     at = max(at - self._overlap, at - len(piece) + 1)
+
+
+def sealed(image: Path) -> list[Range]:
+    """Where the data of a disk's LUKS2 volumes is, behind their headers."""
+    parts = _partitions(image)
+    with image.open("rb") as disk:
+        starts = [os.pread(disk.fileno(), len(LUKS), part.offset) for part in parts]
+    return [
+        (part.offset + HEADER, part.offset + part.size)
+        for part, start in zip(parts, starts, strict=True)
+        if start == LUKS
+    ]
+
+
+def _partitions(image: Path) -> Sequence[Partition]:
+    with image.open("rb") as disk:
+        size = image.stat().st_size
+        return tables(lambda at, count: os.pread(disk.fileno(), count, at), size).partitions
 
 
 def forms(secret: str) -> Iterator[tuple[str, bytes]]:

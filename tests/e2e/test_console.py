@@ -13,7 +13,7 @@ import pytest
 
 from pairing import process
 from pairing.errors import ExitCode
-from pairing.testing import guest_system
+from pairing.testing import guest_system, scan
 from pairing.testing.guest_system import token_in, token_on_screen
 from pairing.testing.lan import Lan
 from pairing.testing.photos import photograph
@@ -62,13 +62,15 @@ def test_the_serial_console_shows_the_same_code(waiting: Machine, tmp_path: Path
 @pytest.mark.parametrize("waiting", ["uefi"], indirect=True)
 def test_only_the_pairing_port_is_open(waiting: Machine, network: Lan) -> None:
     deadline = time.monotonic() + float(FIND_SECONDS)
-    while PORT not in listening(waiting, "tcp", "0A"):
+    while PORT not in listening(waiting, "tcp"):
         assert time.monotonic() < deadline, "the node never listened"
     guest_system.ask(waiting, f"python3 -c '{DECOY}'")
-    assert open_ports(network, waiting, 1, 65535) == {PORT, DECOY_PORT}, "what is open, is seen"
-    assert open_ports(network, waiting, DECOY_PORT, DECOY_PORT) == set()
-    assert listening(waiting, "tcp", "0A") == {PORT}
-    assert listening(waiting, "udp", "07") <= {MDNS, *DHCP_CLIENT}
+    host = token_on_screen(waiting).addresses[0].host
+    found = scan.open_from(network.place, host, 1, 65535)
+    assert found == {PORT, DECOY_PORT}, "what is open, is seen"
+    assert scan.open_from(network.place, host, DECOY_PORT, DECOY_PORT) == set()
+    assert listening(waiting, "tcp") == {PORT}
+    assert listening(waiting, "udp") <= {MDNS, *DHCP_CLIENT}
 
 
 @pytest.mark.parametrize("waiting", ["uefi", "clock"], indirect=True)
@@ -135,16 +137,7 @@ def phone(screen: Path) -> bytes:
         return photograph(clean.convert("RGB"), severity=2, seed=1)
 
 
-def open_ports(network: Lan, machine: Machine, first: int, last: int) -> set[int]:
-    """The TCP ports of the machine that take a connection from the network."""
-    host = token_on_screen(machine).addresses[0].host
-    scan = [str(PYTHON), "-m", "pairing.testing.scan", host, str(first), str(last)]
-    done = process.run([*network.entry, *scan], seconds=REGISTER_SECONDS)
-    return set(map(int, done.text().split()))
-
-
-def listening(machine: Machine, protocol: str, state: str) -> set[int]:
-    """Ports that the guest's kernel says are listened on (proc(5): /proc/net/tcp)."""
+def listening(machine: Machine, protocol: str) -> set[int]:
+    """Ports that the guest's kernel says are listened on."""
     table = guest_system.ask(machine, f"cat /proc/net/{protocol} /proc/net/{protocol}6")
-    rows = [line.split() for line in table.splitlines()]
-    return {int(row[1].rsplit(":", 1)[1], 16) for row in rows if len(row) > 9 and row[3] == state}
+    return scan.listening(table, protocol)

@@ -91,3 +91,33 @@ def test_what_is_compressed_is_searched(tmp_path: Path) -> None:
     assert SEARCH.in_file(image) == set()
     assert {found.where for found in SEARCH.in_squashfs(image, 4096)} == {"etc/config"}
     assert SEARCH.in_squashfs(image) == set()
+
+
+@pytest.mark.root  # the Debian packages of make e2e
+def test_a_disk_is_searched_but_for_the_data_of_encrypted_volumes(tmp_path: Path) -> None:
+    """Their headers too; a volume that is not encrypted is searched like everything else."""
+    image = tmp_path / "disk"
+    with image.open("wb") as file:
+        file.truncate(64 << 20)
+    made = ["sgdisk", "--clear", "--new=1:2048:+20M", "--new=2:0:+20M", str(image)]
+    process.run(made, seconds=30)
+    first, second = 2048 * 512, (2048 * 512) + (20 << 20)
+
+    def found_with(start: bytes, at: int) -> set[str]:
+        with image.open("r+b") as file:
+            file.seek(first)
+            file.write(start.ljust(8, b"\0"))
+            file.seek(at)
+            file.write(SECRET.encode())
+        found = {one.form for one in SEARCH.on_disk(image)}
+        with image.open("r+b") as file:
+            file.seek(at)
+            file.write(bytes(len(SECRET)))
+        return found
+
+    luks = b"LUKS\xba\xbe"
+    behind, header = first + (17 << 20), first + (1 << 20)
+    assert found_with(luks, behind) == set()
+    assert found_with(luks, header) == {"plain"}
+    assert found_with(luks, second) == {"plain"}
+    assert found_with(b"ext4", behind) == {"plain"}
