@@ -21,6 +21,7 @@ from pairing.testing.stock import Peer, Stock
 
 pytestmark = pytest.mark.timeout(300)
 
+MINIMAL = Path(__file__).parents[2] / "examples" / "configs" / "minimal.yaml"
 SECONDS = 90.0
 GOOD = """#cloud-config
 hostname: shop-17 # "quotes" 'ü' 机器 🙂
@@ -114,5 +115,7 @@ def test_the_native_channel_works_with_the_photo_of_both(
     [(shop, office)] = lan(2).pairs()
     picture = start(commands, shop, 0, "token: both\n")
     code_on(picture)
+    commands.config = MINIMAL
+    commands.wanted = ("--wait", "written", "--approve", "yes")  # without --kairos
     events = list(commands.register(office, [picture]))
     assert verdicts(events) == [(0, "serial-0")], events
