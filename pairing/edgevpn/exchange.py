@@ -27,6 +27,8 @@ PACE = (0.3, 0.7, 1.0, 2.0, 3.0)
 """Seconds between two repetitions of our block, from whenever something changed."""
 SPACING, SPACING_BEHIND = 0.2, 1.0
 """Seconds between any two of them, however loud others are; and for one who is merely behind."""
+REMEMBERED = 1024
+"""Messages whose author is remembered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +145,7 @@ class Party:
         self._accepted: tuple[Names, ...] = ()
         self._answering: Names | None = None
         self._pace, self._due, self._said = 0, now, -math.inf
+        self._authors: dict[bytes, str] = {}
 
     # --- inputs -----------------------------------------------------------------------------------
 
@@ -175,6 +178,8 @@ class Party:
         except Unreadable:
             self.unreadable += 1
             return []
+        if self._author(sealing.nonce_of(data), sender) != sender:
+            return []  # Said again under another name: whoever does that need not have the token.
         self._answering = next((n for n in self._accepted if n.topic == topic), None)
         suspicion = self._judge(block, sender)
         if suspicion:
@@ -226,10 +231,19 @@ class Party:
         self._due = now + PACE[self._pace]
         self._pace = min(self._pace + 1, len(PACE) - 1)
         plain = blocktext.to_bytes(self.ledger.block)
-        return [
-            Publish(names.topic, sealing.seal(plain, names.seal_key, self._randbytes(12)))
-            for names in self._places()
-        ]
+        effects: list[Effect] = []
+        for names in self._places():
+            nonce = self._randbytes(sealing.NONCE_SIZE)
+            self._author(nonce, self.own_id)
+            effects.append(Publish(names.topic, sealing.seal(plain, names.seal_key, nonce)))
+        return effects
+
+    def _author(self, nonce: bytes, sender: str) -> str:
+        """Who was the first to say the message with this nonce: `sender`, if it is new."""
+        author = self._authors.setdefault(nonce, sender)
+        if len(self._authors) > REMEMBERED:
+            del self._authors[next(iter(self._authors))]
+        return author
 
     def _places(self) -> Iterable[Names]:
         """Our window's, and that of whom we hear, whose clock may be in the next one."""

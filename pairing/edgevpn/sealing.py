@@ -40,6 +40,11 @@ def unseal(data: bytes, keys: Iterable[bytes]) -> bytes:
     raise Unreadable("sealed under none of these keys")
 
 
+def nonce_of(data: bytes) -> bytes:
+    """The nonce of a data field, which no two honest messages share. Raises Unreadable."""
+    return _sealed(data)[:NONCE_SIZE]
+
+
 def _sealed(data: bytes) -> bytes:
     if len(data) > MAX_DATA:
         raise Unreadable("a message that is too large")

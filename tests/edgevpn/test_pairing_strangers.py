@@ -14,9 +14,12 @@ import trio
 import trio.testing
 
 from pairing import errors
-from pairing.edgevpn import nettoken, sealing
+from pairing.edgevpn import blocktext, nettoken, sealing
+from pairing.edgevpn.exchange import REMEMBERED
+from pairing.edgevpn.ledger import Block
 from pairing.edgevpn.names import names_at
 from pairing.edgevpn.payload import Payload
+from pairing.edgevpn.sender import Sender
 from pairing.edgevpn.session import receive, send
 from pairing.testing.gopeer import GoPeer, blocks_said, go_peer, go_receive, go_send, go_silent
 from pairing.testing.gossip import MemoryGossip
@@ -208,3 +211,49 @@ async def freeze(network: MemoryGossip, token: nettoken.NetworkToken) -> None:
         while True:
             await peer.say()
             await trio.sleep(0.5)
+
+
+@pytest.mark.parametrize("has_photo", [False, True])
+async def test_who_repeats_what_he_cannot_read_stops_nobody(
+    token: nettoken.NetworkToken, has_photo: bool, quick_clock: Clock
+) -> None:
+    """On a LAN anybody can follow the topic. With the photo he seals anew (the control)."""
+    network, names = MemoryGossip(), names_at(token, 0)
+
+    async def parrot() -> None:
+        async with network.joining(token, names=lambda: names) as gossip:
+            await gossip.follow([names.topic])
+            chance = random.Random(1)
+            while True:
+                heard = await gossip.receive()
+                data = heard.data
+                if has_photo:
+                    plain = sealing.unseal(data, [names.seal_key])
+                    data = sealing.seal(plain, names.seal_key, chance.randbytes(12))
+                await gossip.publish(names.topic, data)
+                await trio.sleep(0.05)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(parrot)
+        nursery.start_soon(go_receive, network, token)
+        await trio.sleep(3)
+        if has_photo:
+            with pytest.raises(errors.KairosIntruder):
+                await send(network, token, PAYLOAD)
+        else:
+            assert (await send(network, token, PAYLOAD)).acknowledged
+        nursery.cancel_scope.cancel()
+
+
+def test_what_is_remembered_of_a_flood_is_bounded(token: nettoken.NetworkToken) -> None:
+    names = names_at(token, 0)
+    party = Sender(
+        token, "me", "{}", 0.0, 0.0, secrets.token_bytes, wait_seconds=60, ack_seconds=60
+    )
+    party.tick(0.0, 0.0)
+    plain = blocktext.to_bytes(Block(0, "", {}))
+    for number in range(2 * REMEMBERED):
+        data = sealing.seal(plain, names.seal_key, number.to_bytes(12, "big"))
+        assert party.heard(names.topic, data, "node", 1.0) == []
+    assert len(party._authors) == REMEMBERED
+    assert party.others == {"node"}
