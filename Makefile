@@ -55,7 +55,7 @@ e2e: tools packages chroot-demo ## virtual machines, network namespaces, the dem
 interop: tools packages ## Kairos' own tools (Go) with ours, both ways, in network namespaces (root)
 	$(BIN)/python -m pairing.testing.stock
 	$(BIN)/python -m pairing.testing.stock_recovery
-	$(PYTEST) -n 2 --dist worksteal -m "interop and not soak" tests/interop
+	$(PYTEST) -n $(JOBS) --dist worksteal -m "interop and not soak" tests/interop
 
 chroot-demo: packages ## `make demo` as a plain user in a system without a compiler (root)
 	.ci/chroot-demo

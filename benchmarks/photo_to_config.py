@@ -2,8 +2,8 @@
 
 Both are processes on this machine, talking over loopback. `cold`: kairos-register as a person
 starts it. `libp2p loaded`: the same command in a process that imported libp2p before the clock
-started. The incumbent (Kairos' go-nodepair) needed 10 s in an earlier measurement, because it polls
-every 10 s: README.md. It is not run here, its peer comes with Kairos' own protocol.
+started. The incumbent (Kairos' go-nodepair) needs 10 s, because it polls every 10 s; `kairos.py`
+runs it beside ours.
 """
 
 from __future__ import annotations

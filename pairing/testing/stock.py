@@ -87,6 +87,11 @@ class Peer:
         assert self._partner is not None
         self._partner.say(json.dumps(request).encode() + b"\n")
 
+    def end(self) -> None:
+        """Kill it now; what it said before can still be waited for."""
+        assert self._partner is not None
+        self._partner.stop()
+
     def listen(self, partner: Partner) -> None:
         """Take over a program that has just started."""
         self._partner = partner
