@@ -32,7 +32,7 @@ async def test_a_code_for_both_is_paired_over_our_own_protocol(
 
 @pytest.mark.parametrize("form", [Form.KAIROS, Form.BOTH])
 async def test_with_kairos_ours_takes_the_config_as_a_stock_node_does(
-    desk: KairosDesk, form: Form, quick_clock: Clock
+    station: Station, desk: KairosDesk, form: Form, quick_clock: Clock
 ) -> None:
     desk.station.config.write_text(CONFIG.replace("github:mudler", KEY) + "  encrypt: none\n")
     folder = desk.station.home / "node"
@@ -41,7 +41,7 @@ async def test_with_kairos_ours_takes_the_config_as_a_stock_node_does(
     agent.kairos = desk.network
     run = desk.run("--device", "/dev/mmcblk0")
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(agent.run, desk.station.network.transport("node"), lambda: None)
+        nursery.start_soon(agent.run, station.network.transport("node"), lambda: None)
         await trio.sleep(1)
         run.sources = [Source("ours", text=agent.token())]
         run.loopback = True
