@@ -75,6 +75,8 @@ class TagMdns:
         self._tcp_port = tcp_port
         self._found = found
         self._instance = secrets.token_hex(20).encode()
+        # A station that pairs many machines hears each of its own tags with all of them.
+        self._needles = (self._service[0].lower(), self._instance)
         self._multicast = Multicast(loopback=loopback, port=port)
         self._pending: set[Link] = set()
         self._answered: dict[Link, float] = {}
@@ -113,6 +115,9 @@ class TagMdns:
                         await self._send(link, TTL)
 
     def _hear(self, data: bytes, link: Link, tasks: trio.Nursery) -> None:
+        lowered = data.lower()
+        if not any(needle in lowered for needle in self._needles):
+            return  # Somebody else's; names may be shortened, but not where they come first.
         try:
             message = dns.decode(data)
         except dns.Malformed:

@@ -79,7 +79,8 @@ class EdgeVpn:
 
     `mdns`: look on the link. `bootstrap`: multiaddrs of the first peers of a DHT, `public` for the
     public list; none, no DHT. `hosts` are the IP addresses to listen on, `link` how mDNS is
-    spoken. Raises errors.BootstrapInvalid; `joining` errors.TransportMissing without libp2p.
+    spoken. `joining` raises errors.TransportMissing without libp2p, entering it
+    errors.BootstrapInvalid.
     """
 
     def __init__(
