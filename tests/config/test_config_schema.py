@@ -18,6 +18,8 @@ from pairing import errors
 from pairing.config.accounts import accounts
 from pairing.config.document import Document, Node, from_plain, rebuild, walk
 from pairing.config.dump import dump
+from pairing.config.exposed import exposed
+from pairing.config.kairos import our_placeholders, unheeded
 from pairing.config.load import load, load_file
 from pairing.config.machine import against, choose_disk, require_fit
 from pairing.config.merge import merge, set_value
@@ -137,6 +139,8 @@ def everything(document: Document) -> None:
     accounts(document)
     placeholders(document)
     redact(document)
+    exposed(document)
+    assert all(problem.message for problem in (*our_placeholders(document), *unheeded(document)))
     for call in (
         lambda: require_valid(document),
         lambda: require_fit(document, MACHINE),
