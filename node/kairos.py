@@ -171,11 +171,15 @@ class KairosChannel:
         return True
 
     async def _failed_waiting(self, error: errors.KnownError) -> None:
-        """Somebody meddles: the code is burnt. A network that is not there is tried again."""
+        """Somebody meddles: the code is burnt. A network that is not there is tried again, and what
+        will not mend by itself (a wrong address in the settings) is shown."""
         if isinstance(error, errors.KairosIntruder | errors.KairosPayloadInvalid):
             self._wait_again(error)
-        else:
-            await trio.sleep(AGAIN_SECONDS)
+            return
+        if not isinstance(error, errors.UnreachableError):
+            self.agent.tried = error
+            self.agent.changed()
+        await trio.sleep(AGAIN_SECONDS)
 
     def _wait_again(self, error: errors.KnownError) -> None:
         self.agent.tried, self.agent.progress, self.agent.begins_at = error, Progress(), None

@@ -25,7 +25,7 @@ PORT = 4917
 FILE_LIMIT = 64 * 1024
 WINDOW_LIMIT = 7 * 24 * 3600
 BOOTSTRAP = re.compile(
-    r"public|/(ip4|ip6|dns|dns4|dns6)/[^/\s]+/tcp/[0-9]{1,5}/p2p/[A-Za-z0-9]{40,64}"
+    r"public|/((ip4|ip6|dns|dns4|dns6)/[^/\s]+/tcp/[0-9]{1,5}|dnsaddr/[^/\s]+)/p2p/[A-Za-z0-9]{40,64}"
 )
 """A libp2p address of a DHT server, reached by TCP; the recipe's schema has the same."""
 

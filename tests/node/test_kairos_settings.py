@@ -27,10 +27,10 @@ def test_silence_means_our_own_code(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("form", Form)
 def test_the_image_decides(form: Form, tmp_path: Path) -> None:
-    text = f"token: {form}\nbootstrap: [public, /dns4/dht.example.net/tcp/4001/p2p/{PEER}]\n"
-    settings = read(written(tmp_path, text))
+    named = f"/dns4/dht.example.net/tcp/4001/p2p/{PEER}, /dnsaddr/dht.example.net/p2p/{PEER}"
+    settings = read(written(tmp_path, f"token: {form}\nbootstrap: [public, {named}]\n"))
     assert settings.form is form
-    assert len(settings.bootstrap) == 2
+    assert len(settings.bootstrap) == 3
 
 
 def test_the_kernel_line_never_makes_a_code_weaker() -> None:
@@ -61,3 +61,15 @@ def test_a_fleet_is_not_pinned_beside_a_code_that_obeys_none(form: str, tmp_path
 def test_nonsense_is_refused(text: str, tmp_path: Path) -> None:
     with pytest.raises(errors.SettingsInvalid):
         read(written(tmp_path, text))
+
+
+@pytest.mark.parametrize(
+    "where",
+    ["ip4/192.0.2.1/tcp/4001", "ip6/2001:db8::1/tcp/4001", "dns4/a.example/tcp/1"]
+    + ["dns6/a.example/tcp/65535", "dns/a.example/tcp/4001", "dnsaddr/a.example"],
+)
+def test_what_the_settings_take_the_network_understands(where: str, tmp_path: Path) -> None:
+    from pairing.transport.p2p.gossip.bootstrap import bootstrap_peers
+
+    named = read(written(tmp_path, f"bootstrap: ['/{where}/p2p/{PEER}']\n")).bootstrap
+    assert tuple(bootstrap_peers(named)) == named

@@ -20,6 +20,8 @@ from node.settings import Form, Settings
 from node.showing import screen_of
 from pairing import errors, keys
 from pairing.edgevpn import nettoken, session
+from pairing.edgevpn.gossip import Gossip
+from pairing.edgevpn.names import Names
 from pairing.edgevpn.native import native_token
 from pairing.edgevpn.nettoken import NetworkToken
 from pairing.edgevpn.payload import Payload
@@ -256,6 +258,63 @@ async def test_whoever_meddles_before_the_first_write_stops_it(
         assert isinstance(display, Shown)
         assert State.INSTALLING not in display.states
         assert play.token() != token
+
+
+async def test_two_that_come_at_once_burn_the_code(tmp_path: Path, quick_clock: object) -> None:
+    """It is not known which of them the photo was for. One of them alone is served."""
+    async with scene(tmp_path, Form.KAIROS) as play:
+        token = play.token()
+        async with go_peer(play.gossip, token, 7) as (one, _), go_peer(play.gossip, token, 8):
+            await one.say()
+            assert isinstance(await play.refused(seconds=60), errors.KairosIntruder)
+        assert play.token() != token
+        await go_send(play.gossip, play.token(), written(CONFIG))
+        await play.until(State.WRITTEN)
+
+
+@dataclass(slots=True)
+class Broken:
+    """A network that cannot be joined, until it is mended."""
+
+    error: errors.KnownError | None
+    gossip: MemoryGossip
+    asked: int = 0
+
+    def joining(
+        self, token: NetworkToken, *, names: Callable[[], Names]
+    ) -> contextlib.AbstractAsyncContextManager[Gossip]:
+        self.asked += 1
+        if self.error is not None:
+            raise self.error
+        return self.gossip.joining(token, names=names)
+
+
+@pytest.mark.parametrize(
+    ("error", "shown"),
+    [(errors.BootstrapInvalid(element="/dns4/x"), True), (errors.KairosNobodyCame(), False)],
+)
+async def test_a_network_that_is_not_there_is_tried_again(
+    error: errors.KnownError, shown: bool, tmp_path: Path, quick_clock: object
+) -> None:
+    """With the same code: nobody has seen anything of it."""
+    async with scene(tmp_path, Form.KAIROS) as play:
+        play.agent.machine.open_again(1.0)  # a code that is not waited with yet
+        play.agent.kairos = None
+    agent, broken = play.agent, Broken(error, play.gossip)
+    agent.kairos = broken
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(agent.run, MemoryNetwork().transport("node"), lambda: None)
+        await trio.sleep(12)
+        token = play.token()
+        assert 2 <= broken.asked <= 4
+        assert (agent.tried is error) is shown
+        broken.error = None
+        await trio.sleep(6)
+        assert play.token() == token
+        await go_send(play.gossip, token, written(CONFIG))
+        await play.until(State.WRITTEN)
+        assert agent.tried is None
+        nursery.cancel_scope.cancel()
 
 
 async def test_a_code_is_honoured_for_one_more_window(tmp_path: Path, quick_clock: object) -> None:
