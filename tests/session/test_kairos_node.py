@@ -1,14 +1,12 @@
 """A node that shows Kairos' own code, on the memory gossip: a sender that behaves like go-nodepair,
-our own, somebody who meddles; and with the form that is both, an operator on the native channel.
+our own, somebody who meddles. With the form that is both: test_kairos_both.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
-import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -18,102 +16,20 @@ from node.agent import Agent
 from node.facts import recorded
 from node.settings import Form, Settings
 from node.showing import screen_of
-from pairing import errors, keys
+from node.testing.kairos_scene import CANARY, CONFIG, ENCRYPTED, Shown, scene, written
+from pairing import errors
 from pairing.edgevpn import nettoken, session
 from pairing.edgevpn.gossip import Gossip
 from pairing.edgevpn.names import Names
-from pairing.edgevpn.native import native_token
 from pairing.edgevpn.nettoken import NetworkToken
 from pairing.edgevpn.payload import Payload
 from pairing.events import State
-from pairing.peertoken import Token
-from pairing.protocol import handshake
-from pairing.protocol.effects import NodeView
-from pairing.protocol.operator import OperatorMachine
-from pairing.protocol.terms import Identity, Patience, Release
-from pairing.session import Decision, register
-from pairing.testing.desks import RecordingDesk
 from pairing.testing.gopeer import go_peer, go_send
 from pairing.testing.gossip import MemoryGossip
-from pairing.transport.base import Target, Transport
 from pairing.transport.memory import MemoryNetwork
 
 MACHINES = Path(__file__).parents[2] / "examples" / "machines"
-CANARY = "CANARY-9f3b1c"
-CONFIG = f"""#cloud-config
-hostname: shop-0815
-users:
-  - name: admin
-    passwd: {CANARY}
-    groups: [admin]
-install:
-  encrypt: none
-"""
-ENCRYPTED = CONFIG.replace("  encrypt: none", "  auto: true")
-
-
-@dataclass(slots=True)
-class Shown:
-    """Remembers the states that were shown."""
-
-    states: list[State] = field(default_factory=list)
-
-    def show(self, agent: Agent) -> None:
-        if not self.states or self.states[-1] is not agent.machine.state:
-            self.states.append(agent.machine.state)
-
-
-@dataclass(slots=True)
-class Scene:
-    """A running node and the network that it waits on."""
-
-    agent: Agent
-    gossip: MemoryGossip
-    transport: Transport
-    nursery: trio.Nursery
-
-    def token(self) -> NetworkToken:
-        """What is on the screen now, as a photo of it says."""
-        return nettoken.parse(self.agent.token(), loopback=True)
-
-    async def until(self, *states: State, seconds: float = 300) -> None:
-        with trio.fail_after(seconds):
-            while self.agent.machine.state not in states:  # noqa: ASYNC110 (virtual time)
-                await trio.sleep(0.05)
-
-    async def refused(self, seconds: float = 300) -> errors.KnownError:
-        """What stands beside the new code, once it waits again."""
-        with trio.fail_after(seconds):
-            while self.agent.tried is None:  # noqa: ASYNC110 (virtual time)
-                await trio.sleep(0.05)
-        assert self.agent.machine.state is State.WAITING
-        return self.agent.tried
-
-
-@contextlib.asynccontextmanager
-async def scene(
-    folder: Path, form: Form, *, machine: str = "fanless-emmc", delay: int = 0
-) -> AsyncIterator[Scene]:
-    gossip, network = MemoryGossip(), MemoryNetwork(latency=0.05)
-    agent = Agent(
-        settings=Settings(port=0, abort_delay=delay, form=form, window=300),
-        look=lambda: recorded(MACHINES / f"{machine}.json"),
-        display=Shown(),
-        state=folder,
-        dry_run=True,
-        kairos=gossip,
-    )
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(agent.run, network.transport("node"), lambda: None)
-        await trio.sleep(1)
-        yield Scene(agent, gossip, network.transport(), nursery)
-        nursery.cancel_scope.cancel()
-
-
-def written(config: str, **more: str) -> str:
-    """The payload of `kairosctl register`."""
-    return json.dumps({"cc": config, "device": "", **more})
-
+MACHINE = MACHINES / "fanless-emmc.json"
 
 # --- installing ---------------------------------------------------------------------------------
 
@@ -123,13 +39,11 @@ def written(config: str, **more: str) -> str:
 async def test_a_stock_sender_installs_the_machine(
     form: Form, seed: int, tmp_path: Path, quick_clock: object
 ) -> None:
-    async with scene(tmp_path, form) as play:
+    async with scene(tmp_path, form, MACHINE) as play:
         with trio.fail_after(60):
             await go_send(play.gossip, play.token(), written(CONFIG), seed=seed)
         await play.until(State.WRITTEN)
-        display = play.agent.display
-        assert isinstance(display, Shown)
-        assert display.states == [
+        assert play.display.states == [
             State.WAITING,
             State.CLAIMED,
             State.PLANNED,
@@ -144,7 +58,7 @@ async def test_a_stock_sender_installs_the_machine(
 async def test_our_own_sender_is_acknowledged(
     machine: str, tmp_path: Path, quick_clock: object
 ) -> None:
-    async with scene(tmp_path, Form.KAIROS, machine=machine) as play:
+    async with scene(tmp_path, Form.KAIROS, MACHINES / f"{machine}.json") as play:
         sent = await session.send(play.gossip, play.token(), Payload(CONFIG))
         assert sent.acknowledged
         await play.until(State.WRITTEN)
@@ -153,7 +67,7 @@ async def test_our_own_sender_is_acknowledged(
 async def test_nothing_is_begun_before_the_sender_could_hear_it(
     tmp_path: Path, quick_clock: object
 ) -> None:
-    async with scene(tmp_path, Form.KAIROS) as play:
+    async with scene(tmp_path, Form.KAIROS, MACHINE) as play:
         play.nursery.start_soon(go_send, play.gossip, play.token(), written(CONFIG))
         await play.until(State.PLANNED)
         before = trio.current_time()
@@ -189,7 +103,7 @@ async def test_what_was_asked_for_is_done_at_the_end(
     async def leave(state: State) -> None:
         left.append(state)
 
-    async with scene(tmp_path, Form.KAIROS) as play:
+    async with scene(tmp_path, Form.KAIROS, MACHINE) as play:
         play.agent.leave = leave
         await go_send(play.gossip, play.token(), written(CONFIG, **{key: ""}))
         await play.until(State.WRITTEN)
@@ -214,7 +128,7 @@ async def test_what_was_asked_for_is_done_at_the_end(
 async def test_what_cannot_be_installed_is_shown_and_a_new_code_with_it(
     text: str, slug: str, tmp_path: Path, quick_clock: object
 ) -> None:
-    async with scene(tmp_path, Form.KAIROS) as play:
+    async with scene(tmp_path, Form.KAIROS, MACHINE) as play:
         first = play.token()
         with trio.move_on_after(30):
             await go_send(play.gossip, first, text)
@@ -231,7 +145,7 @@ async def test_what_cannot_be_installed_is_shown_and_a_new_code_with_it(
 
 
 async def test_the_old_code_is_dead_after_a_refusal(tmp_path: Path, quick_clock: object) -> None:
-    async with scene(tmp_path, Form.KAIROS) as play:
+    async with scene(tmp_path, Form.KAIROS, MACHINE) as play:
         first = play.token()
         await go_send(play.gossip, first, written(ENCRYPTED))
         await play.refused()
@@ -246,7 +160,7 @@ async def test_whoever_meddles_before_the_first_write_stops_it(
     tmp_path: Path, quick_clock: object
 ) -> None:
     """A third party in the pause of 30 seconds. The control: without it the disk is written."""
-    async with scene(tmp_path, Form.KAIROS, delay=30) as play:
+    async with scene(tmp_path, Form.KAIROS, MACHINE, delay=30) as play:
         token = play.token()
         play.nursery.start_soon(go_send, play.gossip, token, written(CONFIG))
         await play.until(State.PLANNED)
@@ -254,15 +168,13 @@ async def test_whoever_meddles_before_the_first_write_stops_it(
             await third.say()
             error = await play.refused(seconds=60)
         assert isinstance(error, errors.KairosIntruder)
-        display = play.agent.display
-        assert isinstance(display, Shown)
-        assert State.INSTALLING not in display.states
+        assert State.INSTALLING not in play.display.states
         assert play.token() != token
 
 
 async def test_two_that_come_at_once_burn_the_code(tmp_path: Path, quick_clock: object) -> None:
     """It is not known which of them the photo was for. One of them alone is served."""
-    async with scene(tmp_path, Form.KAIROS) as play:
+    async with scene(tmp_path, Form.KAIROS, MACHINE) as play:
         token = play.token()
         async with go_peer(play.gossip, token, 7) as (one, _), go_peer(play.gossip, token, 8):
             await one.say()
@@ -297,7 +209,7 @@ async def test_a_network_that_is_not_there_is_tried_again(
     error: errors.KnownError, shown: bool, tmp_path: Path, quick_clock: object
 ) -> None:
     """With the same code: nobody has seen anything of it."""
-    async with scene(tmp_path, Form.KAIROS) as play:
+    async with scene(tmp_path, Form.KAIROS, MACHINE) as play:
         play.agent.machine.open_again(1.0)  # a code that is not waited with yet
         play.agent.kairos = None
     agent, broken = play.agent, Broken(error, play.gossip)
@@ -318,7 +230,7 @@ async def test_a_network_that_is_not_there_is_tried_again(
 
 
 async def test_a_code_is_honoured_for_one_more_window(tmp_path: Path, quick_clock: object) -> None:
-    async with scene(tmp_path, Form.KAIROS) as play:
+    async with scene(tmp_path, Form.KAIROS, MACHINE) as play:
         old = play.token()
         await trio.sleep(play.agent.settings.window + 5)
         assert play.token() != old
@@ -328,108 +240,9 @@ async def test_a_code_is_honoured_for_one_more_window(tmp_path: Path, quick_cloc
 
 
 async def test_and_not_longer(tmp_path: Path, quick_clock: object) -> None:
-    async with scene(tmp_path, Form.KAIROS) as play:
+    async with scene(tmp_path, Form.KAIROS, MACHINE) as play:
         old = play.token()
         await trio.sleep(2 * play.agent.settings.window + 5)
         with trio.move_on_after(60) as waited:
             await go_send(play.gossip, old, written(CONFIG))
         assert waited.cancelled_caught
-
-
-# --- both ---------------------------------------------------------------------------------------
-
-
-async def claim(
-    play: Scene, token: Token, decide: Callable[[NodeView], Decision | Awaitable[Decision]]
-) -> None:
-    """An operator on the native channel, to the end."""
-    identity = Identity(keys.generate())
-    patience = Patience(silence=30, verdict=300)
-    machine = OperatorMachine(token, identity, State.WRITTEN, secrets.token_bytes, patience)
-    target = Target(token.key, handshake.label(token.secret, token.key), token.addresses)
-    async with play.transport.dialer() as dialer:
-        await register(machine, dialer, target, RecordingDesk(decide), find=20)  # type: ignore[arg-type]
-
-
-def native(play: Scene) -> Token:
-    token = native_token(play.token())
-    assert token is not None
-    return token
-
-
-def releasing(view: NodeView) -> Decision:
-    return Release(config=CONFIG.encode(), escrow=(), time=1_700_000_000)
-
-
-async def test_the_native_channel_works_from_the_same_photo(
-    tmp_path: Path, quick_clock: object
-) -> None:
-    async with scene(tmp_path, Form.BOTH) as play:
-        await claim(play, native(play), releasing)
-        assert play.agent.machine.state is State.WRITTEN
-        assert play.agent.machine.tenancy is not None
-
-
-async def test_a_native_claim_closes_the_ledger(tmp_path: Path, quick_clock: object) -> None:
-    async with scene(tmp_path, Form.BOTH) as play:
-        photo = play.token()
-        await claim(play, native(play), releasing)
-        with trio.move_on_after(60) as waited:
-            await go_send(play.gossip, photo, written(CONFIG))
-        assert waited.cancelled_caught
-
-
-async def test_a_config_on_the_ledger_closes_the_native_channel(
-    tmp_path: Path, quick_clock: object
-) -> None:
-    async with scene(tmp_path, Form.BOTH, delay=30) as play:
-        token = native(play)
-        play.nursery.start_soon(go_send, play.gossip, play.token(), written(CONFIG))
-        await play.until(State.CLAIMED, State.PLANNED)
-        with pytest.raises(errors.Taken):
-            await claim(play, token, releasing)
-        await play.until(State.WRITTEN)
-        with pytest.raises(errors.Taken):
-            await claim(play, token, releasing)
-
-
-async def test_after_a_refusal_the_native_channel_is_open_again(
-    tmp_path: Path, quick_clock: object
-) -> None:
-    async with scene(tmp_path, Form.BOTH) as play:
-        old = native(play)
-        await go_send(play.gossip, play.token(), written(ENCRYPTED))
-        await play.refused()
-        with pytest.raises((errors.TokenSpent, errors.UnreachableError)):
-            await claim(play, old, releasing)
-        await claim(play, native(play), releasing)
-        assert play.agent.machine.state is State.WRITTEN
-        assert play.agent.tried is None
-
-
-@pytest.mark.parametrize("head_start", [0.0, 0.2, 0.4, 0.6, 0.8, 1.0, 1.3, 1.7])
-async def test_one_of_two_that_come_together_gets_the_machine(
-    head_start: float, tmp_path: Path, quick_clock: object
-) -> None:
-    """Whoever loses is told nothing that is not true: no acknowledgement, or `taken`."""
-    async with scene(tmp_path, Form.BOTH) as play:
-        photo, token, ends = play.token(), native(play), []
-
-        async def by_ledger() -> None:
-            sent = await session.send(play.gossip, photo, Payload(CONFIG), ack_seconds=30)
-            if sent.acknowledged:
-                ends.append("ledger")
-
-        async def by_native() -> None:
-            await trio.sleep(head_start)
-            with contextlib.suppress(errors.Taken, errors.TokenSpent):
-                await claim(play, token, releasing)
-                ends.append("native")
-
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(by_native)
-            with contextlib.suppress(errors.KnownError):
-                await by_ledger()
-        await play.until(State.WRITTEN)
-        held = play.agent.machine.tenancy is not None
-        assert ends == (["native"] if held else ["ledger"])
