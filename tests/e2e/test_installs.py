@@ -19,16 +19,22 @@ from node.testing.images import Factory
 from node.testing.shop import DISK, NODE, Shop
 from pairing import errors
 from pairing.errors import ExitCode
-from pairing.testing import guest_system, qemu
+from pairing.testing import guest_system, qemu, scan
+from pairing.testing.canaries import Canaries, sealed
 from pairing.testing.hardware import Drive
 from pairing.testing.lan import FIRST, Lan
 from pairing.testing.operators import Run
-from tests.e2e.conftest import ARTEFACTS, INSTALL_SECONDS, RESTART_SECONDS
+from pairing.testing.patience import patient
+from tests.e2e.conftest import ARTEFACTS, CONFIG, INSTALL_SECONDS, RESTART_SECONDS, SECRETS
 
 pytestmark = [pytest.mark.root, pytest.mark.timeout(1200)]
 
 CODE_SECONDS, FIND_SECONDS, END_SECONDS, SHELL_SECONDS = 420.0, 240, 90.0, 120.0
 LOOK_SECONDS = 3.0
+PORT, MDNS, DHCP_CLIENT = 4917, 5353, {68, 546}
+DECOY_PORT = 2323
+DECOY = f'import os, socket; s = socket.create_server(("", {DECOY_PORT})); os.fork() or s.accept()'
+"""A program that ends once it listens, and leaves a child that takes one caller."""
 SHELL = f"systemd.debug_shell=ttyS{guest_system.SHELL_LINE}"
 """A live boot may have it; PCR 12 would tell an installed one's disk."""
 ANCIENT = "1970-01-01"
@@ -56,10 +62,14 @@ class Corner:
 
     def config(self, install: str, name: str) -> Path:
         """Another config beside the shop's own."""
-        public = (self.shop.folder / "id.pub").read_text().strip()
         path = self.shop.folder / f"{name}.yaml"
-        path.write_text(filled(install).replace("PUBLIC", public))
+        path.write_text(self.own(filled(install)))
         return path
+
+    def own(self, config: str) -> str:
+        """With the shop's ssh key in it."""
+        public = (self.shop.folder / "id.pub").read_text().strip()
+        return config.replace("PUBLIC", public)
 
     @property
     def disks(self) -> list[Path]:
@@ -149,12 +159,34 @@ def both(impossible: Run, corners: dict[str, Corner]) -> Run:
 
 
 @pytest.fixture(scope="module")
-def by_hand(alone: Corner) -> str:
-    """Installed from the machine's own console; then off.
+def open_to(alone: Corner, network: Lan) -> dict[str, set[int]]:
+    """Ports of a machine that shows its code; `seen` and `later`: with and after a decoy's."""
+    alone.shop.wait_code(alone.machine)
+    deadline = time.monotonic() + patient(END_SECONDS)
+    while PORT not in listening(alone, "tcp"):
+        assert time.monotonic() < deadline, "it never listened"
+        time.sleep(LOOK_SECONDS)
+    kernel = {protocol: listening(alone, protocol) for protocol in ("tcp", "udp")}
+    host = network.address(alone.shop.box.hardware.mac)
+    ask(alone, f"python3 -c '{DECOY}'")
+    seen = scan.open_from(network.place, host, 1, 65535)
+    return {**kernel, "seen": seen, "later": scan.open_from(network.place, host, 1, DECOY_PORT)}
 
-    Not encrypted: the word that gives us a shell would be sealed in (register 12)."""
-    wait_code(alone.machine)
-    config = alone.config(READABLE, "by-hand").read_text()
+
+@pytest.fixture(scope="module")
+def given_words(alone: Corner) -> Run:
+    """Registered with a config that asks for the TPM: the word that gives a shell is measured."""
+    alone.shop.wait_code(alone.machine)
+    config, photo = alone.config(SEALED, "given-words"), alone.shop.photo(alone.machine)
+    with registering(alone, [photo], config, log="given-words") as run:
+        run.end(FIND_SECONDS + END_SECONDS)
+    return run
+
+
+@pytest.fixture(scope="module")
+def by_hand(given_words: Run, alone: Corner) -> str:
+    """Installed from the machine's own console, with nothing encrypted; then off."""
+    config = alone.own(CONFIG.replace("encrypt: tpm2", "encrypt: none"))
     ask(alone, f"cat > /run/config.yaml <<'END'\n{config}END\ntrue")
     command = f"{NODE} install /run/config.yaml --yes"
     said = ask(alone, f"{command} 2>&1; echo status $?", INSTALL_SECONDS)
@@ -225,6 +257,33 @@ def test_only_the_chosen_disk_was_written(both: Run, odd: Corner) -> None:
     assert odd.shop.on("findmnt -no SOURCE /usr/local").startswith("/dev/vda")
 
 
+def test_while_it_waits_nothing_is_open_but_the_pairing_port(open_to: dict[str, set[int]]) -> None:
+    """T4, for all ports of TCP. What its kernel says agrees, and is all there is to UDP."""
+    assert open_to["seen"] == {PORT, DECOY_PORT}, "what is open, is seen"
+    assert open_to["later"] == set()
+    assert open_to["tcp"] == {PORT}
+    assert MDNS in open_to["udp"]
+    assert open_to["udp"] <= {MDNS, *DHCP_CLIENT}
+
+
+def test_a_disk_is_not_sealed_to_a_start_that_was_given_words(
+    given_words: Run, alone: Corner
+) -> None:
+    assert given_words.end(END_SECONDS) == ExitCode.NODE_FAILED, given_words.end_of()
+    assert given_words.verdict["error"]["slug"] == errors.InstallStartNotPure.slug
+    assert zeros(alone.disks[0]), "before the first write"
+
+
+def test_where_nothing_is_encrypted_every_secret_is_found_on_the_disk(
+    by_hand: str, alone: Corner
+) -> None:
+    """The control of the search in `test_node_life.py`."""
+    image = alone.shop.box.disk()
+    assert sealed(image) == []
+    plain = {found.name for found in Canaries(SECRETS).on_disk(image) if found.form == "plain"}
+    assert plain == set(SECRETS)
+
+
 def test_by_hand_it_says_each_step(by_hand: str) -> None:
     assert "status 0" in by_hand, by_hand
     steps = set(re.findall(r"(\d+)/(\d+) done", by_hand))
@@ -235,7 +294,7 @@ def test_by_hand_it_says_each_step(by_hand: str) -> None:
 
 def test_by_hand_it_starts_and_applies_its_config(started: qemu.Machine, alone: Corner) -> None:
     shop = alone.shop
-    assert shop.on("hostname") == "till-8"
+    assert shop.on("hostname") == "till-7"
     assert shop.on("findmnt -no SOURCE /oem").startswith("/dev/vda")
     shown = "systemctl show --value --property NRestarts kairos-node.service"
     assert shop.on(shown) == "0", "nobody holds it, and that is no failure"
@@ -253,6 +312,12 @@ def wait_code(machine: qemu.Machine) -> None:
             return
         assert time.monotonic() < deadline, machine.serial[0].text()[-2000:]
         time.sleep(LOOK_SECONDS)
+
+
+def listening(corner: Corner, protocol: str) -> set[int]:
+    """Ports that the machine's kernel says are listened on."""
+    table = ask(corner, f"cat /proc/net/{protocol} /proc/net/{protocol}6")
+    return scan.listening(table, protocol)
 
 
 def ask(corner: Corner, command: str, seconds: float = SHELL_SECONDS) -> str:

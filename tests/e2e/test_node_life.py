@@ -142,7 +142,7 @@ def test_a_power_cut_at_any_moment_leaves_nothing_half_made(
 def test_no_secret_is_outside_of_the_encrypted_volumes(
     written: Run, shop: Shop, live: qemu.Machine
 ) -> None:
-    """The control, the same search of a disk without encryption: `test_canary_search.py`."""
+    """The control, the same search of a disk without encryption, is in `test_installs.py`."""
     search = Canaries(SECRETS)
     image = shop.box.disk()
     assert len(sealed(image)) == 2
