@@ -69,7 +69,7 @@ class CheckMachine(Step):
 
     name: ClassVar[str] = "check-machine"
     rehearsed: ClassVar[bool] = True
-    seconds: ClassVar[float] = 300.0
+    seconds: ClassVar[float] = 600.0
     tpm: bool
     tang: Sequence[str] = ()
     boot_entries: bool

@@ -16,7 +16,8 @@ from node.system.install.doors import Doors
 from node.system.medium import PUBLIC_KEY
 from pairing import approval
 
-SECONDS = 120.0
+SECONDS, CLEVIS_SECONDS = 120.0, 300.0
+"""Clevis is some thirty programs in a row for one volume: minutes on a slow machine."""
 PIN_CREDENTIAL = "cryptenroll.new-tpm2-pin"
 """systemd-cryptenroll(1), CREDENTIALS."""
 
@@ -40,7 +41,7 @@ async def bind(
     """Have clevis open this volume, in place of what it had for it. Raises errors.MissingError."""
     await unbind(doors, work, device)
     argv = ("clevis", "luks", "bind", "-y", "-d", device, "-k", key, pin, config)
-    await doors.tool(argv, work, seconds=SECONDS)
+    await doors.tool(argv, work, seconds=CLEVIS_SECONDS)
 
 
 async def unbind(doors: Doors, work: Work | None, device: Path) -> None:

@@ -21,7 +21,7 @@ PROGRAMS = ("systemd-repart", "mkfs.ext4", "mkfs.vfat", "udevadm", "mount", "umo
 FOR_VOLUMES = ("cryptsetup",)
 FOR_TPM = ("systemd-cryptenroll", "systemd-creds")
 FOR_TANG = ("clevis",)
-SECONDS = 60.0
+SECONDS, CLEVIS_SECONDS = 60.0, 120.0
 EFIVARS = "/sys/firmware/efi/efivars"
 
 
@@ -102,8 +102,9 @@ async def _tang(doors: Doors, server: str, work: Work) -> None:
     secret = secrets.token_hex(16).encode()
     seal = ("clevis", "encrypt", "tang", json.dumps({"url": server}), "-y")
     try:
-        sealed = await doors.tool(seal, work, seconds=SECONDS, stdin=secret)
-        opened = await doors.tool(("clevis", "decrypt"), work, seconds=SECONDS, stdin=sealed.stdout)
+        sealed = await doors.tool(seal, work, seconds=CLEVIS_SECONDS, stdin=secret)
+        unseal = ("clevis", "decrypt")
+        opened = await doors.tool(unseal, work, seconds=CLEVIS_SECONDS, stdin=sealed.stdout)
     except errors.MissingError as wrong:
         raise errors.TangUnusable(str(wrong), element=server) from None
     if opened.stdout != secret:
