@@ -168,6 +168,9 @@ class Party:
         """A peer is not connected any more."""
         return []
 
+    def reached(self, peers: Iterable[str]) -> None:
+        """What was said last has come to these peers' programs."""
+
     def heard(self, topic: str, data: bytes, sender: str, now: float) -> list[Effect]:
         """A message of `sender`, which is the author's peer id."""
         if self.over or sender == self.own_id:

@@ -61,6 +61,12 @@ class Gossip(Protocol):
     def peers(self) -> frozenset[str]:
         """Who is connected now and follows one of our topics."""
 
+    def reached(self) -> frozenset[str]:
+        """Connected peers that our last words have come to: they answered something sent after.
+
+        It has come to their program; what that makes of it is another matter.
+        """
+
     async def open(self, peer: str, protocol: str) -> RawStream:
         """A stream to a connected peer (base58 id) that answers to a libp2p protocol.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from pairing import errors
 from pairing.edgevpn.exchange import (
@@ -50,6 +50,7 @@ class Sender(Party):
         self.node = ""
         """The peer id of the one that we sent to."""
         self.delivered = False
+        self._is_said = self._has_come = False
         self._text, self._ack_seconds = text, ack_seconds
         self._wait_until, self._ack_until, self._gone_at = now + wait_seconds, math.inf, math.inf
 
@@ -62,6 +63,13 @@ class Sender(Party):
         if peer == self.node:
             self._gone_at = now
         return []
+
+    def reached(self, peers: Iterable[str]) -> None:
+        self._has_come = self._has_come or (self._is_said and self.node in peers)
+
+    def _say(self, now: float) -> list[Effect]:
+        self._is_said = bool(self.node)
+        return super()._say(now)
 
     def _judge(self, block: Block, sender: str) -> Suspicion | None:
         suspicion = super()._judge(block, sender)
@@ -103,7 +111,9 @@ class Sender(Party):
     def _deadlines(self, now: float) -> list[Effect]:
         if not self.node:
             return [Failed(self._nobody())] if now >= self._wait_until else []
-        left = self.delivered and now >= self._gone_at + LEFT_SECONDS
+        # A stock node leaves a second after it has the config; its last words can be lost.
+        has_it = self.delivered or self._has_come
+        left = has_it and now >= self._gone_at + LEFT_SECONDS
         if left or (self.delivered and now >= self._ack_until):
             return [NotAcknowledged(self.node)]
         return [Failed(errors.KairosNoAnswer())] if now >= self._ack_until else []

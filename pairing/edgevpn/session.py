@@ -246,7 +246,7 @@ class _Part:
     async def _watch_time_and_peers(self) -> None:
         known: frozenset[str] = frozenset()
         while True:
-            await self.inputs.send(lambda: self.party.tick(trio.current_time(), self.clock()))
+            await self.inputs.send(self._tick)
             there = self.gossip.peers()
             for peer in there - known:
                 await self.inputs.send(partial(self._joined, peer))
@@ -254,6 +254,11 @@ class _Part:
                 await self.inputs.send(partial(self._left, peer))
             known = there
             await trio.sleep(TICK)
+
+    def _tick(self) -> list[Effect]:
+        # Asked here, where all that was to be said before has been said.
+        self.party.reached(self.gossip.reached())
+        return self.party.tick(trio.current_time(), self.clock())
 
     def _joined(self, peer: str) -> list[Effect]:
         return self.party.joined(peer, trio.current_time())

@@ -76,10 +76,12 @@ class MemoryGossip:
         self.said.append(heard)
         for other in self.others(place):
             copies = 1 + (self._chance.random() < self.repeats)
+            place.due[other.own_id] = float("inf")
             if topic in other.topics and self._chance.random() >= self.loss:
                 for _ in range(copies):
-                    delay = self.latency + self._chance.random() * self.jitter
-                    other.arrives(trio.current_time() + delay, heard)
+                    when = trio.current_time() + self.latency + self._chance.random() * self.jitter
+                    other.arrives(when, heard)
+                    place.due[other.own_id] = when
 
 
 @dataclass(eq=False, slots=True)
@@ -94,6 +96,8 @@ class MemoryPlace:
     since: float = field(default_factory=trio.current_time)
     services: dict[str, Callable[[str, trio.abc.Stream], None]] = field(default_factory=dict)
     """What answers to a protocol: called with the caller's id and its stream."""
+    due: dict[str, float] = field(default_factory=dict)
+    """When what was said last comes to each of the others."""
     _inbox: list[tuple[float, int, Heard]] = field(default_factory=list)
     _news: trio.Event = field(default_factory=trio.Event)
     _numbers: itertools.count[int] = field(default_factory=itertools.count)
@@ -123,6 +127,11 @@ class MemoryPlace:
         """Who is connected and shares a topic."""
         others = self.network.others(self)
         return frozenset(other.own_id for other in others if other.topics & self.topics)
+
+    def reached(self) -> frozenset[str]:
+        """Who has got what was said last."""
+        now = trio.current_time()
+        return frozenset(peer for peer in self.peers() if self.due.get(peer, now + 1) <= now)
 
     async def open(self, peer: str, protocol: str) -> trio.abc.HalfCloseableStream:
         """A stream to a connected peer's service."""

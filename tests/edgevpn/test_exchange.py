@@ -290,6 +290,43 @@ def sender_that_delivered() -> Sender:
     return party
 
 
+def sender_that_met() -> Sender:
+    """At second 0.7: the node has shown itself, and our config was said."""
+    party = Sender(
+        TOKEN, "sender", TEXT, 0.0, 0.0, random.Random(1).randbytes,
+        wait_seconds=WAIT, ack_seconds=ACK,
+    )  # fmt: skip
+    party.tick(0.0, 0.0)
+    said(party, 0.5, {"presence": {"node": Entry('""')}})
+    return party
+
+
+def test_a_node_that_got_it_and_left_has_it() -> None:
+    party = sender_that_met()
+    party.reached(["node"])  # Before it was said: means nothing.
+    assert any(isinstance(e, Publish) for e in party.tick(0.7, 0.7))
+    other = sender_that_met()
+    other.tick(0.7, 0.7)
+    party.reached(["somebody"])
+    other.reached(["node"])
+    for each in (party, other):
+        each.left("node", 1.0)
+    assert NotAcknowledged("node") in other.tick(4.1, 4.1)
+    assert not [e for e in party.tick(4.1, 4.1) if isinstance(e, ENDS)]
+    (end,) = [e for e in party.tick(61.0, 61.0) if isinstance(e, Failed)]
+    assert isinstance(end.error, errors.KairosNoAnswer)
+
+
+def test_who_got_it_and_stays_silent_is_not_said_to_have_it() -> None:
+    """What came to the program need not have come into its ledger."""
+    party = sender_that_met()
+    party.tick(0.7, 0.7)
+    party.reached(["node"])
+    assert not [e for e in party.tick(59.0, 59.0) if isinstance(e, ENDS)]
+    (end,) = [e for e in party.tick(61.0, 61.0) if isinstance(e, Failed)]
+    assert isinstance(end.error, errors.KairosNoAnswer)
+
+
 def said(party: Party, now: float, storage: dict[str, dict[str, Entry]]) -> list[Effect]:
     """What the node's next block does."""
     block = Block(party.ledger.block.index + 1, "", storage, "0")

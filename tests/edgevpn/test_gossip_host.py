@@ -35,6 +35,7 @@ from pairing.transport.p2p.gossip.flood import FLOODSUB
 from pairing.transport.p2p.gossip.host import hosting
 from pairing.transport.p2p.gossip.identify import IDENTIFY
 from pairing.transport.p2p.gossip.line import Line
+from pairing.transport.p2p.gossip.ping import PING
 from pairing.transport.p2p.identity import fresh, peer_id
 
 NEXT = "48dc67d83d398cfa9a9fd0f525dac545"
@@ -132,6 +133,45 @@ async def test_a_reset_is_noticed_even_if_there_is_nothing_to_say() -> None:
         await eventually(lambda: times >= 3)
 
 
+async def test_who_has_our_last_words_is_known() -> None:
+    async with member() as (here, one), member() as (there, other):
+        await here.dial(there.own, [address_of(there)])
+        await until((one, 1), (other, 1))
+        assert not one.reached()  # Connected, but nothing has been said.
+        await one.publish(TOPIC, bytes(400_000))
+        assert not one.reached()
+        await eventually(lambda: one.reached() == {other.own_id})
+        assert await next_from(other) == bytes(400_000)
+
+
+async def test_words_on_a_line_that_was_lost_have_reached_nobody() -> None:
+    async with member() as (here, one), member() as (there, other):
+        lines: list[Line] = []
+        listen = there.handlers[FLOODSUB]
+
+        async def lose_the_second_message(connection: Connection, line: Line) -> None:
+            lines.append(line)
+            if len(lines) > 1:
+                return await listen(connection, line)
+            there_is = there.connections(here.own)
+            assert there_is
+            await line.receive(1000)  # The topics.
+            other._neighbours[here.own].subscribe(TOPIC, True, frozenset({TOPIC}))
+            await line.receive(1000)
+            return None
+
+        there.handlers[FLOODSUB] = lose_the_second_message
+        await here.dial(there.own, [address_of(there)])
+        await eventually(lambda: bool(one.peers()))
+        # It stops reading after the first bytes of this, and resets the line.
+        await one.publish(TOPIC, bytes(500_000))
+        await eventually(lambda: len(lines) > 1)
+        await trio.sleep(1)
+        assert not one.reached()
+        await one.publish(TOPIC, b"again")
+        await eventually(lambda: one.reached() == {other.own_id})
+
+
 async def test_last_words_are_heard() -> None:
     async with member() as (here, place):
         network = EdgeVpn(False, hosts=(LOOPBACK,))
@@ -227,7 +267,7 @@ async def test_identify_says_what_go_looks_for() -> None:
         data = await line.receive(4096)
         assert data is not None
         said = Identify.FromString(data)
-        assert said.protocols == [IDENTIFY, FLOODSUB]
+        assert said.protocols == [IDENTIFY, PING, FLOODSUB]
         assert said.public_key == here.identity.pair.public_key.serialize()
         assert len(said.listen_addrs) == 1
 

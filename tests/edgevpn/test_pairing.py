@@ -267,6 +267,28 @@ async def test_delivered_and_not_acknowledged(
     assert trio.current_time() < (20 if leaves == 0.5 else 75)
 
 
+async def test_gone_with_it_before_its_ledger_was_heard(
+    token: nettoken.NetworkToken, quick_clock: Clock
+) -> None:
+    """A stock node leaves a second after it has the config; all its last words can be lost."""
+    network = MemoryGossip()
+
+    async def shows_itself_and_leaves() -> None:
+        names = names_at(token, 0)
+        async with network.joining(token, names=lambda: names) as gossip:
+            await gossip.follow([names.topic])
+            peer = GoPeer(gossip, token, random.Random(1))
+            await trio.sleep(2)
+            await peer.add("presence", gossip.own_id, '""')
+            await trio.sleep(3)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(shows_itself_and_leaves)
+        sent = await send(network, token, PAYLOAD, ack_seconds=60)
+    assert not sent.acknowledged
+    assert trio.current_time() < 12
+
+
 async def test_sent_and_never_seen_again(token: nettoken.NetworkToken, quick_clock: Clock) -> None:
     """It showed itself once, and its ledger never had our config."""
     network = MemoryGossip()

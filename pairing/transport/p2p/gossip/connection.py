@@ -15,6 +15,7 @@ from libp2p.protocol_muxer.multiselect_communicator import MultiselectCommunicat
 from pairing import errors
 from pairing.transport.p2p import upgrade
 from pairing.transport.p2p.gossip.line import Line
+from pairing.transport.p2p.gossip.ping import PING
 from pairing.transport.p2p.pipe import Pipe
 from pairing.transport.p2p.upgrade import Caller
 
@@ -64,6 +65,15 @@ class Connection:
         except Exception as error:
             raise errors.ConnectionLost(f"No line for {protocol}.") from error
         return Line(stream, self._pipe, self.ended)
+
+    async def echo(self) -> None:
+        """Return once the peer has answered something that we sent after all before.
+
+        https://github.com/libp2p/specs/blob/master/ping/ping.md; agreeing on it is answer enough,
+        as the frames of all lines come in their order. Raises errors.ConnectionLost.
+        """
+        line = await self.open(PING)
+        await line.drop()
 
     def tear_down(self) -> None:
         """End it at once."""

@@ -12,6 +12,7 @@ and every few seconds anyway, it is told our topics again.
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -44,6 +45,8 @@ REMIND_SECONDS = 4.0
 """Between two announcements of our topics to each neighbour."""
 MUTE_SECONDS = 6.0
 """A neighbour that is connected for so long and has no line to us is cut off, to start afresh."""
+ECHO_SECONDS = 0.2
+"""Between two questions whether what was sent has come."""
 FLUSH_SECONDS = 1.0
 """At the end, for what is still on its way."""
 
@@ -90,6 +93,11 @@ class Flood:
     def peers(self) -> frozenset[str]:
         return frozenset(n.name for n in self._neighbours.values() if n.follows(self._topics))
 
+    def reached(self) -> frozenset[str]:
+        return frozenset(
+            n.name for n in self._neighbours.values() if n.follows(self._topics) and n.has_all
+        )
+
     async def watch(self) -> None:
         """Remind everybody of our topics, and cut off who stays mute. Until cancelled."""
         while True:
@@ -121,23 +129,25 @@ class Flood:
         try:
             while self._host.connections(neighbour.peer):
                 try:
-                    line = await self._host.open(neighbour.peer, FLOODSUB)
+                    connection = self._host.connections(neighbour.peer)[-1]
+                    line = await connection.open(FLOODSUB)
                 except errors.KnownError:
                     pause = min(2 * pause, AGAIN_MOST)
                 else:
                     pause = AGAIN_FIRST
-                    await self._speak_on(line, neighbour)
+                    await self._speak_on(line, connection, neighbour)
                 await trio.sleep(pause)
         finally:
             self._neighbours.pop(neighbour.peer, None)
 
-    async def _speak_on(self, line: Line, neighbour: Neighbour) -> None:
+    async def _speak_on(self, line: Line, connection: Connection, neighbour: Neighbour) -> None:
         """Send what is put out for this peer, until the line is lost."""
         neighbour.is_heard = True
         neighbour.put(messages.subscriptions(self._topics))
         try:
             async with trio.open_nursery() as tasks:
                 tasks.start_soon(_until_lost, line, tasks.cancel_scope)
+                tasks.start_soon(_ask_for_echoes, connection, neighbour)
                 while True:
                     rpc = await neighbour.next()
                     try:
@@ -148,6 +158,7 @@ class Flood:
                 tasks.cancel_scope.cancel()
         finally:
             neighbour.is_heard = False
+            neighbour.line_lost()
             await line.drop()
 
     def _announce(self, neighbour: Neighbour) -> None:
@@ -208,12 +219,23 @@ class Flood:
         rpc = messages.publication(message)
         for neighbour in self._neighbours.values():
             if message.topic in neighbour.topics and neighbour.peer not in leaving_out:
-                neighbour.put(rpc)
+                neighbour.publish(rpc)
 
     def _remember(self, identifier: bytes) -> None:
         self._seen[identifier] = None
         while len(self._seen) > SEEN_LIMIT:
             self._seen.popitem(last=False)
+
+
+async def _ask_for_echoes(connection: Connection, neighbour: Neighbour) -> None:
+    """Learn what has come to it. A peer that answers nothing is not known to have anything."""
+    with contextlib.suppress(errors.ConnectionLost):
+        while True:
+            await neighbour.something_sent()
+            count = neighbour.count_sent
+            await connection.echo()
+            neighbour.count_echoed = count
+            await trio.sleep(ECHO_SECONDS)
 
 
 async def _until_lost(line: Line, speaking: trio.CancelScope) -> None:

@@ -24,6 +24,7 @@ from pairing.transport.p2p.gate import Gate, Limits, source_of
 from pairing.transport.p2p.gossip.connection import Connection, Handler
 from pairing.transport.p2p.gossip.identify import IDENTIFY, answer_identify
 from pairing.transport.p2p.gossip.line import Line
+from pairing.transport.p2p.gossip.ping import PING, answer_ping
 from pairing.transport.p2p.identity import Identity, fresh, peer_id
 from pairing.transport.p2p.listener import ACCEPT_PAUSE
 from pairing.transport.p2p.pipe import Pipe
@@ -52,7 +53,7 @@ class Host:
         self.identity = identity
         self.own = peer_id(identity.public_key)
         self.port = sockets.port_of(listeners[0])
-        self.handlers: dict[TProtocol, Handler] = {IDENTIFY: self._identify}
+        self.handlers: dict[TProtocol, Handler] = {IDENTIFY: self._identify, PING: answer_ping}
         self.on_connected: Callable[[Connection], None] = lambda _: None
         self.tasks = tasks
         self._listeners = listeners

@@ -25,6 +25,11 @@ class Neighbour:
         """Lines on which this peer speaks pubsub to us now."""
         self.is_heard = False
         """A line on which we speak to it is up."""
+        self.count_sent = self.count_echoed = 0
+        """RPCs that went out, and how many of them it had when it last answered."""
+        self._lacks = True
+        """The last publication was on a line that was lost, or before we were connected."""
+        self._gone_out = trio.Event()
         self._outbox: deque[bytes] = deque()
         self._bytes = 0
         self._filled = trio.Event()
@@ -40,6 +45,11 @@ class Neighbour:
             self.topics.discard(topic)
         elif topic in ours or len(self.topics) < TOPICS_LIMIT:
             self.topics.add(topic)
+
+    def publish(self, rpc: bytes) -> None:
+        """Send this publication when its turn comes; it stands for all those before it."""
+        self._lacks = False
+        self.put(rpc)
 
     def put(self, rpc: bytes) -> None:
         """Send this when its turn comes."""
@@ -60,12 +70,29 @@ class Neighbour:
 
     def sent(self, rpc: bytes) -> None:
         """It is out, as far as this end can know."""
+        self.count_sent += 1
+        self._gone_out.set()
         if self._outbox and self._outbox[0] is rpc:
             self._outbox.popleft()
             self._bytes -= len(rpc)
         if not self._outbox:
             self._empty.set()
             self._empty = trio.Event()
+
+    @property
+    def has_all(self) -> bool:
+        """What was published last has come to it."""
+        return not (self._lacks or self._outbox) and self.count_sent == self.count_echoed
+
+    def line_lost(self) -> None:
+        """Whatever it has not answered may never come."""
+        self._lacks = self._lacks or not self.has_all
+
+    async def something_sent(self) -> None:
+        """Wait until there is something that it has not answered since."""
+        while self.count_sent == self.count_echoed:
+            self._gone_out = trio.Event()
+            await self._gone_out.wait()
 
     async def emptied(self) -> None:
         """Wait until nothing waits to be sent."""
