@@ -148,16 +148,20 @@ class KairosChannel:
                     wait_seconds=2 * self.agent.settings.window + WAIT_MARGIN,
                     task_status=cast("trio.TaskStatus[Payload]", arrival),
                 )
-        except errors.KnownError as error:
-            LOG.warning("%s: %s", error.code, error)
-            if self.agent.machine.state is State.WAITING:
-                await self._failed_waiting(error)
-            elif self._taken is arrival:
-                self._doubt = error
+        except* (errors.KnownError, OSError) as group:
+            await self._ended_badly(arrival, _first(group))
         finally:
             arrival.ended.set()
             if self._scopes.get(token) is scope:
                 del self._scopes[token]
+
+    async def _ended_badly(self, arrival: _Arrival, error: errors.KnownError) -> None:
+        LOG.warning("%s: %s", error.code, error)
+        if self._taken is arrival:
+            # A network that went away takes nothing back; somebody who meddles does.
+            self._doubt = error if isinstance(error, errors.KairosIntruder) else None
+        elif self.agent.machine.state is State.WAITING:
+            await self._failed_waiting(error)
 
     def take(self, arrival: _Arrival, payload: Payload) -> bool:
         """The first claim on either channel closes the other, before anything is acknowledged."""
@@ -266,6 +270,16 @@ class _Arrival:
         """Take it, unless somebody was faster on the other channel: then nothing is said."""
         if not self.channel.take(self, payload):
             self.scope.cancel()
+
+
+def _first(group: BaseExceptionGroup[errors.KnownError | OSError]) -> errors.KnownError:
+    """What a network's nurseries have wrapped; the system's own words for what has no name."""
+    inner = group.exceptions[0]
+    if isinstance(inner, BaseExceptionGroup):
+        return _first(inner)
+    if isinstance(inner, errors.KnownError):
+        return inner
+    return errors.UnreachableError(f"({inner.strerror or type(inner).__name__})")
 
 
 async def _nobody(step: EscrowKey, key: RecoveryKey) -> str:

@@ -188,7 +188,7 @@ async def test_two_that_come_at_once_burn_the_code(tmp_path: Path, quick_clock: 
 class Broken:
     """A network that cannot be joined, until it is mended."""
 
-    error: errors.KnownError | None
+    error: Exception | None
     gossip: MemoryGossip
     asked: int = 0
 
@@ -203,10 +203,15 @@ class Broken:
 
 @pytest.mark.parametrize(
     ("error", "shown"),
-    [(errors.BootstrapInvalid(element="/dns4/x"), True), (errors.KairosNobodyCame(), False)],
+    [
+        (errors.BootstrapInvalid(element="/dns4/x"), True),
+        (errors.KairosNobodyCame(), False),
+        (OSError(98, "Address already in use"), False),
+        (ExceptionGroup("nursery", [ExceptionGroup("inner", [OSError(101, "No network")])]), False),
+    ],
 )
 async def test_a_network_that_is_not_there_is_tried_again(
-    error: errors.KnownError, shown: bool, tmp_path: Path, quick_clock: object
+    error: Exception, shown: bool, tmp_path: Path, quick_clock: object
 ) -> None:
     """With the same code: nobody has seen anything of it."""
     async with scene(tmp_path, Form.KAIROS, MACHINE) as play:
