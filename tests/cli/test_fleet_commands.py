@@ -347,6 +347,15 @@ def test_an_image_that_cannot_be_written_is_no_bug(
     assert "No space left" in failed.sentence
 
 
+@pytest.mark.parametrize(("example", "warned"), [("kairos-code", True), ("lab", False)])
+def test_an_image_with_kairos_code_is_warned_about(run: Any, example: str, warned: bool) -> None:
+    recipe = Path(__file__).parents[2] / f"examples/images/{example}.yaml"
+    planned = run("image", "build", str(recipe), "--no-keys", "--dry-run")
+    assert planned.exit_code == 0
+    assert ("whoever has a photo" in planned.stderr) is warned
+    assert "whoever has a photo" not in planned.stdout
+
+
 @pytest.mark.parametrize("word", ["E612", "e612", "612", "tpm-unusable"])
 def test_explain_by_number_and_name(run: Any, word: str) -> None:
     said = run("explain", word).output
