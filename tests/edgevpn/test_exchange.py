@@ -274,30 +274,25 @@ def test_a_stock_peer_would_have_believed_the_stranger() -> None:
     assert Acknowledged not in {type(effect) for effect in effects}
 
 
-def sender_that_delivered() -> Sender:
-    """At second 1: the node has our config, has not answered, and is gone."""
+def sender_that_met() -> Sender:
+    """At second 0.5: the node has shown itself; our config is said next."""
     party = Sender(
         TOKEN, "sender", TEXT, 0.0, 0.0, random.Random(1).randbytes,
         wait_seconds=WAIT, ack_seconds=ACK,
     )  # fmt: skip
     party.tick(0.0, 0.0)
     said(party, 0.5, {"presence": {"node": Entry('""')}})
+    return party
+
+
+def sender_that_delivered() -> Sender:
+    """At second 1: the node has our config, has not answered, and is gone."""
+    party = sender_that_met()
     effects = said(
         party, 0.6, {"presence": {"node": Entry('""')}, "pairing": {"data": Entry(TEXT)}}
     )
     assert effects == [Delivered("node")]
     party.left("node", 1.0)
-    return party
-
-
-def sender_that_met() -> Sender:
-    """At second 0.7: the node has shown itself, and our config was said."""
-    party = Sender(
-        TOKEN, "sender", TEXT, 0.0, 0.0, random.Random(1).randbytes,
-        wait_seconds=WAIT, ack_seconds=ACK,
-    )  # fmt: skip
-    party.tick(0.0, 0.0)
-    said(party, 0.5, {"presence": {"node": Entry('""')}})
     return party
 
 
