@@ -123,6 +123,11 @@ class Ledger:
             self._next(self.block, {b: e for b, e in storage.items() if e}, unix)
         return changed
 
+    def rise(self, height: int, unix: float) -> None:
+        """Say the same above this index, if we are not there yet."""
+        if self.block.index < height:
+            self._next(replace(self.block, index=height), self.block.storage, unix)
+
     def hear(self, block: Block, unix: float) -> Heard:
         """Take in somebody's block: the higher one wins, at the same height both are merged.
 

@@ -26,6 +26,26 @@ LEFT_SECONDS = 3.0
 """For an answer that is still under way when its author has left."""
 
 
+SILENT_SECONDS = 2.0
+"""After these, who is connected and says nothing is taken for one that does not listen to us."""
+SETTLE_SECONDS = 3.5
+"""A stock peer puts its presence back within 3 seconds."""
+YEAR_2020 = 1_577_836_800
+"""Unix seconds."""
+HEIGHT_MOST = 2**30
+"""A stock node on a 32-bit machine counts to 2^31."""
+
+
+def height_at(unix: float) -> int:
+    """A height above the blocks of any node that waits, and of earlier attempts.
+
+    A stock node writes a block every half minute, and what is lower than its own it ignores: we
+    would hear nothing from it until it repeats itself, which takes up to 15 seconds. It takes a
+    higher one at once, and then says what is missing there.
+    """
+    return min(max(int(unix) - YEAR_2020, 0), HEIGHT_MOST)
+
+
 class Sender(Party):
     """Stock senders write the config before anybody is there; this one waits for the one node.
 
@@ -53,10 +73,14 @@ class Sender(Party):
         self._is_said = self._has_come = False
         self._text, self._ack_seconds = text, ack_seconds
         self._wait_until, self._ack_until, self._gone_at = now + wait_seconds, math.inf, math.inf
+        self._rise_at, self._settled_at, self._shown = math.inf, now, False
 
     def joined(self, peer: str, now: float) -> list[Effect]:
         if peer == self.node:
             self._gone_at = math.inf
+        # In a network that lives on, all would have to say again what they had written.
+        if not self.others and not self.token.rotates:
+            self._rise_at = min(self._rise_at, now + SILENT_SECONDS)
         return super().joined(peer, now)
 
     def left(self, peer: str, now: float) -> list[Effect]:
@@ -86,11 +110,10 @@ class Sender(Party):
 
     def _take(self, block: Block, sender: str, now: float) -> list[Effect]:
         effects: list[Effect] = []
+        self._rise_at = math.inf
         if not self.node and self._is_here(block, sender):
-            (self.node,) = self.others
-            self._ack_until = now + self._ack_seconds
-            self._write(PAIRING, DATA, self._text, now)
-            effects.append(Met(self.node))
+            self._shown = True
+            effects += self._meet(now)
         if sender != self.node:
             return effects
         pairing = block.values(PAIRING)
@@ -101,6 +124,22 @@ class Sender(Party):
             effects.append(Acknowledged(self.node))
         return effects
 
+    def _meet(self, now: float) -> list[Effect]:
+        """Send it, once the one that has shown itself is known to be the only one."""
+        if self.node or not self._shown or now < self._settled_at:
+            return []
+        (self.node,) = self.others
+        self._ack_until = now + self._ack_seconds
+        self._write(PAIRING, DATA, self._text, now)
+        return [Met(self.node)]
+
+    def _rise(self, now: float) -> None:
+        """Make who is there but silent speak; whoever else is there will then, too."""
+        if now >= self._rise_at:
+            self._rise_at, self._settled_at = math.inf, now + SETTLE_SECONDS
+            self.ledger.rise(height_at(self._unix), self._unix)
+            self._soon(now)
+
     def _is_here(self, block: Block, sender: str) -> bool:
         """The one other has said that it wants to pair."""
         present = block.values(PRESENCE).keys() - {self.own_id}
@@ -109,8 +148,10 @@ class Sender(Party):
         return self.token.rotates or {sender} == self.others
 
     def _deadlines(self, now: float) -> list[Effect]:
+        self._rise(now)
         if not self.node:
-            return [Failed(self._nobody())] if now >= self._wait_until else []
+            late = now >= self._wait_until
+            return self._meet(now) or ([Failed(self._nobody())] if late else [])
         # A stock node leaves a second after it has the config; its last words can be lost.
         has_it = self.delivered or self._has_come
         left = has_it and now >= self._gone_at + LEFT_SECONDS

@@ -6,6 +6,7 @@ import json
 import random
 import secrets
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -17,6 +18,7 @@ from pairing import errors
 from pairing.edgevpn import nettoken, sealing
 from pairing.edgevpn.names import Names, names_at
 from pairing.edgevpn.payload import Payload, from_json
+from pairing.edgevpn.sender import Sender, height_at
 from pairing.edgevpn.session import Progress, Sent, receive, send
 from pairing.testing.gopeer import GoPeer, blocks_said, go_peer, go_receive, go_send, go_silent
 from pairing.testing.gossip import MemoryGossip, MemoryPlace
@@ -105,6 +107,58 @@ async def test_we_send_to_a_stock_node(
     )
     assert from_json(received) == PAYLOAD
     assert isinstance(sent, Sent)
+
+
+async def seconds_to_meet(token: nettoken.NetworkToken, seed: int, unix: float) -> float:
+    """Until we have met a stock node that waited, and wrote block after block, for an hour."""
+    network = MemoryGossip(seed=seed)
+    met: list[float] = []
+
+    def progress(now: Progress) -> None:
+        met.extend([trio.current_time()] if now is Progress.MET else [])
+
+    async with go_peer(network, token, seed) as (peer, nursery):
+        await trio.sleep(20)
+        peer.block = replace(peer.block, index=121)
+        began = trio.current_time()
+        job = partial(send, network, token, PAYLOAD, clock=lambda: unix, on_event=progress)
+        nursery.start_soon(job)
+        while not met:  # noqa: ASYNC110 (virtual time)
+            await trio.sleep(0.1)
+        return met[0] - began
+
+
+@pytest.mark.parametrize("seed", range(12))
+async def test_a_node_that_has_waited_for_an_hour_is_met_soon(
+    token: nettoken.NetworkToken, seed: int, quick_clock: Clock
+) -> None:
+    assert await seconds_to_meet(token, seed, 1_800_000_000) < 7
+
+
+async def test_from_below_it_takes_until_it_repeats_itself(
+    token: nettoken.NetworkToken, quick_clock: Clock
+) -> None:
+    """The control, and a sender whose clock is wrong: slower, but it works."""
+    assert max([await seconds_to_meet(token, seed, 0) for seed in range(12)]) > 8
+
+
+def test_a_network_that_lives_on_is_not_overruled() -> None:
+    """There all members would have to say again what they had written."""
+    fresh = partial(nettoken.fresh, random.Random(1).randbytes)
+    now = 1_800_000_000.0
+    heights = []
+    for rotate in (None, 3600):
+        party = Sender(
+            fresh(rotate_seconds=rotate), "us", "", 0.0, now, random.Random(1).randbytes,
+            wait_seconds=9, ack_seconds=9,
+        )  # fmt: skip
+        party.joined("silent", 1.0)
+        party.tick(2.9, now)
+        assert party.ledger.block.index == 1
+        party.tick(3.0, now)
+        heights.append(party.ledger.block.index)
+    assert heights == [height_at(now) + 1, 1]
+    assert [height_at(unix) for unix in (0.0, 1_600_000_000.0, 1e12)] == [0, 22_163_200, 2**30]
 
 
 @pytest.mark.parametrize("seed", range(12))

@@ -6,6 +6,7 @@ import json
 import random
 import secrets
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -71,6 +72,23 @@ async def test_a_stranger_stops_a_sender(
             await send(network, token, PAYLOAD)
         nursery.cancel_scope.cancel()
     if when == 0.0:
+        assert not carries_our_config(network, token)
+
+
+@pytest.mark.parametrize("seed", range(20))
+async def test_a_stranger_who_has_waited_for_long_stops_a_sender(
+    token: nettoken.NetworkToken, seed: int, quick_clock: Clock
+) -> None:
+    """Our rise takes its presence away for a moment: the config waits until it is back."""
+    network = MemoryGossip(seed=seed)
+    async with (
+        go_peer(network, token, seed) as (node, _),
+        go_peer(network, token, seed + 100) as (other, _),
+    ):
+        await trio.sleep(30)
+        node.block = other.block = replace(node.block, index=500)
+        with pytest.raises(errors.KairosIntruder):
+            await send(network, token, PAYLOAD)
         assert not carries_our_config(network, token)
 
 
