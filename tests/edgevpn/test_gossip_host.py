@@ -16,8 +16,10 @@ from libp2p.peer.id import ID
 from libp2p.pubsub.pb import rpc_pb2
 
 from pairing import errors
-from pairing.edgevpn import nettoken
+from pairing.edgevpn import blocktext, nettoken, sealing, session
+from pairing.edgevpn.gossip import Gossip
 from pairing.edgevpn.names import Names, names_at
+from pairing.edgevpn.payload import Payload
 from pairing.testing.flooding import (
     TOPIC,
     address_of,
@@ -356,3 +358,26 @@ async def test_an_error_of_the_body_comes_out_as_it_was() -> None:
     with pytest.raises(errors.KairosNobodyCame):
         async with network.joining(TOKEN, names=names):
             raise errors.KairosNobodyCame
+
+
+async def test_who_gives_up_takes_its_presence_along() -> None:
+    """Else its next attempt would meet two others: the machine, and its own former self."""
+    network = EdgeVpn(hosts=(LOOPBACK,), link=Mdns(loopback=True, port=free_udp_port()))
+    present: list[list[str]] = []
+
+    async def listen(place: Gossip) -> None:
+        while True:
+            data = (await place.receive()).data
+            block = blocktext.from_bytes(sealing.unseal(data, [names().seal_key]))
+            present.append(list(block.values("presence")))
+
+    async with network.joining(TOKEN, names=names) as place, trio.open_nursery() as tasks:
+        await place.follow([names().topic])
+        tasks.start_soon(listen, place)
+        async with trio.open_nursery() as attempt:
+            attempt.start_soon(session.send, network, TOKEN, Payload("x", "/dev/sda"))
+            await eventually(lambda: len(present) > 0)
+            assert len(present[-1]) == 1
+            attempt.cancel_scope.cancel()
+        await eventually(lambda: present[-1] == [])
+        tasks.cancel_scope.cancel()

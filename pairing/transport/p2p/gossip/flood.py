@@ -109,8 +109,8 @@ class Flood:
                         connection.tear_down()
 
     async def flush(self) -> None:
-        """Wait until everything is out, a second at most."""
-        with trio.move_on_after(FLUSH_SECONDS):
+        """Wait until everything is out, a second at most, even if cancelled."""
+        with trio.move_on_after(FLUSH_SECONDS, shield=True):
             for neighbour in tuple(self._neighbours.values()):
                 if neighbour.is_heard:
                     await neighbour.emptied()

@@ -19,7 +19,7 @@ from pairing import errors
 from pairing.transport.base import Address
 from pairing.transport.interfaces import addresses_by_use
 from pairing.transport.p2p import dialer, sockets, upgrade
-from pairing.transport.p2p.background import background
+from pairing.transport.p2p.background import background, until_the_body_has_ended
 from pairing.transport.p2p.gate import Gate, Limits, source_of
 from pairing.transport.p2p.gossip.connection import Connection, Handler
 from pairing.transport.p2p.gossip.identify import IDENTIFY, answer_identify
@@ -201,10 +201,11 @@ async def hosting(
     """A host with a fresh identity on a free port, until the context ends.
 
     `hosts` are IP addresses to listen on. Callers are answered at once; set `handlers` and
-    `on_connected` before the first await. Raises errors.PortTaken.
+    `on_connected` before the first await. If the body is cancelled, connections last until it has
+    ended. Raises errors.PortTaken.
     """
     listeners = await sockets.listen(hosts, port)
-    async with background() as tasks:
+    async with until_the_body_has_ended() as tasks:
         host = Host(fresh(), listeners, limits, tasks)
         try:
             async with background() as services:

@@ -58,7 +58,10 @@ class RawLine(CircuitStream, trio.abc.HalfCloseableStream):
 async def joining(
     token: NetworkToken, names: Callable[[], Names], settings: Settings
 ) -> AsyncIterator[Place]:
-    """Take part until the context ends. Raises errors.KnownError if this machine cannot."""
+    """Take part until the context ends; what was said last, also when cancelled, still goes out.
+
+    Raises errors.KnownError if this machine cannot.
+    """
     bootstrap = bootstrap_peers(settings.bootstrap)
     async with hosting(settings.hosts) as host:
         place = Place(host)
@@ -70,8 +73,10 @@ async def joining(
                 tasks.start_soon(_find_on_the_link, token.mdns, host, finder, settings.mdns)
             if bootstrap:
                 tasks.start_soon(Dht(host, bootstrap, names, finder).run)
-            yield place
-            await place.flush()
+            try:
+                yield place
+            finally:
+                await place.flush()
 
 
 async def _find_on_the_link(tag: str, host: Host, finder: Finder, settings: Mdns) -> None:
