@@ -27,8 +27,9 @@ PACE = (0.3, 0.7, 1.0, 2.0, 3.0)
 """Seconds between two repetitions of our block, from whenever something changed."""
 SPACING, SPACING_BEHIND = 0.2, 1.0
 """Seconds between any two of them, however loud others are; and for one who is merely behind."""
-REMEMBERED = 1024
-"""Messages whose author is remembered."""
+REMEMBERED = 2**16
+"""Messages whose author is remembered: more than an end says, however often it is made to, while a
+code is shown. One that is forgotten can be said again by somebody without the token."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,13 +15,14 @@ import trio
 import trio.testing
 
 from pairing import errors
-from pairing.edgevpn import blocktext, nettoken, sealing
-from pairing.edgevpn.exchange import REMEMBERED
+from pairing.edgevpn import blocktext, exchange, nettoken, sealing
+from pairing.edgevpn.exchange import REMEMBERED, SPACING, Publish
 from pairing.edgevpn.ledger import Block
 from pairing.edgevpn.names import names_at
 from pairing.edgevpn.payload import Payload
+from pairing.edgevpn.receiver import Receiver
 from pairing.edgevpn.sender import Sender
-from pairing.edgevpn.session import receive, send
+from pairing.edgevpn.session import WINDOW_SECONDS, receive, send
 from pairing.testing.gopeer import GoPeer, blocks_said, go_peer, go_receive, go_send, go_silent
 from pairing.testing.gossip import MemoryGossip
 
@@ -263,15 +264,35 @@ async def test_who_repeats_what_he_cannot_read_stops_nobody(
         nursery.cancel_scope.cancel()
 
 
-def test_what_is_remembered_of_a_flood_is_bounded(token: nettoken.NetworkToken) -> None:
+def test_what_is_remembered_of_a_flood_is_bounded(
+    token: nettoken.NetworkToken, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exchange, "REMEMBERED", 500)
     names = names_at(token, 0)
     party = Sender(
         token, "me", "{}", 0.0, 0.0, secrets.token_bytes, wait_seconds=60, ack_seconds=60
     )
     party.tick(0.0, 0.0)
     plain = blocktext.to_bytes(Block(0, "", {}))
-    for number in range(2 * REMEMBERED):
+    for number in range(1000):
         data = sealing.seal(plain, names.seal_key, number.to_bytes(12, "big"))
         assert party.heard(names.topic, data, "node", 1.0) == []
-    assert len(party._authors) == REMEMBERED
+    assert len(party._authors) == 500
     assert party.others == {"node"}
+
+
+def test_what_is_said_while_a_code_is_shown_is_not_forgotten(
+    token: nettoken.NetworkToken,
+) -> None:
+    """Whoever comes and goes makes a node speak; without the photo he can only say that again."""
+    names, chance = names_at(token, 0), random.Random(1).randbytes
+    party = Receiver(token, "node", 0.0, 0.0, chance, wait_seconds=7200)
+    (first,) = [e for e in party.tick(0.0, 0.0) if isinstance(e, Publish)]
+    now = 0.0
+    for _ in range(1500):
+        now += SPACING
+        party.joined("parrot", now)
+        assert [e for e in party.tick(now, 0.0) if isinstance(e, Publish)]
+    assert party.heard(names.topic, first.data, "parrot", now) == []
+    assert party.others == set()
+    assert REMEMBERED * SPACING > 2 * WINDOW_SECONDS
