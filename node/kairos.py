@@ -165,6 +165,8 @@ class KairosChannel:
 
     def take(self, arrival: _Arrival, payload: Payload) -> bool:
         """The first claim on either channel closes the other, before anything is acknowledged."""
+        if self._scopes.get(arrival.token) is not arrival.scope:
+            return False  # Its code has ended in this very moment.
         if not self.agent.machine.taken_elsewhere(self.serving.now()):
             return False
         self._taken, self._doubt = arrival, None

@@ -8,12 +8,15 @@ import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import trio
 
 from node.agent import Agent
 from node.facts import recorded
+from node.kairos import KairosChannel, _Arrival
 from node.settings import Form, Settings
 from node.showing import screen_of
 from node.testing.kairos_scene import CANARY, CONFIG, ENCRYPTED, Shown, scene, written
@@ -251,3 +254,24 @@ async def test_and_not_longer(tmp_path: Path, quick_clock: object) -> None:
         with trio.move_on_after(60) as waited:
             await go_send(play.gossip, old, written(CONFIG))
         assert waited.cancelled_caught
+
+
+async def test_a_config_that_comes_as_its_code_ends_is_not_taken(
+    tmp_path: Path, quick_clock: object
+) -> None:
+    """The code's waiting was cancelled, but what it had in hand is still carried out."""
+    async with scene(tmp_path, Form.KAIROS, MACHINE) as play:
+        agent, token = play.agent, play.token()
+        serving: Any = SimpleNamespace(now=trio.current_time)
+        channel = KairosChannel(agent, play.gossip, serving)
+        ended, waiting = trio.CancelScope(), trio.CancelScope()
+        arrival = _Arrival(channel, token, ended)
+        for scopes in ({}, {token: waiting}):
+            channel._scopes = scopes
+            arrival.started(Payload(CONFIG))
+            assert ended.cancel_called
+            assert agent.machine.state is State.WAITING
+        control = _Arrival(channel, token, waiting)
+        control.started(Payload(CONFIG))
+        assert not waiting.cancel_called
+        assert agent.machine.state is not State.WAITING
