@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 
 import trio
@@ -108,9 +109,14 @@ async def _upgrade(
 
 
 async def open_stream(connection: IMuxedConn, protocol: TProtocol) -> IMuxedStream:
-    """A new stream of this protocol."""
+    """A new stream of this protocol. If that fails, nothing is left of it."""
     stream = await connection.open_stream()
-    await MultiselectClient().select_one_of((protocol,), MultiselectCommunicator(stream))
+    try:
+        await MultiselectClient().select_one_of((protocol,), MultiselectCommunicator(stream))
+    except BaseException:
+        with trio.move_on_after(1, shield=True), contextlib.suppress(Exception):
+            await stream.reset()
+        raise
     return stream
 
 

@@ -12,7 +12,6 @@ and every few seconds anyway, it is told our topics again.
 
 from __future__ import annotations
 
-import contextlib
 import secrets
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -47,6 +46,8 @@ MUTE_SECONDS = 6.0
 """A neighbour that is connected for so long and has no line to us is cut off, to start afresh."""
 ECHO_SECONDS = 0.2
 """Between two questions whether what was sent has come."""
+ECHO_AGAIN_SECONDS = 4.0
+"""After one without an answer: the peer is slow now, or answers to no such thing."""
 FLUSH_SECONDS = 1.0
 """At the end, for what is still on its way."""
 
@@ -84,7 +85,9 @@ class Flood:
         self._sequence += 1
         message = messages.sign(self._host.identity, self._sequence, topic, data)
         self._remember(message.identifier)
-        self._spread(message, leaving_out=())
+        rpc = messages.publication(message)
+        for neighbour in self._who_follow(topic):
+            neighbour.publish(rpc)
         await trio.lowlevel.checkpoint()
 
     async def receive(self) -> Heard:
@@ -213,13 +216,13 @@ class Flood:
         self._remember(identifier)
         forwarder.subscribe(message.topic, True, self._topics)
         self._inbox.put(Heard(message.topic, message.data, message.author.to_base58()))
-        self._spread(message, leaving_out=(forwarder.peer, message.author))
-
-    def _spread(self, message: messages.Signed, leaving_out: Sequence[ID]) -> None:
         rpc = messages.publication(message)
-        for neighbour in self._neighbours.values():
-            if message.topic in neighbour.topics and neighbour.peer not in leaving_out:
-                neighbour.publish(rpc)
+        for neighbour in self._who_follow(message.topic):
+            if neighbour.peer not in (forwarder.peer, message.author):
+                neighbour.put(rpc)  # It stands for none of ours.
+
+    def _who_follow(self, topic: str) -> Sequence[Neighbour]:
+        return [n for n in self._neighbours.values() if topic in n.topics]
 
     def _remember(self, identifier: bytes) -> None:
         self._seen[identifier] = None
@@ -229,11 +232,14 @@ class Flood:
 
 async def _ask_for_echoes(connection: Connection, neighbour: Neighbour) -> None:
     """Learn what has come to it. A peer that answers nothing is not known to have anything."""
-    with contextlib.suppress(errors.ConnectionLost):
-        while True:
-            await neighbour.something_sent()
-            count = neighbour.count_sent
+    while True:
+        await neighbour.something_sent()
+        count = neighbour.count_sent
+        try:
             await connection.echo()
+        except errors.ConnectionLost:
+            await trio.sleep(ECHO_AGAIN_SECONDS)
+        else:
             neighbour.count_echoed = count
             await trio.sleep(ECHO_SECONDS)
 

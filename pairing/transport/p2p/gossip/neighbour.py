@@ -47,7 +47,7 @@ class Neighbour:
             self.topics.add(topic)
 
     def publish(self, rpc: bytes) -> None:
-        """Send this publication when its turn comes; it stands for all those before it."""
+        """Send this publication of ours when its turn comes; it stands for all those before it."""
         self._lacks = False
         self.put(rpc)
 
