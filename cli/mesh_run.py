@@ -115,7 +115,7 @@ class MeshRun:
 def token_from(source: str, warn: Callable[[str], None]) -> NetworkToken:
     """The network token in a file (bare, or a config's p2p.network_token), `-` or `source` itself.
 
-    Raises errors.NetworkTokenInvalid, errors.NoSuchSource, errors.ConfigError.
+    Raises errors.NetworkTokenInvalid, errors.MeshTokenMissing, errors.ConfigError.
     """
     if nettoken.looks_like(source):
         warn("a token as argument is visible to other users of this machine; better use a file")
@@ -128,7 +128,7 @@ def token_from(source: str, warn: Callable[[str], None]) -> NetworkToken:
                 data = file.read(FILE_LIMIT)
     except (OSError, ValueError) as wrong:
         said = getattr(wrong, "strerror", None) or "bad name"
-        raise errors.NoSuchSource(f"({said})", element=source[:80]) from None
+        raise errors.MeshTokenMissing(f"({said})", element=source[:80]) from None
     return nettoken.parse(_token_text(data, source))
 
 
@@ -137,12 +137,14 @@ def _token_text(data: bytes, source: str) -> str:
     if first.decode("ascii", "replace") in HEADERS:
         found = load(data, source).get("p2p", "network_token")
         if not isinstance(found, str):
-            raise errors.NetworkTokenInvalid("(the config has no p2p.network_token)")
+            raise errors.MeshTokenMissing(
+                "(the config has no p2p.network_token)", element=source[:80]
+            )
         return found
     try:
         return data.decode("ascii").strip()
     except UnicodeDecodeError:
-        raise errors.NetworkTokenInvalid("(it is no text)") from None
+        raise errors.MeshTokenMissing("(it is no text)", element=source[:80]) from None
 
 
 def edgevpn(bootstrap: Sequence[str], mdns: bool) -> KairosNetwork:

@@ -123,7 +123,8 @@ class Verdict:
         if self.error is not None:
             end = f"{self.error.code} {self.error.slug}"
             return f"{safe(self.source)}: not done ({end}), {who}, exit {self.exit}"
-        return f"{safe(self.source)}: {self.state} ({who}{dry}{already})"
+        state = STATE_TEXTS[State.APPROVED] if self.security and not self.dry_run else self.state
+        return f"{safe(self.source)}: {state} ({who}{dry}{already})"
 
 
 def error_json(error: errors.KnownError) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from cli import options
 from pairing import errors
 
 if TYPE_CHECKING:
+    from pairing.config.document import Document
     from pairing.config.problem import Problem
 
 HELP = """Check configs and name every mistake with its line and column.
@@ -78,6 +80,8 @@ def _problems(
         for assignment in assignments:
             document = set_value(document, assignment)
         found = validate(document, "kairos" if kairos else "native")
+        if kairos:
+            found += _refused(document)
         if machine is not None and not any(p.severity.value == "error" for p in found):
             found += _fit(document, machine)
     except errors.ConfigError as wrong:
@@ -85,6 +89,19 @@ def _problems(
             raise
         return list(wrong.problems)
     return found
+
+
+def _refused(document: Document) -> list[Problem]:
+    """What `kairos-register --kairos` would not send, though Kairos would take it."""
+    from pairing.config.exposed import exposed
+    from pairing.config.kairos import our_placeholders, unheeded
+    from pairing.config.problem import Severity
+
+    advice = "`kairos-register --kairos` sends it only with --allow-secrets."
+    secrets = [
+        replace(found, severity=Severity.WARNING, suggestion=advice) for found in exposed(document)
+    ]
+    return [*our_placeholders(document), *unheeded(document), *secrets]
 
 
 def _fit(document: Any, machine: str) -> list[Problem]:

@@ -29,7 +29,7 @@ from pairing.edgevpn.session import Progress
 from pairing.errors import ExitCode
 from pairing.events import State
 from pairing.qr.read import PhotoReader, PhotoToken
-from pairing.qr.reading import Kind
+from pairing.qr.reading import NATIVE_PREFIX, Kind
 from pairing.report import Report, Verdict, report_for
 
 AT_ONCE = 32
@@ -87,6 +87,11 @@ class KairosRun:
         for problem in self.order.warnings:
             self.report.warn(str(problem))
         name = self.order.hostname
+        if len(self.sources) > 1 and name and "{{" not in name:
+            self.report.warn(
+                f"every machine gets the host name {name}, and a cluster tells nodes by theirs:"
+                f" Kairos fills in {name}-{{{{ trunc 4 .MachineID }}}}"
+            )
         self.report.say("config", f"valid{f', hostname {name}' if name else ''}")
         if self.dry_run:
             shown = self.order.shown
@@ -230,6 +235,8 @@ class KairosRun:
         self.report.event(event, now(), "")
 
     def _end(self, node: KairosNode, error: errors.KnownError | None) -> None:
+        if error is not None and not error.element and len(self.sources) > 1:
+            error.element = node.source.name  # of many, side by side, this one
         rehearsed = self.dry_run and error is None
         delivered = error is None or isinstance(error, errors.KairosNotAcknowledged)
         state = State.APPROVED.value if delivered else ""
@@ -253,7 +260,9 @@ class KairosRun:
 def network_token(code: PhotoToken, source: str, *, loopback: bool) -> NetworkToken:
     """The network token of a code. Raises errors.NativeCode, errors.NetworkTokenInvalid."""
     if code.kind is not Kind.KAIROS:
-        raise errors.NativeCode(element=source)
+        if code.text.startswith(NATIVE_PREFIX):
+            raise errors.NativeCode(element=source)
+        raise errors.NetworkTokenInvalid(element=source)  # piped, and half of it, say
     try:
         return nettoken.parse(code.text, loopback=loopback)
     except errors.NetworkTokenInvalid as wrong:

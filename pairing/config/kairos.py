@@ -75,8 +75,9 @@ def _disk(document: Document) -> Iterator[Problem]:
     path: Path = ("install", "device")
     device = document.get(*path)
     if device in (None, "", AUTO):
-        chosen = "Kairos chooses the disk" if device == AUTO else "No disk is named"
-        message = f"{chosen}: it erases the largest one."
+        message = "No disk is named: Kairos erases the largest one."
+        if device == AUTO:
+            message = "Kairos chooses the disk, and erases the largest one."
         hint = "Write install.device: /dev/disk/by-id/..., or say --device when it is registered."
         yield _warning(document, path, message, hint)
     elif isinstance(device, str) and not device.startswith(("/dev/", "script://")):

@@ -6,7 +6,10 @@ from pairing.errors.node import NodeError
 
 
 class KairosEncryptionRefused(NodeError):
-    """The config asks for an encrypted disk, but nobody could keep its recovery key.
+    """Without install.encrypt: none the disk would be encrypted, and nobody keep its recovery key.
+
+    A stock sender's config is silent about it, so the line that is missing comes first: a small
+    screen shows no more.
 
     By Kairos' protocol no answer comes back to the operator, so no key can be acknowledged before
     the first write: docs/adr/0026.

@@ -11,6 +11,7 @@ __all__ = [
     "MeshHoldsNone",
     "MeshNobody",
     "MeshNotConfirmed",
+    "MeshTokenMissing",
     "MeshValueBroken",
     "RecoveryCodeInvalid",
     "RecoveryMissing",
@@ -25,6 +26,16 @@ class RecoveryCodeInvalid(PhotoError):
     hint = (
         "Photograph the code of the recovery screen. A machine of ours is repaired without "
         "--kairos; a code that is shown before an installation is for kairos-register."
+    )
+
+
+class MeshTokenMissing(PhotoError):
+    """There is no network token here."""
+
+    number, slug = 261, "mesh-token-missing"
+    hint = (
+        "Name a file that holds it, bare or as p2p.network_token of a config, or - for standard "
+        "input."
     )
 
 

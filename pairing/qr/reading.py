@@ -148,7 +148,10 @@ def describe(texts: Sequence[str]) -> str:
     """What kind of text a foreign code holds. Names no content that may be private."""
     text = texts[0]
     if "_CREDENTIALS_" in text:
-        return "a recovery code of Kairos: whoever has it may open a root shell there"
+        return (
+            "a recovery code of Kairos, for `kairos-fleet rescue --kairos`: whoever has it may open"
+            " a root shell there"
+        )
     for start, name in _KINDS:
         if text.upper().startswith(start.upper()):
             return name

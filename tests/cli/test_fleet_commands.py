@@ -117,6 +117,21 @@ def test_validate_by_kairos_keys(run: Any, station: Station) -> None:
     assert run("validate", "--kairos", "theirs.yaml").return_value == 0
 
 
+def test_validate_by_kairos_keys_says_what_would_not_be_sent(run: Any, station: Station) -> None:
+    """Else it is valid here, and refused with exit 3 when the machine waits."""
+    secret = (
+        "#cloud-config\nusers: [{name: a, groups: [admin], passwd: $6$abcdefgh$0123456789012345}]\n"
+    )
+    (station.home / "theirs.yaml").write_text(secret)
+    told = run("validate", "--kairos", "theirs.yaml")
+    assert told.return_value == 0
+    assert "users.0.passwd: warning: A password." in told.stdout
+    assert "--allow-secrets" in told.stdout
+    for refused in ("hostname: '{{ node.serial }}'", "install: {encrypt: {mode: tpm}}"):
+        (station.home / "theirs.yaml").write_text(f"#cloud-config\n{refused}\n")
+        assert run("validate", "--kairos", "theirs.yaml").return_value == errors.ExitCode.CONFIG
+
+
 @pytest.mark.parametrize("more", [[], ["--kairos"]])
 def test_schema_is_a_json_schema(run: Any, more: list[str]) -> None:
     import jsonschema

@@ -56,7 +56,7 @@ async def test_0_a_stock_node_from_its_photo(desk: KairosDesk, quick_clock: Cloc
     assert sent.get("write_files", 0, "content") == f'{CANARY} "käthe"\n'
     assert sent.get("users", 0, "ssh_authorized_keys") == ["github:mudler"]
     assert desk.out.getvalue().startswith(
-        f"{desk.station.home}/photo.png: approved (Kairos peer 12D3"
+        f"{desk.station.home}/photo.png: has the config (Kairos peer 12D3"
     )
     assert desk.err.getvalue().count("anyone who has the photo can read this config") == 1
 
@@ -116,6 +116,30 @@ async def test_two_photos_of_one_screen_are_one_node(
     run.close(code)
     nodes = json.loads(desk.out.getvalue().split("\n}\n")[0] + "\n}")["nodes"]
     assert [(node["source"], node["already"]) for node in nodes] == [("a", False), ("b", True)]
+
+
+@pytest.mark.parametrize(
+    ("name", "photos", "warned"),
+    [("till", 2, True), ("till", 1, False), ("till-{{ trunc 4 .MachineID }}", 2, False)],
+)
+async def test_one_host_name_for_many_is_warned_of(
+    desk: KairosDesk, name: str, photos: int, warned: bool, quick_clock: Clock
+) -> None:
+    run = desk.run("--dry-run", "--set", f"hostname={name}")
+    tokens = [nettoken.fresh(secrets.token_bytes) for _ in range(photos)]
+    run.sources = [Source(f"{i}", text=nettoken.to_text(t)) for i, t in enumerate(tokens)]
+    await desk.register(run)
+    assert ("every machine gets the host name till" in desk.err.getvalue()) is warned
+
+
+async def test_half_a_token_is_no_code_of_ours(
+    desk: KairosDesk, token: NetworkToken, quick_clock: Clock
+) -> None:
+    run = desk.run()
+    run.sources = [Source("-", text=nettoken.to_text(token)[:40])]
+    code, _ = await beside(desk, run)
+    assert code == ExitCode.PHOTO
+    assert errors.NetworkTokenInvalid.slug in desk.said
 
 
 # --- the other ends -----------------------------------------------------------------------------
@@ -193,8 +217,9 @@ async def test_8_some_of_several(desk: KairosDesk, token: NetworkToken, quick_cl
     code, _ = await beside(desk, run, partial(go_receive, desk.network, token))
     assert code == ExitCode.BATCH
     said = desk.out.getvalue()
-    assert "a: approved" in said
+    assert "a: has the config" in said
     assert "b: not done" in said
+    assert ": b: Nobody came" in desk.err.getvalue(), "of many: which"
     assert "c: not done" in said
 
 

@@ -172,8 +172,10 @@ def test_the_token_comes_from_a_file_a_config_or_standard_input(
     assert len(warned) == 1
     config.write_text("#cloud-config\nhostname: a\n")
     for wrong in (config, tmp_path / "none"):
-        with pytest.raises((errors.NetworkTokenInvalid, errors.NoSuchSource)):
+        with pytest.raises(errors.MeshTokenMissing) as missing:
             token_from(str(wrong), warned.append)
+        assert missing.value.exit_code == errors.ExitCode.PHOTO
+        assert "photo" not in missing.value.hint, "a network's token is never photographed"
 
 
 CODE = RecoveryCode(TOKEN, "abcdefghij", "q7QmZ2a")

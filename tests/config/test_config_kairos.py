@@ -58,8 +58,8 @@ def test_each_mistake_is_named_at_its_place(line: str, says: str) -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("users: [{name: a, groups: [admin]}]", "No disk is named: it erases the largest"),
-        ("install: {device: auto, nousers: true}", "Kairos chooses the disk: it erases the larg"),
+        ("users: [{name: a, groups: [admin]}]", "No disk is named: Kairos erases the largest"),
+        ("install: {device: auto, nousers: true}", "Kairos chooses the disk, and erases the larg"),
         ("install: {device: /dev/sda}", "No user is in the group admin"),
         ("install: {device: /dev/sda, encrypt: tpm2, nousers: true}", "The disk is not encrypted"),
         (
