@@ -6,6 +6,7 @@ import random
 from dataclasses import replace
 from typing import Any
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -344,3 +345,20 @@ def test_a_late_answer_counts_while_we_wait_for_it() -> None:
     answer = {"presence": {"node": Entry('""')}, "pairing": {"node": Entry('"ok"')}}
     assert said(party, 3.95, answer) == [Acknowledged("node")]
     assert party.tick(5.0, 5.0) == []
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_a_node_that_says_another_config_than_ours(before: bool) -> None:
+    """Before ours was said, or after; nobody else is there. The control: it says ours."""
+    for text in ('{"cc":"#cloud-config\\n"}', TEXT):
+        party = sender_that_met()
+        if not before:
+            party.tick(0.7, 0.7)
+        storage = {"presence": {"node": Entry('""')}, "pairing": {"data": Entry(text)}}
+        effects = said(party, 0.8, storage)
+        stopped = [e.error for e in effects if isinstance(e, Failed)]
+        if text == TEXT:
+            assert not stopped
+        else:
+            assert [type(error) for error in stopped] == [errors.KairosIntruder]
+            assert "Something else" in stopped[0].detail

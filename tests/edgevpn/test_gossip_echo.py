@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import secrets
+
 import pytest
 import trio
 from libp2p.custom_types import TProtocol
 
 from pairing import errors
+from pairing.edgevpn import nettoken
+from pairing.edgevpn.names import names_at
 from pairing.testing.flooding import TOPIC, address_of, member, next_from, until
 from pairing.testing.network import LOOPBACK, eventually
+from pairing.transport.p2p import EdgeVpn
 from pairing.transport.p2p.gossip import flood
 from pairing.transport.p2p.gossip.connection import Connection
 from pairing.transport.p2p.gossip.host import hosting
@@ -58,3 +63,13 @@ async def test_nothing_is_left_of_a_line_that_nobody_answers_to() -> None:
             with pytest.raises(errors.ConnectionLost):
                 await connection.open(TProtocol("/nothing/1"))
         assert connection._connection.streams == {}  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("peer", ["", "0OIl", "no such peer", "\ud800", "12D3KooW"])
+async def test_a_peer_that_is_none_is_not_connected(peer: str) -> None:
+    token = nettoken.fresh(secrets.token_bytes)
+    async with EdgeVpn(False, hosts=(LOOPBACK,)).joining(
+        token, names=lambda: names_at(token, 0)
+    ) as place:
+        with pytest.raises(errors.ConnectionLost):
+            await place.open(peer, "/echo/1")

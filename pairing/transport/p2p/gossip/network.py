@@ -10,6 +10,7 @@ import trio
 from libp2p.custom_types import TProtocol
 from libp2p.peer.id import ID
 
+from pairing import errors
 from pairing.edgevpn.names import Names
 from pairing.edgevpn.nettoken import NetworkToken
 from pairing.transport.p2p import sockets
@@ -41,7 +42,11 @@ class Place(Flood):
 
         Raises errors.ConnectionLost if it is not connected or does not answer to it.
         """
-        line = await self._host.open(ID.from_string(peer), TProtocol(protocol))
+        try:
+            who = ID.from_string(peer)
+        except ValueError:  # Anybody with the token can write what is to be a peer's id.
+            raise errors.ConnectionLost from None
+        line = await self._host.open(who, TProtocol(protocol))
         return RawLine(line.stream, line.pipe)
 
 
