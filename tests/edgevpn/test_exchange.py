@@ -275,13 +275,19 @@ def test_a_stock_peer_would_have_believed_the_stranger() -> None:
     assert Acknowledged not in {type(effect) for effect in effects}
 
 
-def sender_that_met() -> Sender:
-    """At second 0.5: the node has shown itself; our config is said next."""
+def new_sender() -> Sender:
+    """It has said that it is there."""
     party = Sender(
         TOKEN, "sender", TEXT, 0.0, 0.0, random.Random(1).randbytes,
         wait_seconds=WAIT, ack_seconds=ACK,
     )  # fmt: skip
     party.tick(0.0, 0.0)
+    return party
+
+
+def sender_that_met() -> Sender:
+    """At second 0.5: the node has shown itself; our config is said next."""
+    party = new_sender()
     said(party, 0.5, {"presence": {"node": Entry('""')}})
     return party
 
@@ -362,3 +368,26 @@ def test_a_node_that_says_another_config_than_ours(before: bool) -> None:
         else:
             assert [type(error) for error in stopped] == [errors.KairosIntruder]
             assert "Something else" in stopped[0].detail
+
+
+def answered(party: Party, pairing: dict[str, str]) -> list[str]:
+    """Why it stops when the node's block has this in `pairing`."""
+    storage = {
+        "presence": {"node": Entry('""')},
+        "pairing": {key: Entry(value) for key, value in pairing.items()},
+    }
+    effects = said(party, 0.8, storage)
+    return [e.error.detail for e in effects if isinstance(e, Failed)]
+
+
+def test_an_answer_of_who_was_sent_nothing() -> None:
+    """Controls: the node's answer to our config, and one from an earlier attempt at the same."""
+    why = ["Somebody has answered who was sent nothing."]
+    assert answered(sender_that_met(), {"sender": '"ok"', "data": TEXT}) == why
+    assert answered(sender_that_met(), {"node": '"ok"', "data": TEXT}) == []
+    assert answered(new_sender(), {"node": '"ok"'}) == why
+    assert answered(new_sender(), {"node": '"ok"', "data": TEXT}) == []
+    for text, stops in ((TEXT, why), ("", [])):
+        receiver = Receiver(TOKEN, "receiver", 0, 0, random.Random(1).randbytes, wait_seconds=WAIT)
+        receiver.tick(0.0, 0.0)
+        assert answered(receiver, {"receiver": '"ok"', "data": text} if text else {}) == stops
