@@ -177,6 +177,7 @@ class Lines:
 
     def __init__(self, talk: TextIO, data: TextIO, width: int = PLAIN_WIDTH) -> None:
         self._talk, self._data, self._width = talk, data, width
+        self._hints: set[str] = set()
 
     def say(self, label: str, text: str) -> None:
         self._labelled(label, safe_lines(text))  # file names may be a stranger's too
@@ -193,8 +194,12 @@ class Lines:
             self._labelled(label, lines)
 
     def verdict(self, verdict: Verdict) -> None:
-        if verdict.error is not None:
-            self._write(wrapped(error_lines(verdict.error), "", self._width))
+        if (error := verdict.error) is not None:
+            lines = error_lines(error)
+            if error.hint and error.hint in self._hints:  # of a dozen with the same trouble
+                lines[-1] = "hint: as above"
+            self._hints.add(error.hint)
+            self._write(wrapped(lines, "", self._width))
         print(verdict.text, file=self._data, flush=True)
 
     def close(self, exit_code: int) -> None:

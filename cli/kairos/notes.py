@@ -49,12 +49,12 @@ class KairosNotes:
         return told[-1] if told else ""
 
     def sending(self, node: str, device: str) -> None:
-        """A line in the audit log, before anything leaves.
+        """A line in the audit log, before anything leaves: whether anybody came, it cannot know.
 
         Raises errors.StoreUnwritable, errors.AuditBroken: then nothing is sent.
         """
         about = {"security": "bearer", "device": device, "config": ", ".join(self.origin.files)}
-        Audit(self.records.folder, self.key).note("kairos-send", node, **about)
+        Audit(self.records.folder, self.key).note("kairos-offer", node, **about)
 
     def delivered(self, event: Event) -> None:
         """The machine has the config: journal and inventory. Raises errors.StoreUnwritable."""

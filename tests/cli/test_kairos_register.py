@@ -236,7 +236,7 @@ async def test_what_is_kept(desk: KairosDesk, token: NetworkToken, quick_clock: 
     (line,) = records.history(name)
     assert (line["state"], line["type"]) == ("approved", "state")
     (entry,) = audit.read(records.folder)
-    assert (entry.action, entry.node) == ("kairos-send", name)
+    assert (entry.action, entry.node) == ("kairos-offer", name)
     assert entry.about["security"] == "bearer"
     origin = Inventory(records.folder).entry(name).origin
     assert origin.files == (str(desk.station.config),)

@@ -192,3 +192,14 @@ def test_talk_and_data_are_apart() -> None:
     assert talk.getvalue().startswith("config     valid\nerror E400 unreachable: ")
     assert "hint: " in talk.getvalue()
     assert data.getvalue() == "a.png: not done (E400 unreachable), unknown machine, exit 5\n"
+
+
+def test_a_hint_is_said_once_for_a_dozen() -> None:
+    talk = io.StringIO()
+    told: report.Report = report_for("human", talk, io.StringIO())
+    for number in range(12):
+        told.verdict(Verdict(source=f"{number}", exit=5, error=errors.UnreachableError()))
+    told.verdict(Verdict(source="other", exit=6, error=errors.NotAuthenticError()))
+    assert talk.getvalue().count(errors.UnreachableError.hint) == 1
+    assert talk.getvalue().count("hint: as above") == 11
+    assert talk.getvalue().count(errors.NotAuthenticError.hint) == 1
