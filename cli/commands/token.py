@@ -12,7 +12,7 @@ import click
 from pairing import errors
 
 if TYPE_CHECKING:
-    from pairing.edgevpn.nettoken import NetworkToken
+    from pairing.edgevpn.nettoken import NativePart, NetworkToken
 
 HELP = """Explain a token, or make a network token for a cluster of Kairos.
 
@@ -109,13 +109,23 @@ def _native(text: str) -> dict[str, Any]:
 
 
 def _network(found: NetworkToken) -> dict[str, Any]:
-    return {
+    from pairing import keys
+
+    said: dict[str, Any] = {
         "kind": "Kairos",
         "rotates": f"every {found.crypto.interval} s" if found.rotates else "never",
         "meaning": f"a network's: {NETWORK_MEANING}"
         if found.rotates
         else f"a pairing, or a network's: then {NETWORK_MEANING}",
     }
+    if (ours := found.native) is not None:
+        said |= {"kind": "Kairos and ours", "meaning": "a pairing: by our protocol, or --kairos"}
+        said |= {"fingerprint": keys.fingerprint(ours.key), "addresses": _at(ours)}
+    return said
+
+
+def _at(ours: NativePart) -> list[str]:
+    return [str(ours.address)] if ours.address else []
 
 
 @token.command(help=NEW_HELP)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import secrets
 import stat
 from pathlib import Path
 
@@ -12,9 +13,11 @@ from click.testing import CliRunner, Result
 
 from cli import secretfile
 from cli.fleet import fleet
-from pairing import errors
+from pairing import errors, keys
 from pairing.config.load import load_file
 from pairing.edgevpn import nettoken
+from pairing.edgevpn.native import with_native
+from pairing.transport.base import Address
 
 
 def run(*arguments: str | Path, stdin: str = "") -> Result:
@@ -89,3 +92,15 @@ def test_a_network_token_is_explained_without_its_secrets() -> None:
     for secret in (made.crypto.key, made.room, made.rendezvous, made.mdns, text.strip()):
         assert secret not in told.output + json.dumps(body)
     assert "better use -" in run(text.strip()).stderr
+
+
+def test_a_code_for_both_says_which_machine_it_is() -> None:
+    key = keys.generate().public
+    made = with_native(nettoken.fresh(secrets.token_bytes), key, Address("192.0.2.7", 4917))
+    text = nettoken.to_text(made)
+    body = json.loads(run("show", "-", "--output", "json", stdin=text).stdout)
+    assert (body["kind"], body["fingerprint"]) == ("Kairos and ours", keys.fingerprint(key))
+    assert body["addresses"] == ["192.0.2.7:4917"]
+    told = run("show", "-", stdin=text).stdout
+    assert "192.0.2.7:4917" in told
+    assert made.crypto.key not in told
