@@ -39,7 +39,7 @@ ACK_SECONDS = 60.0
 SECURITY = "bearer"
 """In JSON: whoever bears the photo has all that it gives."""
 PROGRESS = {
-    Progress.LOOKING: "looking for the machine; a stock one looks back every 10 s",
+    Progress.LOOKING: "looking for it; a stock node takes 10 s or more",
     Progress.MET: "one machine is there",
     Progress.SENT: "the config is on its way",
     Progress.DELIVERED: "it has arrived; waiting for the machine to say so",

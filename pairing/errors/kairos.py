@@ -76,7 +76,8 @@ class KairosIntruder(NotAuthenticError):
     number, slug = 550, "kairos-intruder"
     hint = (
         "Restart the machine: it shows a new code. Send that photo to nobody else. If something "
-        "was sent before, change what the config gave access to."
+        "was sent before, change what the config gave access to. An attempt of your own that was "
+        "killed looks the same."
     )
 
 

@@ -2,7 +2,8 @@
 
 Blocks fenced with `sh` run in the page's order in one folder, unless the comment line before says
 `<!-- not run by the tests: why -->`. `<!-- run by the tests: in the background, until ... -->` is a
-second terminal: it runs until the page is through, and what is waited for is named.
+second terminal: it runs until the page is through, and what is waited for is named. A block that
+is run `where` a program is, is left out on a machine without it; never in CI.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from shutil import which
 
 import pytest
 
@@ -24,6 +26,7 @@ TOP = Path(__file__).resolve().parents[2]
 PAGES = ("README.md", "docs/quickstart.md", "docs/how-to.md")
 BLOCK = re.compile(r"(?:^<!-- (?P<mark>.+?) -->\n)?^```sh\n(?P<text>.*?)^```$", re.M | re.S)
 NOT_RUN = re.compile(r"not run by the tests: \S.+", re.S)
+WHERE = re.compile(r"run by the tests where `(?P<program>\S+)` is")
 BACKGROUND = re.compile(
     r"run by the tests: in the background, until (it says `(?P<said>[^`]+)`"
     r"|its picture shows (?P<shown>an address|a code))"
@@ -54,6 +57,8 @@ def blocks(page: str) -> Iterator[Block]:
         behind = BACKGROUND.fullmatch(mark)
         if behind:
             yield Block(found["text"], said=behind["said"] or "", shown=behind["shown"] or "")
+        elif where := WHERE.fullmatch(mark):
+            yield Block(found["text"], run="CI" in os.environ or bool(which(where["program"])))
         else:
             assert not mark or NOT_RUN.fullmatch(mark), f"{page}: unknown mark: {mark}"
             yield Block(found["text"], run=not mark)
@@ -171,6 +176,17 @@ def test_the_commands_of_a_page_work(page: str, desk: Desk) -> None:
 @pytest.mark.parametrize("page", PAGES)
 def test_a_page_has_commands_that_run(page: str) -> None:
     assert sum(block.run for block in blocks(page)) >= 2
+
+
+def test_a_block_for_a_program_is_left_out_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def keys() -> list[bool]:
+        return [block.run for block in blocks("docs/how-to.md") if "image keys" in block.text]
+
+    monkeypatch.delenv("CI", raising=False)
+    monkeypatch.setenv("PATH", "")
+    assert keys() == [False]
+    monkeypatch.setenv("CI", "true")
+    assert keys() == [True]
 
 
 def test_a_wrong_command_is_noticed(desk: Desk) -> None:
