@@ -197,7 +197,9 @@ TestPairing.settings = settings(stateful_step_count=50)
 
 
 class Strange(Pairing):
-    """Somebody with the photo says anything. It may stop a pairing; it is never believed."""
+    """Somebody with the photo says anything: never believed, unless nobody else is there."""
+
+    knows_the_config = False
 
     @rule(
         which=st.booleans(),
@@ -213,6 +215,7 @@ class Strange(Pairing):
     )
     def the_stranger_speaks(self, which: bool, index: int, keys: dict[Any, str]) -> None:
         end = self.ends(which)
+        self.knows_the_config |= keys.get(("pairing", "data")) == TEXT
         storage: dict[str, dict[str, Entry]] = {}
         for (bucket, key), value in keys.items():
             storage.setdefault(bucket, {})[key] = Entry(value)
@@ -224,7 +227,12 @@ class Strange(Pairing):
         self.take(end, effects)
         if not was_over and len(before) > 1:
             assert isinstance(end.error, errors.KairosIntruder)
-        assert Acknowledged not in {type(effect) for effect in effects}
+            assert Acknowledged not in {type(effect) for effect in effects}
+
+    @invariant()
+    def the_config_is_said_only_after_the_meeting(self) -> None:
+        if not self.knows_the_config:
+            super().the_config_is_said_only_after_the_meeting()
 
     @invariant()
     def nobody_is_taken_for_an_intruder(self) -> None:
@@ -246,7 +254,6 @@ class Strange(Pairing):
     def the_stranger_is_never_sent_to(self) -> None:
         for effect in self.sender.done:
             if isinstance(effect, Met) and effect.peer == "stranger":
-                # It was the only one there: this protocol cannot tell it from the node.
                 assert self.sender.party.others >= {"stranger"}
 
 
