@@ -11,6 +11,7 @@ from typing import TypeVar
 
 import trio
 
+from cli.sources import shown
 from pairing import errors
 from pairing.config.load import HEADERS, load
 from pairing.edgevpn import mesh, nettoken
@@ -128,7 +129,7 @@ def token_from(source: str, warn: Callable[[str], None]) -> NetworkToken:
                 data = file.read(FILE_LIMIT)
     except (OSError, ValueError) as wrong:
         said = getattr(wrong, "strerror", None) or "bad name"
-        raise errors.MeshTokenMissing(f"({said})", element=source[:80]) from None
+        raise errors.MeshTokenMissing(f"({said})", element=shown(source)) from None
     return nettoken.parse(_token_text(data, source))
 
 

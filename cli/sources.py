@@ -6,6 +6,7 @@ Kairos' is base64 of 200 characters and more), and anything else is an error.
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -28,6 +29,9 @@ PICTURES = frozenset(
     | {".tif", ".tiff"}
 )
 """Endings of files in a folder that are looked at; those we cannot read are named as errors."""
+
+_WORD = re.compile(r"[^/.\s]{40}")
+"""Longer than words in a path are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,19 +93,26 @@ def _sources(text: str) -> Iterator[Source]:
         yield from _at(text)
 
 
+def shown(text: str) -> str:
+    """What may be said of an argument that names nothing: it may be a token with a typing error."""
+    is_path = Path(text).suffix.lower() in PICTURES or (len(text) <= 80 and not _WORD.search(text))
+    if not is_path:
+        return f"{text[:8]}... ({len(text)} characters)"
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
 def _at(text: str) -> Iterator[Source]:
     path = Path(text)
-    shown = text if len(text) <= 80 else text[:77] + "..."
     try:
         is_folder, exists = path.is_dir(), path.exists()
     except (OSError, ValueError):
-        raise errors.NoSuchSource(element=shown) from None
+        raise errors.NoSuchSource(element=shown(text)) from None
     if is_folder:
         yield from _folder(path)
     elif exists or path.is_symlink():
         yield Source(text, photo=path)
     else:
-        raise errors.NoSuchSource(element=shown)
+        raise errors.NoSuchSource(element=shown(text))
 
 
 def _folder(folder: Path) -> Iterator[Source]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from cli.mesh_run import token_from
 from cli.sources import sources
 from pairing import errors, keys
 from pairing.edgevpn import nettoken
@@ -53,6 +54,37 @@ def test_anything_else_is_an_error(text: str, monkeypatch: pytest.MonkeyPatch,
     with pytest.raises(errors.NoSuchSource) as refused:
         sources([text])
     assert len(str(refused.value)) < 300
+
+
+def damaged() -> dict[str, tuple[str, str]]:
+    """Tokens as they are pasted wrongly, and what of them nobody may see."""
+    token = nettoken.fresh(secrets.token_bytes)
+    network, full = nettoken.to_text(token), nettoken.to_full_text(token)
+    ours = to_text(Token(keys.generate().public, b"s" * 16))
+    return {
+        "cut": (network[:-1], network[8:70]),
+        "cut short": (network[:79], network[8:70]),
+        "recovery": (f"{full}_CREDENTIALS_s_CREDENTIALS_pass.word", "pass.word"),
+        "ours": (ours.lower(), ours[20:60].lower()),
+    }
+
+
+@pytest.mark.parametrize("which", ["cut", "cut short", "recovery", "ours"])
+@pytest.mark.parametrize("is_mesh", [False, True])
+def test_a_token_with_a_typing_error_is_not_shown(which: str, is_mesh: bool) -> None:
+    text, secret = damaged()[which]
+    with pytest.raises(errors.KnownError) as refused:
+        _ = token_from(text, print) if is_mesh else sources([text])
+    said = str(refused.value)
+    assert secret not in said
+    assert text[8:40] not in said
+
+
+@pytest.mark.parametrize("name", ["nowhere.png", "a/folder/of/photos", f"/shops/{'x' * 60}.jpeg"])
+def test_a_path_that_is_not_there_is_shown(name: str) -> None:
+    with pytest.raises(errors.NoSuchSource) as refused:
+        sources([name])
+    assert refused.value.element == name
 
 
 def test_a_folder_without_pictures(tmp_path: Path) -> None:

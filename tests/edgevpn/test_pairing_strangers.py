@@ -16,8 +16,17 @@ import trio.testing
 
 from pairing import errors
 from pairing.edgevpn import blocktext, exchange, nettoken, sealing
-from pairing.edgevpn.exchange import REMEMBERED, SPACING, Publish
-from pairing.edgevpn.ledger import Block
+from pairing.edgevpn.exchange import (
+    REMEMBERED,
+    SPACING,
+    Acknowledged,
+    Delivered,
+    Effect,
+    Failed,
+    Met,
+    Publish,
+)
+from pairing.edgevpn.ledger import Block, Entry
 from pairing.edgevpn.names import names_at
 from pairing.edgevpn.payload import Payload
 from pairing.edgevpn.receiver import Receiver
@@ -296,3 +305,44 @@ def test_what_is_said_while_a_code_is_shown_is_not_forgotten(
     assert party.heard(names.topic, first.data, "parrot", now) == []
     assert party.others == set()
     assert REMEMBERED * SPACING > 2 * WINDOW_SECONDS
+
+
+@pytest.mark.parametrize("author", ["node", "another member"])
+def test_in_a_network_that_lives_on_only_the_nodes_own_word_counts(author: str) -> None:
+    """There many speak, and each says the whole ledger. The control is the node itself."""
+    token = nettoken.fresh(secrets.token_bytes, rotate_seconds=3600)
+    names, random_bytes = names_at(token, 0), random.Random(1).randbytes
+    party = Sender(token, "me", "{}", 0.0, 0.0, random_bytes, wait_seconds=60, ack_seconds=60)
+    party.tick(0.0, 0.0)
+
+    def hear(sender: str, pairing: dict[str, str]) -> list[Effect]:
+        values = {key: Entry(value) for key, value in pairing.items()}
+        block = Block(50, "", {"presence": {"node": Entry('""')}, "pairing": values})
+        data = sealing.seal(blocktext.to_bytes(block), names.seal_key, random_bytes(12))
+        return party.heard(names.topic, data, sender, 1.0)
+
+    assert hear("another member", {}) == [Met("node")]
+    answer = hear(author, {"data": "{}", "node": '"ok"'})
+    assert answer == ([Delivered("node"), Acknowledged("node")] if author == "node" else [])
+
+
+@pytest.mark.parametrize("rotates", [None, 3600])
+@pytest.mark.parametrize("bucket", ["presence", "pairing", ""])
+def test_a_third_one_of_whom_only_the_node_tells(bucket: str, rotates: int | None) -> None:
+    """He is connected with the node and not with us: two presences beside ours, or two answers.
+
+    The control is the same without him.
+    """
+    token = nettoken.fresh(secrets.token_bytes, rotate_seconds=rotates)
+    names, random_bytes = names_at(token, 0), random.Random(1).randbytes
+    party = Sender(token, "me", "{}", 0.0, 0.0, random_bytes, wait_seconds=60, ack_seconds=60)
+    party.tick(0.0, 0.0)
+    told: list[Effect] = []
+    for more in ({}, {bucket: {"third": Entry('""')}} if bucket else {}):
+        storage = {"presence": {"node": Entry('""')}} | more
+        block = Block(50, "", storage)
+        data = sealing.seal(blocktext.to_bytes(block), names.seal_key, random_bytes(12))
+        told += party.heard(names.topic, data, "node", 1.0)
+    assert told[0] == Met("node")
+    stopped = [e.error for e in told if isinstance(e, Failed)]
+    assert [type(error) for error in stopped] == ([errors.KairosIntruder] if bucket else [])
