@@ -35,7 +35,7 @@ FLOODSUB = TProtocol("/floodsub/1.0.0")
 RPC_LIMIT = MAX_DATA + 64 * 1024
 """Bytes of one RPC from a peer that follows our topic."""
 STRANGER_LIMIT = 64 * 1024
-"""Bytes of one RPC from a peer that has not shown that it knows our topic."""
+"""Bytes of one RPC from a peer that does not follow our topic; whoever connects is told it."""
 SEEN_LIMIT = 4096
 """Messages that are remembered, so that none is taken twice."""
 AGAIN_FIRST, AGAIN_MOST = 0.2, 5.0
