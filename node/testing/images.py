@@ -34,6 +34,8 @@ class Factory:
     keys: Path
     recipe: Recipe = RECIPE
     built: dict[str, Built] = field(default_factory=dict)
+    recipes: dict[str, Recipe] = field(default_factory=dict)
+    """What each of them was built from."""
 
     @property
     def certificates(self) -> Certificates:
@@ -52,8 +54,11 @@ class Factory:
         Raises what node.image.build.build raises.
         """
         name = into or version
+        recipe = replace(self.recipe, version=version, files=files, **changes)  # type: ignore[arg-type]
+        if name in self.built and self.recipes[name] != recipe:
+            raise ValueError(f"{name} is another image already: say `into`")
         if name not in self.built:
-            recipe = replace(self.recipe, version=version, files=files, **changes)  # type: ignore[arg-type]
+            self.recipes[name] = recipe
             self.folder.mkdir(parents=True, exist_ok=True)
             signing.make_keys(self.keys, build.tool_room(recipe.base), "e2e")
             self.built[name] = build.build(recipe, self.folder / name, self.keys)

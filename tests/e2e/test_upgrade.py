@@ -50,7 +50,7 @@ def served(shop: Shop, factory: Factory) -> Iterator[Path]:
     it."""
     top, folder = fresh(ARTEFACTS / "updates"), fresh(ARTEFACTS / "dockerfile")
     base = dockerfile.write(folder, factory.recipe)
-    good = factory.build("1.1.0", base=base, folder=folder).root.parent
+    good = factory.build("1.1.0", into="dockerfile", base=base, folder=folder).root.parent
     offer(good, top / "good")
     offer(factory.build("1.2.0", files=(UNHEALTHY,)).root.parent, top / "broken")
     changed = offer(good, top / "changed") / "kr_1.1.0.root"
