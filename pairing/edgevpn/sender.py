@@ -24,8 +24,6 @@ from pairing.edgevpn.nettoken import NetworkToken
 
 LEFT_SECONDS = 3.0
 """For an answer that is still under way when its author has left."""
-
-
 SILENT_SECONDS = 2.0
 """After these, who is connected and says nothing is taken for one that does not listen to us."""
 SETTLE_SECONDS = 3.5

@@ -58,7 +58,6 @@ class Connection:
 
     async def open(self, protocol: TProtocol) -> Line:
         """A new line. Raises errors.ConnectionLost if that fails within 10 seconds."""
-        stream: IMuxedStream | None = None
         try:
             with trio.fail_after(OPEN_SECONDS):
                 stream = await upgrade.open_stream(self._connection, protocol)
