@@ -1,0 +1,1 @@
+"""Reads codes that the engines find but cannot read, module by module. Imports numpy."""
