@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from pairing import errors, keys
+from pairing import errors, keys, tokenbytes
 from pairing.protocol.callers import NodePolicy
 from pairing.protocol.wire import unbase64
 
@@ -135,7 +135,7 @@ def _fleet(item: Any) -> keys.PinnedFleet:
     if not isinstance(item, Mapping) or set(item) - {"key", "minimum", "revoked"}:
         raise ValueError("a fleet has key, minimum and revoked")
     key = unbase64(str(item.get("key", "")))
-    if not keys.is_point(key):
+    if not tokenbytes.is_point(key):
         raise ValueError("a fleet's key is no key")
     revoked = frozenset(int(sequence) for sequence in item.get("revoked", ()))
     return keys.PinnedFleet(key, int(item.get("minimum", 0)), revoked)

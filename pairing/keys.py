@@ -25,19 +25,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X
 from pairing import errors, words
 from pairing.protocol.frames import canonical
 
-KEY_SIZE = 32
-_P = 2**255 - 19
-_D = -121665 * pow(121666, -1, _P) % _P
 _HPKE = hpke.Suite(hpke.KEM.X25519, hpke.KDF.HKDF_SHA256, hpke.AEAD.CHACHA20_POLY1305)
-
-
-def is_point(key: bytes) -> bool:
-    """Whether these 32 bytes encode a point of the curve (RFC 8032, 5.1.3): half of all do."""
-    y = int.from_bytes(key, "little") & (2**255 - 1)
-    if len(key) != KEY_SIZE or y >= _P:
-        return False
-    x_squared = (y * y - 1) * pow(_D * y * y + 1, -1, _P) % _P
-    return x_squared == 0 or pow(x_squared, (_P - 1) // 2, _P) == 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,16 +18,27 @@ import hashlib
 import ipaddress
 from dataclasses import dataclass, field
 
-from pairing import base45, errors, keys
+from pairing import base45, errors, tokenbytes
+from pairing.tokenbytes import (
+    CHECK_SIZE,
+    FIELDS,
+    FLAG_IPV4,
+    FLAG_IPV6,
+    FLAG_RELAY,
+    FLAG_SIGNED,
+    KEY_SIZE,
+    PREFIX,
+    SECRET_SIZE,
+    VERSION,
+    check_bytes,
+    size_of,
+)
 from pairing.transport.base import Address
 
-PREFIX = "EP1:"
-VERSION = 1
-FLAG_IPV4, FLAG_IPV6, FLAG_RELAY, FLAG_SIGNED = 1, 2, 4, 8
-KEY_SIZE, SECRET_SIZE, RELAY_SIZE, CHECK_SIZE = 32, 16, 4, 2
+__all__ = ["PREFIX", "SECRET_SIZE", "Token", "parse", "to_text"]
+
 TEXT_LIMIT = 160
 """Characters of the longest text that is looked at."""
-_FIELDS = ((FLAG_IPV4, 6), (FLAG_IPV6, 18), (FLAG_RELAY, RELAY_SIZE))
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +83,7 @@ def to_text(token: Token) -> str:
     if token.signed:
         flags |= FLAG_SIGNED
     body = bytes([VERSION << 4 | flags]) + token.key + token.secret + hints
-    return PREFIX + base45.encode(body + _check(body))
+    return PREFIX + base45.encode(body + check_bytes(body))
 
 
 def parse(text: str, *, loopback: bool = False) -> Token:
@@ -85,12 +96,9 @@ def parse(text: str, *, loopback: bool = False) -> Token:
         data = base45.decode(_payload(text))
     except ValueError as wrong:
         raise errors.TokenInvalid(f"({wrong})") from None
-    body, check = data[:-CHECK_SIZE], data[-CHECK_SIZE:]
-    if body[0] >> 4 != VERSION:
-        raise errors.TokenInvalid("(another version: update this program)")
-    if len(data) != _size(body[0] & 15) or check != _check(body):
-        raise errors.TokenInvalid("(a character is wrong or missing)")
-    return _fields(body, loopback)
+    if fault := tokenbytes.fault(data):
+        raise errors.TokenInvalid(f"({fault})")
+    return _fields(data[:-CHECK_SIZE], loopback)
 
 
 def _payload(text: str) -> str:
@@ -101,28 +109,17 @@ def _payload(text: str) -> str:
     if len(payload) < 3:
         raise ValueError("too short")
     flags = base45.decode(payload[:3])[0] & 15
-    size = _size(flags)
+    size = size_of(flags)
     # A space is a base45 character that copying drops at the end of a line.
     return payload.ljust(size // 2 * 3 + size % 2 * 2)
-
-
-def _size(flags: int) -> int:
-    hints = sum(size for flag, size in _FIELDS if flags & flag)
-    return 1 + KEY_SIZE + SECRET_SIZE + hints + CHECK_SIZE
-
-
-def _check(body: bytes) -> bytes:
-    return hashlib.sha256(body).digest()[:CHECK_SIZE]
 
 
 def _fields(body: bytes, loopback: bool) -> Token:
     flags = body[0] & 15
     key, secret = body[1 : 1 + KEY_SIZE], body[1 + KEY_SIZE : 1 + KEY_SIZE + SECRET_SIZE]
-    if not keys.is_point(key):
-        raise errors.TokenInvalid("(the key in it is no key)")
     rest = body[1 + KEY_SIZE + SECRET_SIZE :]
     parts: dict[int, bytes] = {}
-    for flag, size in _FIELDS:
+    for flag, size in FIELDS:
         if flags & flag:
             parts[flag], rest = rest[:size], rest[size:]
     return Token(

@@ -18,7 +18,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from pairing import errors, keys
+from pairing import errors, tokenbytes
 from pairing.edgevpn.limits import MAX_TOKEN
 from pairing.edgevpn.otp import MAX_DIGITS
 from pairing.edgevpn.tokentext import Map, Value, flow, read
@@ -188,7 +188,7 @@ def _native(body: object, loopback: bool) -> NativePart:
         key = base64.b64decode(texts[0] + "=", altchars=b"-_", validate=True)
     except (binascii.Error, ValueError):
         key = b""
-    if not keys.is_point(key):
+    if not tokenbytes.is_point(key):
         raise ValueError("the node's key in it is no key")
     return NativePart(key, _address(texts[1], loopback) if texts[1:] else None)
 

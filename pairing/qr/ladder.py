@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from pairing.qr.reading import Code, Corners
+from pairing.qr.reading import Code, Corners, Place, Tried
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -43,16 +43,25 @@ class Outcome:
     """What the ladder found: codes read, places of codes located but not read, steps tried."""
 
     codes: tuple[Code, ...]
-    unreadable: tuple[Corners, ...]
-    steps: tuple[str, ...]
+    unread: tuple[Place, ...]
+    tried: tuple[Tried, ...]
+
+    @property
+    def steps(self) -> tuple[str, ...]:
+        """The names of the steps tried, in order."""
+        return tuple(step.step for step in self.tried)
 
 
 @dataclass(frozen=True, slots=True)
 class Symbol:
-    """A code as an engine reports it; `text` is None where it was located but not read."""
+    """A code as an engine reports it; `text` is None where it was located but not read.
+
+    `version` is that of an unread one, where the engine came as far.
+    """
 
     text: str | None
     corners: Corners
+    version: int | None = None
 
 
 def climb(
@@ -68,27 +77,32 @@ def climb(
     `image` is upright and 8-bit gray.
     """
     codes: list[Code] = []
-    unreadable: list[Corners] = []
-    tried: list[str] = []
+    unread: list[Place] = []
+    tried: list[Tried] = []
     start = time.process_time()
     for step in STEPS:
         if (step.engine == "zbar" and zbar is None) or (step.hard and not hard):
             continue
-        if not hard and tried and (time.process_time() - start) * 1000 > BUDGET_MS:
+        begun = time.process_time()
+        if not hard and tried and (begun - start) * 1000 > BUDGET_MS:
             break
         ready = step.prepare(image)
         if ready is None:
             continue
-        tried.append(step.name)
-        _merge(codes, unreadable, look(step, ready, image, zbar))
-        if any(is_token(code.text) for code in codes) or (any_text and codes and not unreadable):
+        found = list(look(step, ready, image, zbar))
+        here: tuple[list[Code], list[Place]] = ([], [])
+        merge(*here, found)
+        spent = round((time.process_time() - begun) * 1000)
+        tried.append(Tried(step.name, spent, len(here[0]), len(here[1])))
+        merge(codes, unread, found)
+        if any(is_token(code.text) for code in codes) or (any_text and codes and not unread):
             break
-    return Outcome(tuple(codes), tuple(unreadable), tuple(tried))
+    return Outcome(tuple(codes), tuple(unread), tuple(tried))
 
 
 def look(
     step: Step, ready: Image.Image, image: Image.Image, zbar: Zbar | None
-) -> Iterator[Code | Corners]:
+) -> Iterator[Code | Place]:
     """Codes and places of unread codes, in the pixels of `image`."""
     symbols = with_zbar(ready, zbar) if step.engine == "zbar" and zbar else with_zxing(ready)
     across, down = image.width / ready.width, image.height / ready.height
@@ -97,7 +111,7 @@ def look(
         if symbol.text is not None:
             yield Code(symbol.text, corners, step.name)
         elif _area(corners) >= _SMALLEST_AREA:
-            yield corners
+            yield Place(corners, symbol.version)
 
 
 def with_zxing(image: Image.Image) -> Iterator[Symbol]:
@@ -117,13 +131,14 @@ def with_zxing(image: Image.Image) -> Iterator[Symbol]:
         corners = tuple((point.x, point.y) for point in points)
         if code.valid:
             yield Symbol(code.text, corners)
-        elif not _is_micro(code.extra):
-            yield Symbol(None, corners)
+            continue
+        version = str(code.extra.get("Version", "")) if isinstance(code.extra, dict) else ""
+        if not version.startswith("M"):  # Micro QR: never ours, mostly noise
+            yield Symbol(None, corners, _number(version))
 
 
-def _is_micro(extra: object) -> bool:
-    """Whether a code that could not be read looked like Micro QR: never ours, mostly noise."""
-    return isinstance(extra, dict) and str(extra.get("Version", "")).startswith("M")
+def _number(version: str) -> int | None:
+    return int(version) if version.isdecimal() and 1 <= int(version) <= 40 else None
 
 
 def with_zbar(image: Image.Image, zbar: Zbar) -> Iterator[Symbol]:
@@ -137,20 +152,28 @@ def _clockwise(points: Sequence[tuple[int, int]]) -> Corners:
     return (*points[:1], *reversed(points[1:]))
 
 
-def _merge(codes: list[Code], unreadable: list[Corners], found: Iterable[Code | Corners]) -> None:
-    """Add what is new: a place counts once, and no longer as unreadable once it has been read."""
+def merge(codes: list[Code], unread: list[Place], found: Iterable[Code | Place]) -> None:
+    """Add what is new: a place counts once, and no longer as unread once it has been read.
+
+    Of several looks at one unread code, one that knows its version is kept.
+    """
     for item in found:
         if isinstance(item, Code):
             seen = [code for code in codes if _overlap(item.corners, code.corners)]
             if item.text not in (code.text for code in seen):
                 codes.append(item)
-            unreadable[:] = [place for place in unreadable if not _overlap(place, item.corners)]
-        elif not any(_overlap(item, place) for place in _places(codes, unreadable)):
-            unreadable.append(item)
+            unread[:] = [place for place in unread if not _overlap(place.corners, item.corners)]
+        elif not any(_overlap(item.corners, code.corners) for code in codes):
+            _note(unread, item)
 
 
-def _places(codes: Iterable[Code], unreadable: Iterable[Corners]) -> list[Corners]:
-    return [*(code.corners for code in codes), *unreadable]
+def _note(unread: list[Place], item: Place) -> None:
+    for number, place in enumerate(unread):
+        if _overlap(item.corners, place.corners):
+            if place.version is None and item.version is not None:
+                unread[number] = item
+            return
+    unread.append(item)
 
 
 def _box(corners: Corners) -> tuple[int, int, int, int]:

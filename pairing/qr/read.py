@@ -12,7 +12,7 @@ from typing import Any, Self
 
 from pairing import errors
 from pairing.qr.photo import FILE_LIMIT, check_format
-from pairing.qr.reading import Code, Corners, PhotoToken, Reading, token_from
+from pairing.qr.reading import Code, Corners, PhotoToken, Place, Reading, Tried, token_from
 from pairing.worker import Protection, Worker
 
 __all__ = ["Code", "PhotoReader", "PhotoToken", "Reading", "token_from"]
@@ -125,8 +125,8 @@ def _reading(name: str, reply: dict[str, Any]) -> Reading:
             width=_number(reply["width"]),
             height=_number(reply["height"]),
             codes=tuple(_code(*code) for code in _list(reply["codes"])),
-            unreadable=tuple(_corners(c) for c in _list(reply["unreadable"])),
-            steps=tuple(_text(s, 64) for s in _list(reply["steps"])),
+            unreadable=tuple(_place(*place).corners for place in _list(reply["unread"])),
+            tried=tuple(_tried(*step) for step in _list(reply["tried"])),
             cpu_ms=_number(reply["cpu_ms"]),
         )
     except (KeyError, TypeError, ValueError):
@@ -135,6 +135,14 @@ def _reading(name: str, reply: dict[str, Any]) -> Reading:
 
 def _code(text: object, step: object, corners: object) -> Code:
     return Code(_text(text, 8192), _corners(corners), _text(step, 64))
+
+
+def _place(corners: object, version: object) -> Place:
+    return Place(_corners(corners), None if version is None else _number(version))
+
+
+def _tried(step: object, ms: object, read: object, located: object) -> Tried:
+    return Tried(_text(step, 64), _number(ms), _number(read), _number(located))
 
 
 def _list(value: object) -> list[Any]:

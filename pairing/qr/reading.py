@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from urllib.parse import urlsplit
 
-from pairing import base45, errors
+from pairing import base45, errors, tokenbytes
 
 NATIVE_PREFIX = "EP1:"
 _KAIROS_LENGTH = range(200, 4097)
@@ -38,6 +37,44 @@ class Code:
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """Where a code lies that was located but not read; `version` 1 to 40 if that is known."""
+
+    corners: Corners
+    version: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A code's modules as the grid reader saw them, read or not.
+
+    `fit` is the correlation with the parts that every code has, 0 to 1. `pitch` is pixels for a
+    module. `glare` is the share of modules that a reflection has eaten, 0 to 1, and `glare_at` its
+    middle (x, y) in pixels. `cut` is the side of the photo that the code runs out of: `left`,
+    `right`, `top`, `bottom` or nothing.
+    """
+
+    corners: Corners
+    version: int | None = None
+    fit: float = 0.0
+    pitch: float = 0.0
+    glare: float = 0.0
+    glare_at: tuple[int, int] | None = None
+    read: bool = False
+    cut: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """One decoding step: its name, CPU milliseconds, codes read and codes located but not read."""
+
+    step: str
+    ms: int = 0
+    read: int = 0
+    located: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class PhotoToken:
     """The token that a photo shows. `text` holds a one-time secret."""
 
@@ -49,8 +86,10 @@ class PhotoToken:
 class Reading:
     """Everything that was seen in one photo.
 
-    `photo` is its file name, `format` JPEG, PNG or WebP, `steps` the names of the decoding steps
-    tried in order, `unreadable` where codes were seen but not read, `cpu_ms` the CPU time spent.
+    `photo` is its file name, `format` such as JPEG, `tried` the decoding steps in order,
+    `unreadable` where codes were located but not read, `seen` what the grid reader found out about
+    codes, `cpu_ms` the CPU time spent. `soft` holds the bits of unread codes, packed, for summing
+    several photos of one screen.
     """
 
     photo: str = ""
@@ -59,8 +98,15 @@ class Reading:
     height: int = 0
     codes: tuple[Code, ...] = ()
     unreadable: tuple[Corners, ...] = ()
-    steps: tuple[str, ...] = ()
+    tried: tuple[Tried, ...] = ()
     cpu_ms: int = 0
+    seen: tuple[Seen, ...] = ()
+    soft: tuple[bytes, ...] = field(default=(), repr=False)
+
+    @property
+    def steps(self) -> tuple[str, ...]:
+        """The names of the decoding steps tried, in order."""
+        return tuple(step.step for step in self.tried)
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -74,7 +120,10 @@ class Reading:
 
 
 def kind_of(text: str) -> Kind | None:
-    """Whose token this is; None if it is none. Checks shape and checksum, not the fields."""
+    """Whose token this is; None if it is none.
+
+    Of ours: version, length, check bytes and key are right. Of Kairos: the shape only.
+    """
     if text.startswith(NATIVE_PREFIX):
         return Kind.NATIVE if _is_native(text) else None
     return Kind.KAIROS if _is_kairos(text) else None
@@ -85,7 +134,7 @@ def _is_native(text: str) -> bool:
         data = base45.decode(text[len(NATIVE_PREFIX) :])
     except ValueError:
         return False
-    return len(data) > 50 and hashlib.sha256(data[:-2]).digest()[:2] == data[-2:]
+    return not tokenbytes.fault(data)
 
 
 def _is_kairos(text: str) -> bool:

@@ -60,8 +60,8 @@ def answer(request: dict[str, Any], data: bytes, decoder: zbar.Zbar | None) -> d
         "width": image.width,
         "height": image.height,
         "codes": [[c.text[:TEXT_LIMIT], c.step, c.corners] for c in found.codes[:CODES_LIMIT]],
-        "unreadable": found.unreadable[:CODES_LIMIT],
-        "steps": found.steps,
+        "unread": [[place.corners, place.version] for place in found.unread[:CODES_LIMIT]],
+        "tried": [[t.step, t.ms, t.read, t.located] for t in found.tried],
         "cpu_ms": round((time.process_time() - start) * 1000),
     }
 

@@ -183,8 +183,9 @@ def test_a_place_read_later_is_no_longer_unreadable() -> None:
     page.paste(damaged, (450, 50))
     found = ladder.climb(page, is_token, zbar=ZBAR)
     assert [code.text for code in found.codes] == [token]
-    assert len(found.unreadable) == 1
-    assert all(x > 400 for x, _ in found.unreadable[0])
+    assert len(found.unread) == 1
+    assert all(x > 400 for x, _ in found.unread[0].corners)
+    assert found.tried[0].located == 1
 
 
 # --- zbar ---------------------------------------------------------------------------------------
