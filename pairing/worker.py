@@ -33,7 +33,7 @@ class Worker:
     """One child at a time, started when first needed. Not for several threads at once."""
 
     def __init__(self, *, module: str = MODULE, seconds: float = PHOTO_SECONDS) -> None:
-        self._module = module
+        self.module = module
         self._seconds = seconds
         self._child: process.Child | None = None
         self._protection = Protection((), False)
@@ -67,7 +67,7 @@ class Worker:
 
     def _started(self) -> process.Child:
         if self._child is None:
-            self._child = process.start_module(self._module)
+            self._child = process.start_module(self.module)
             try:
                 hello = _receive(self._child, START_SECONDS)
             except (OSError, EOFError, ValueError) as failure:

@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import errno
+import importlib.util
 import os
 import stat
 import threading
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from pairing import errors
+from pairing.qr import replies
 from pairing.qr.photo import FILE_LIMIT, check_format
-from pairing.qr.reading import Code, Corners, PhotoToken, Place, Reading, Tried, token_from
+from pairing.qr.reading import Code, PhotoToken, Place, Reading, Sum, Tried, token_from
 from pairing.worker import Protection, Worker
 
-__all__ = ["Code", "PhotoReader", "PhotoToken", "Reading", "token_from"]
+__all__ = ["Code", "PhotoReader", "PhotoToken", "Reading", "Sum", "token_from"]
 
-_REPLIES = (errors.NotAPicture, errors.PictureTooLarge)
-"""The errors that a worker may name; anything else from it is a failure of its own."""
+PLACES_LIMIT = 4
+"""Located codes that the grid reader looks at, the first seen first."""
 
+GRID = "pairing.qr.gridworker"
+UNREAD_LIMIT = 256
+"""Unread codes whose bits are kept for `together`; the earliest go first."""
 
 _FLAGS = os.O_RDONLY
 for _name in ("O_NOFOLLOW", "O_NONBLOCK", "O_NOCTTY", "O_CLOEXEC", "O_BINARY"):
@@ -27,12 +35,16 @@ for _name in ("O_NOFOLLOW", "O_NONBLOCK", "O_NOCTTY", "O_CLOEXEC", "O_BINARY"):
 
 
 class PhotoReader:
-    """Reads photos in a sandboxed child process. Use as context manager; threads take turns."""
+    """Reads photos in sandboxed child processes. Use as context manager; threads take turns.
+
+    The second child, with the grid reader, starts with the first photo that needs it.
+    """
 
     def __init__(self, *, any_text: bool = False, hard: bool = False) -> None:
         """`any_text`: go on until every code in sight is read. `hard`: no budget of CPU time."""
         self._request = {"any": any_text, "hard": hard}
-        self._worker = Worker()
+        self._worker, self._grid = Worker(), Worker(module=GRID)
+        self._unread: deque[tuple[str, bytes]] = deque(maxlen=UNREAD_LIMIT)
         self._turn = threading.Lock()
 
     def read(self, photo: str | Path | bytes, *, name: str = "") -> Reading:
@@ -46,11 +58,62 @@ class PhotoReader:
             data = photo if isinstance(photo, bytes) else load(photo)
             check_format(data)
             with self._turn:
-                reply = self._worker.ask(self._request, data)
-            return _reading(name, reply)
+                return self._read(name, data)
         except errors.KnownError as wrong:
             wrong.element = wrong.element or name
             raise
+
+    def _read(self, name: str, data: bytes) -> Reading:
+        reply = self._worker.ask(self._request, data)
+        try:
+            if wrong := replies.refused(reply):
+                raise wrong
+            reading, places = replies.reading(name, reply)
+        except (KeyError, TypeError, ValueError):
+            raise errors.PhotoWorkerFailed("(its answer makes no sense)") from None
+        if reading.tokens or (self._request["any"] and reading.codes and not self._request["hard"]):
+            return reading
+        reading = self._read_by_grid(reading, places, data)
+        if not reading.tokens:
+            self._unread.extend((name, soft) for soft in reading.soft)
+        return reading
+
+    def _read_by_grid(self, first: Reading, places: Sequence[Place], data: bytes) -> Reading:
+        """`first`, and what the grid reader found; its failure takes nothing away."""
+        if importlib.util.find_spec(GRID) is None:
+            return first
+        known = [[place.corners, place.version] for place in places[:PLACES_LIMIT]]
+        try:
+            reply = self._grid.ask({**self._request, "do": "read", "places": known}, data)
+            return replies.with_grid(first, reply)
+        except errors.PhotoWorkerFailed as failure:
+            said = f"grid: stopped {failure.detail}"
+        except (KeyError, TypeError, ValueError):
+            said = "grid: (its answer makes no sense)"
+        return replace(first, tried=(*first.tried, Tried(said)))
+
+    def together(self) -> tuple[Sum, ...]:
+        """Codes that no photo read so far gave alone and several of them give together.
+
+        Raises errors.PhotoWorkerFailed.
+        """
+        with self._turn:
+            unread, self._unread = list(self._unread), deque(maxlen=UNREAD_LIMIT)
+            names = list(dict.fromkeys(name for name, _ in unread))
+            if len(names) < 2:
+                return ()
+            request = {
+                **self._request,
+                "do": "sum",
+                "photos": [names.index(name) for name, _ in unread],
+                "sizes": [len(soft) for _, soft in unread],
+            }
+            reply = self._grid.ask(request, b"".join(soft for _, soft in unread))
+        try:
+            found = replies.sums(reply, len(names))
+        except (KeyError, TypeError, ValueError):
+            raise errors.PhotoWorkerFailed("(its answer makes no sense)") from None
+        return tuple(Sum(text, tuple(names[photo] for photo in photos)) for text, photos in found)
 
     def protection(self) -> Protection:
         """What keeps the child from harm; starts it. Raises errors.PhotoWorkerFailed."""
@@ -58,9 +121,10 @@ class PhotoReader:
             return self._worker.protection()
 
     def close(self) -> None:
-        """End the child."""
+        """End the children."""
         with self._turn:
             self._worker.stop()
+            self._grid.stop()
 
     def __enter__(self) -> Self:
         return self
@@ -110,58 +174,3 @@ def _what(mode: int) -> str:
     if stat.S_ISFIFO(mode):
         return "a named pipe"
     return "a device or socket"
-
-
-def _reading(name: str, reply: dict[str, Any]) -> Reading:
-    """A Reading from the worker's words, every one checked."""
-    if "error" in reply:
-        for kind in _REPLIES:
-            if kind.slug == reply["error"]:
-                raise kind(_text(reply.get("detail", ""), 200))
-    try:
-        return Reading(
-            photo=name,
-            format=_text(reply["format"], 8),
-            width=_number(reply["width"]),
-            height=_number(reply["height"]),
-            codes=tuple(_code(*code) for code in _list(reply["codes"])),
-            unreadable=tuple(_place(*place).corners for place in _list(reply["unread"])),
-            tried=tuple(_tried(*step) for step in _list(reply["tried"])),
-            cpu_ms=_number(reply["cpu_ms"]),
-        )
-    except (KeyError, TypeError, ValueError):
-        raise errors.PhotoWorkerFailed("(its answer makes no sense)") from None
-
-
-def _code(text: object, step: object, corners: object) -> Code:
-    return Code(_text(text, 8192), _corners(corners), _text(step, 64))
-
-
-def _place(corners: object, version: object) -> Place:
-    return Place(_corners(corners), None if version is None else _number(version))
-
-
-def _tried(step: object, ms: object, read: object, located: object) -> Tried:
-    return Tried(_text(step, 64), _number(ms), _number(read), _number(located))
-
-
-def _list(value: object) -> list[Any]:
-    if not isinstance(value, list) or len(value) > 64:
-        raise ValueError
-    return value
-
-
-def _text(value: object, limit: int) -> str:
-    if not isinstance(value, str) or len(value) > limit:
-        raise ValueError
-    return value
-
-
-def _number(value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or abs(value) > 10**9:
-        raise ValueError
-    return value
-
-
-def _corners(value: object) -> Corners:
-    return tuple((_number(x), _number(y)) for x, y in _list(value))

@@ -51,7 +51,7 @@ class Seen:
     `fit` is the correlation with the parts that every code has, 0 to 1. `pitch` is pixels for a
     module. `glare` is the share of modules that a reflection has eaten, 0 to 1, and `glare_at` its
     middle (x, y) in pixels. `cut` is the side of the photo that the code runs out of: `left`,
-    `right`, `top`, `bottom` or nothing.
+    `right`, `top`, `bottom` or nothing. `blur` is a Gaussian's sigma in pixels, 0 if not measured.
     """
 
     corners: Corners
@@ -62,6 +62,7 @@ class Seen:
     glare_at: tuple[int, int] | None = None
     read: bool = False
     cut: str = ""
+    blur: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +89,8 @@ class Reading:
 
     `photo` is its file name, `format` such as JPEG, `tried` the decoding steps in order,
     `unreadable` where codes were located but not read, `seen` what the grid reader found out about
-    codes, `cpu_ms` the CPU time spent. `soft` holds the bits of unread codes, packed, for summing
-    several photos of one screen.
+    codes, `cpu_ms` the CPU time spent, `blur` the whole picture's as in `Seen`. `soft` holds the
+    bits of unread codes, packed, for summing several photos of one screen.
     """
 
     photo: str = ""
@@ -101,6 +102,7 @@ class Reading:
     tried: tuple[Tried, ...] = ()
     cpu_ms: int = 0
     seen: tuple[Seen, ...] = ()
+    blur: float = 0.0
     soft: tuple[bytes, ...] = field(default=(), repr=False)
 
     @property
@@ -117,6 +119,14 @@ class Reading:
     def tokens(self) -> tuple[str, ...]:
         """Those texts that are tokens of ours or of Kairos."""
         return tuple(text for text in self.texts if kind_of(text))
+
+
+@dataclass(frozen=True, slots=True)
+class Sum:
+    """A code that no photo gave alone; the bits of these photos together did."""
+
+    text: str = field(repr=False)
+    photos: tuple[str, ...] = ()
 
 
 def kind_of(text: str) -> Kind | None:

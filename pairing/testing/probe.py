@@ -1,6 +1,6 @@
 """A child in the photo worker's place that misbehaves on request: `Worker(module=MODULE)`.
 
-It speaks the protocol of `pairing.qr.worker`. A request {"do": NAME, "lock": true} locks the
+It speaks the protocol of `pairing.qr.pipe`. A request {"do": NAME, "lock": true} locks the
 sandbox first (false: not, the positive control) and answers {"outcome": ...}: `done`, or the name
 of the error that stopped it.
 """
@@ -18,7 +18,7 @@ import threading
 from collections.abc import Callable
 
 from pairing import sandbox
-from pairing.qr.worker import frame, read_frame
+from pairing.qr.pipe import REQUEST_LIMIT, frame, read_frame
 
 MODULE = "pairing.testing.probe"
 _IO_URING_SETUP = 425
@@ -143,8 +143,8 @@ def main() -> None:
     sink.write(frame(json.dumps({"held": [], "zbar": False}).encode()))
     sink.flush()
     locked = False
-    while (head := read_frame(sys.stdin.buffer)) is not None:
-        read_frame(sys.stdin.buffer)
+    while (head := read_frame(sys.stdin.buffer, REQUEST_LIMIT)) is not None:
+        read_frame(sys.stdin.buffer, REQUEST_LIMIT)
         request = json.loads(head)
         if request.get("lock") and not locked:
             sandbox.lock_down()
