@@ -65,12 +65,10 @@ class PhotoReader:
 
     def _read(self, name: str, data: bytes) -> Reading:
         reply = self._worker.ask(self._request, data)
-        try:
+        with replies.checked():
             if wrong := replies.refused(reply):
                 raise wrong
             reading, places = replies.reading(name, reply)
-        except (KeyError, TypeError, ValueError):
-            raise errors.PhotoWorkerFailed("(its answer makes no sense)") from None
         if reading.tokens or (self._request["any"] and reading.codes and not self._request["hard"]):
             return reading
         reading = self._read_by_grid(reading, places, data)
@@ -85,12 +83,10 @@ class PhotoReader:
         known = [[place.corners, place.version] for place in places[:PLACES_LIMIT]]
         try:
             reply = self._grid.ask({**self._request, "do": "read", "places": known}, data)
-            return replies.with_grid(first, reply)
+            with replies.checked():
+                return replies.with_grid(first, reply)
         except errors.PhotoWorkerFailed as failure:
-            said = f"grid: stopped {failure.detail}"
-        except (KeyError, TypeError, ValueError):
-            said = "grid: (its answer makes no sense)"
-        return replace(first, tried=(*first.tried, Tried(said)))
+            return replace(first, tried=(*first.tried, Tried(f"grid: {failure.detail}")))
 
     def together(self) -> tuple[Sum, ...]:
         """Codes that no photo read so far gave alone and several of them give together.
@@ -109,10 +105,8 @@ class PhotoReader:
                 "sizes": [len(soft) for _, soft in unread],
             }
             reply = self._grid.ask(request, b"".join(soft for _, soft in unread))
-        try:
+        with replies.checked():
             found = replies.sums(reply, len(names))
-        except (KeyError, TypeError, ValueError):
-            raise errors.PhotoWorkerFailed("(its answer makes no sense)") from None
         return tuple(Sum(text, tuple(names[photo] for photo in photos)) for text, photos in found)
 
     def protection(self) -> Protection:

@@ -1,12 +1,14 @@
 """What the children that read photos say, checked word by word: a taken-over one may say anything.
 
-Everything here raises ValueError, TypeError or KeyError for nonsense.
+The functions raise ValueError, TypeError or KeyError for nonsense: call them within `checked`.
 """
 
 from __future__ import annotations
 
 import base64
+import contextlib
 import math
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -20,6 +22,15 @@ _NAMED = (errors.NotAPicture, errors.PictureTooLarge)
 _TEXT_LIMIT = 8192
 _SOFT_LIMIT = 200 * 200
 """Bytes of the soft bits of one code; the largest has 177 x 177 modules."""
+
+
+@contextlib.contextmanager
+def checked() -> Iterator[None]:
+    """Nonsense becomes errors.PhotoWorkerFailed."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError):
+        raise errors.PhotoWorkerFailed("(its answer makes no sense)") from None
 
 
 def refused(reply: dict[str, Any]) -> errors.PhotoError | None:
