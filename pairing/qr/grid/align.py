@@ -1,0 +1,280 @@
+"""Fits a lattice to the picture: Gauss-Newton on the patterns that every code of a version has.
+
+The picture is sampled once into a square patch as the first guess has it, its light evened out;
+then the patch is moved under the known pattern, coarsely blurred first. Lengths are in modules.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pairing.qr.grid.lattice import Float, Lattice, size_of
+from pairing.qr.grid.layout import known
+
+Gray = NDArray[np.float32]
+
+MARGIN = 4
+"""Modules of the picture round the code in a patch: how far a pattern may be moved."""
+_FINE = 4
+"""Samples of a patch along a module."""
+_WINDOW = 9
+"""Modules over which the light is evened out: a finder and its surroundings."""
+_BLURS = (0.8, 0.5, 0.3)
+_WIDE_BLUR = 1.4
+"""For a second try from further away."""
+_GOOD = 0.8
+"""A fit below this is tried once more from the wide blur."""
+_ROUNDS = 7
+_STILL = 0.004
+"""Modules: a step that moves no corner further ends a round."""
+_DATA_WEIGHT = 0.5
+_MANY = 57
+"""Modules along a side from which data modules are sampled once, not nine times: enough of them."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Samples:
+    """Places in module coordinates and how dark the pattern is there: -1..1, with weights."""
+
+    places: Float
+    dark: Float
+    weight: Float
+
+
+def aligned(gray: Gray, guess: Lattice, *, bent: bool = False) -> Lattice:
+    """The lattice near a flat `guess` that fits the picture best, with its `fit`.
+
+    `gray` is the picture with 0 for black. The guess may be wrong by about two modules. With
+    `bent` the surface may be curved. Where nothing fits, what comes back has a low fit.
+    """
+    patch = evened(rectified(gray, guess))
+    n = guess.size
+    moved = np.zeros(16 if bent else 8)
+    best, fit = _descend(patch, n, guess.version, moved, _BLURS)
+    if fit < _GOOD and not bent:
+        again, other = _descend(patch, n, guess.version, moved, (_WIDE_BLUR, *_BLURS))
+        best, fit = (again, other) if other > fit else (best, fit)
+    if fit > 0.5:
+        best, fit = _with_data(patch, guess.version, best, fit)
+    homography = guess.homography @ _homography(best, n)
+    bend = best[8:].reshape(2, 4) * n if bent else None
+    return replace(guess, homography=homography / homography[2, 2], bend=bend, fit=max(0.0, fit))
+
+
+def rectified(gray: Gray, lattice: Lattice, fine: int = _FINE) -> Gray:
+    """The code with MARGIN modules round it, as a square of `fine` samples a module."""
+    side = lattice.size + 2 * MARGIN
+    line = (np.arange(side * fine) + 0.5) / fine - MARGIN
+    u, v = np.meshgrid(line, line)
+    at = lattice.pixels(np.stack((u.ravel(), v.ravel()), axis=1))
+    return sampled(gray, at).reshape(side * fine, side * fine)
+
+
+def sampled(gray: Gray, at: Float) -> Gray:
+    """Values of the picture at (k, 2) pixels, between pixels by bilinear interpolation.
+
+    Outside the picture its edge goes on.
+    """
+    high, wide = gray.shape
+    x = np.clip(at[:, 0] - 0.5, 0, wide - 1.001).astype(np.float32)
+    y = np.clip(at[:, 1] - 0.5, 0, high - 1.001).astype(np.float32)
+    left, top = x.astype(np.intp), y.astype(np.intp)
+    x -= left
+    y -= top
+    first = top * wide + left
+    flat = gray.ravel()
+    upper = flat[first] * (1 - x) + flat[first + 1] * x
+    lower = flat[first + wide] * (1 - x) + flat[first + wide + 1] * x
+    return np.asarray(upper * (1 - y) + lower * y, dtype=np.float32)
+
+
+def evened(patch: Gray, window: int = _WINDOW * _FINE) -> Gray:
+    """Dark positive, light negative, by the mean and spread of the surroundings."""
+    mean = box_mean(patch, window)
+    spread = box_mean(patch * patch, window) - mean * mean
+    # A flat region holds noise only: it must not be blown up to look like modules.
+    floor = 0.05 * float(np.mean(spread)) + 1.0
+    return np.asarray((mean - patch) / np.sqrt(np.maximum(spread, floor)), dtype=np.float32)
+
+
+def box_mean(values: Gray, window: int) -> Gray:
+    """Mean over a square of `window` samples round each; the edge goes on outside."""
+    before = window // 2
+    after = window - before
+    for _ in range(2):
+        padded = np.pad(values, ((0, 0), (before, after)), mode="edge")
+        total = np.cumsum(padded, axis=1, dtype=np.float64)
+        values = ((total[:, window:] - total[:, :-window]) / window).astype(np.float32).T
+    return np.ascontiguousarray(values)
+
+
+def blurred(values: Gray, sigma: float) -> Gray:
+    """Gaussian blur; `sigma` in samples. The edge goes on outside."""
+    reach = max(1, round(2.5 * sigma))
+    line = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
+    weights = (line / line.sum()).astype(np.float32)
+    for _ in range(2):
+        padded = np.pad(values, ((0, 0), (reach, reach)), mode="edge")
+        length = values.shape[1]
+        total = padded[:, :length] * weights[0]
+        for shift in range(1, len(weights)):
+            total += padded[:, shift : shift + length] * weights[shift]
+        values = np.ascontiguousarray(total.T)
+    return values
+
+
+@functools.lru_cache(maxsize=48)
+def pattern(version: int, blur: float) -> Samples:
+    """The modules that are the same in every code of this version, nine samples each."""
+    signs = known(version)
+    dark = _spread(np.pad(signs, 2, constant_values=-1), blur, 3)[6:-6, 6:-6]
+    return _samples(dark, np.kron(signs, np.ones((3, 3))) != 0, 3)
+
+
+def _spread(signs: Float, blur: float, fine: int) -> Float:
+    """Modules as `fine` x `fine` samples each, blurred by `blur` modules."""
+    sharp = np.kron(signs, np.ones((fine, fine))).astype(np.float32)
+    return blurred(sharp, blur * fine).astype(np.float64)
+
+
+def _samples(dark: Float, chosen: NDArray[np.bool_], fine: int) -> Samples:
+    rows, columns = np.nonzero(chosen)
+    places = np.stack((columns + 0.5, rows + 0.5), axis=1) / fine
+    return Samples(places, dark[rows, columns], np.ones(len(rows)))
+
+
+def _descend(
+    patch: Gray, size: int, version: int, start: Float, blurs: tuple[float, ...]
+) -> tuple[Float, float]:
+    """Movement (8 or 16 numbers) and fit after descending through the blurs."""
+    moved, fit = start, 0.0
+    for blur in blurs:
+        soft = blurred(patch, blur * _FINE)
+        moved, fit = _settle(soft, size, moved, pattern(version, blur))
+    return moved, fit
+
+
+def _with_data(patch: Gray, version: int, start: Float, fit: float) -> tuple[Float, float]:
+    """Once more, with the data modules as they look now: they hold what lies between patterns."""
+    n = size_of(version)
+    soft = blurred(patch, _BLURS[-1] * _FINE)
+    signs = known(version)
+    rows, columns = np.nonzero(signs == 0)
+    centres = np.stack((columns + 0.5, rows + 0.5), axis=1)
+    seen = signs.copy()
+    look = sampled(soft, _in_patch(_warp(start, centres, n)))
+    seen[rows, columns] = np.clip(look * 1.5, -1, 1)
+    fine = 3 if n < _MANY else 2
+    dark = _spread(np.pad(seen, 2, constant_values=-1), _BLURS[-1], fine)
+    dark = dark[2 * fine : -2 * fine, 2 * fine : -2 * fine]
+    every = _samples(dark, np.ones(dark.shape, dtype=bool), fine)
+    counts = np.where(signs != 0, 1.0, _DATA_WEIGHT)
+    weight = counts.repeat(fine, axis=0).repeat(fine, axis=1).astype(np.float64)
+    moved, _ = _settle(soft, n, start, replace(every, weight=weight.ravel()), rounds=3)
+    sure = pattern(version, _BLURS[-1])
+    better = _correlation(sampled(soft, _in_patch(_warp(moved, sure.places, n))), sure)
+    return (moved, better) if better > fit - 0.02 else (start, fit)
+
+
+def _settle(
+    soft: Gray, size: int, start: Float, pattern: Samples, rounds: int = _ROUNDS
+) -> tuple[Float, float]:
+    """Gauss-Newton until nothing moves; returns the best movement and its correlation."""
+    down, across = (np.asarray(part, dtype=np.float32) * _FINE for part in np.gradient(soft))
+    moved, best, fit = start, start, -1.0
+    for _ in range(rounds):
+        at = _in_patch(_warp(moved, pattern.places, size))
+        look = sampled(soft, at).astype(np.float64)
+        now = _correlation(look, pattern)
+        if now > fit:
+            best, fit = moved, now
+        step = _step(look, (sampled(across, at), sampled(down, at)), moved, pattern, size)
+        if step is None:
+            break
+        moved = moved + step
+        if np.abs(step).max() * size < _STILL:
+            break
+    return best, fit
+
+
+def _correlation(look: NDArray[np.floating], pattern: Samples) -> float:
+    a, b = look - look.mean(), pattern.dark - pattern.dark.mean()
+    size = float(np.sqrt((a @ a) * (b @ b)))
+    return float(a @ b) / size if size else 0.0
+
+
+def _step(
+    look: Float, slope: tuple[Gray, Gray], moved: Float, pattern: Samples, size: int
+) -> Float | None:
+    """One Gauss-Newton step; None where the picture does not resemble the pattern at all."""
+    dark, weight = pattern.dark, pattern.weight
+    centred = dark - np.average(dark, weights=weight)
+    offset = look - np.average(look, weights=weight)
+    gain = float((weight * offset) @ centred) / float((weight * centred) @ centred)
+    if gain < 0.05:
+        return None
+    jacobian = _jacobian(slope, moved, pattern.places, size)
+    missing = gain * centred - offset
+    weighted = jacobian * weight[:, None]
+    square = weighted.T @ jacobian
+    square[np.diag_indices_from(square)] *= 1.01
+    square[np.diag_indices_from(square)] += 1e-6 * np.trace(square)
+    step = np.linalg.solve(square, weighted.T @ missing)
+    # At most about a module and a half at once: further away the slope says nothing.
+    return np.asarray(step * min(1.0, 1.5 / (np.abs(step).max() * size + 1e-9)))
+
+
+def _jacobian(slope: tuple[Gray, Gray], moved: Float, places: Float, size: int) -> Float:
+    """(k, 8 or 16): how each number of the movement changes the picture at each place."""
+    a, b = _centred(moved, places, size)
+    below = 1 + moved[6] * a + moved[7] * b
+    x = ((1 + moved[0]) * a + moved[1] * b + moved[2]) / below
+    y = (moved[3] * a + (1 + moved[4]) * b + moved[5]) / below
+    # The slopes are by module, the movement is in sides of the code.
+    across, down = slope[0] * (size / below), slope[1] * (size / below)
+    along = -(across * x + down * y)
+    rows = [across * a, across * b, across, down * a, down * b, down, along * a, along * b]
+    if len(moved) > 8:
+        bends = _bends(places, size)
+        rows += [across * term for term in bends] + [down * term for term in bends]
+    return np.stack(rows, axis=1)
+
+
+def _centred(moved: Float, places: Float, size: int) -> tuple[Float, Float]:
+    """Places as -1/2..1/2, bent."""
+    a, b = places[:, 0] / size - 0.5, places[:, 1] / size - 0.5
+    if len(moved) > 8:
+        bends = np.stack(_bends(places, size))
+        a, b = a + moved[8:12] @ bends, b + moved[12:] @ bends
+    return a, b
+
+
+def _bends(places: Float, size: int) -> list[Float]:
+    a, b = places[:, 0] / size - 0.5, places[:, 1] / size - 0.5
+    across, down = a * a - 0.25, b * b - 0.25
+    return [across, down, across * b, down * a]
+
+
+def _warp(moved: Float, places: Float, size: int) -> Float:
+    """Where places of the code lie in the patch, in modules of the first guess."""
+    a, b = _centred(moved, places, size)
+    below = 1 + moved[6] * a + moved[7] * b
+    x = ((1 + moved[0]) * a + moved[1] * b + moved[2]) / below
+    y = (moved[3] * a + (1 + moved[4]) * b + moved[5]) / below
+    return (np.stack((x, y), axis=1) + 0.5) * size
+
+
+def _in_patch(modules: Float) -> Float:
+    return (modules + MARGIN) * _FINE
+
+
+def _homography(moved: Float, size: int) -> Float:
+    """The movement as a homography of module coordinates."""
+    centred = np.array([[1 / size, 0, -0.5], [0, 1 / size, -0.5], [0, 0, 1]])
+    own = np.eye(3) + np.array([moved[0:3], moved[3:6], [moved[6], moved[7], 0]])
+    back = np.array([[size, 0, size / 2], [0, size, size / 2], [0, 0, 1]], dtype=np.float64)
+    return np.asarray(back @ own @ centred)
