@@ -44,12 +44,10 @@ def shot(
     flat = lattice.from_corners(version, corners)
     truth = lattice.Lattice(version, flat.homography, None if bend is None else np.array(bend))
     y, x = np.mgrid[0:480, 0:640]
-    at = lattice.project(np.linalg.inv(truth.homography), np.stack((x.ravel(), y.ravel()), 1) + 0.5)
+    pixels: lattice.Points = np.stack((x.ravel() + 0.5, y.ravel() + 0.5), axis=1, dtype=np.float64)
+    straight = at = lattice.project(np.linalg.inv(truth.homography), pixels)
     if truth.bend is not None:
         for _ in range(6):  # the bend is small: going back by iteration converges
-            straight = lattice.project(
-                np.linalg.inv(truth.homography), np.stack((x.ravel(), y.ravel()), 1) + 0.5
-            )
             at = straight - lattice.bend_terms(at, truth.size) @ truth.bend.T
     cells = np.floor(at).astype(int) + 4
     inside = ((cells >= 0) & (cells < len(modules))).all(axis=1)
