@@ -44,8 +44,9 @@ def shot(
     flat = lattice.from_corners(version, corners)
     truth = lattice.Lattice(version, flat.homography, None if bend is None else np.array(bend))
     y, x = np.mgrid[0:480, 0:640]
-    pixels: lattice.Points = np.stack((x.ravel() + 0.5, y.ravel() + 0.5), axis=1, dtype=np.float64)
-    straight = at = lattice.project(np.linalg.inv(truth.homography), pixels)
+    pixels = (np.stack((x.ravel(), y.ravel()), axis=1) + 0.5).astype(np.float64)
+    back = np.linalg.inv(truth.homography).astype(np.float64)
+    straight = at = lattice.project(back, pixels)
     if truth.bend is not None:
         for _ in range(6):  # the bend is small: going back by iteration converges
             at = straight - lattice.bend_terms(at, truth.size) @ truth.bend.T
