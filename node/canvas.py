@@ -5,6 +5,7 @@ Pure. Everything that is put on it is made harmless first: a serial number is a 
 
 from __future__ import annotations
 
+import itertools
 import textwrap
 import unicodedata
 from collections.abc import Sequence, Set
@@ -22,6 +23,8 @@ Nothing is cleared: every row is written to its end, and a clearing would flicke
 END = "\x1b[0m\x1b[2J\x1b[H\x1b[?7h\x1b[?25h"
 """As it was."""
 
+LEFT = ("", "")
+"""A cell on which nothing is written."""
 _LETTERS = {
     "0": (" ### ", "#   #", "#  ##", "# # #", "##  #", "#   #", " ### "),
     "1": ("  #  ", " ##  ", "  #  ", "  #  ", "  #  ", "  #  ", " ### "),
@@ -87,6 +90,12 @@ class Canvas:
         for place, character in enumerate(text[: max(0, self.columns - column)], column):
             self._cells[row][place] = (character, kept)
 
+    def leave(self, row: int, column: int, columns: int) -> None:
+        """Write nothing on these cells: something else is drawn there."""
+        if 0 <= row < self.rows:
+            end = min(column + columns, self.columns)
+            self._cells[row][column:end] = [LEFT] * (end - column)
+
     def lines(self) -> tuple[str, ...]:
         """A line per row: text with colours, reset at its end, the rest of the row blank."""
         return tuple(self._line(row) for row in self._cells)
@@ -97,11 +106,15 @@ class Canvas:
         while end and not self._base and cells[end - 1] == (" ", ""):
             end -= 1
         out, before = [], ""
-        for character, style in cells[:end]:
+        for (character, style), run in itertools.groupby(cells[:end]):
+            count = len(list(run))
+            if not character:
+                out.append(f"\x1b[{count}C")
+                continue
             if style != before:
                 out.append(_sgr(style))
                 before = style
-            out.append(character)
+            out.append(character * count)
         if before:
             out.append("\x1b[0m")
         if end < len(cells):

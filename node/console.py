@@ -1,53 +1,58 @@
 """The door to the consoles: which there are, how large, what they can show; and drawing on them.
 
-Layout is `node.screen`; nothing here decides what is shown. Sources: console_ioctl(4),
-console_codes(4), tty_ioctl(4).
+Layout is `node.screen`; nothing here decides what is shown. Sources: console_codes(4),
+tty_ioctl(4).
 """
 
 from __future__ import annotations
 
-import array
 import contextlib
 import errno
+import logging
 import os
-import struct
-from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import trio
 
-from node import canvas, texts
-from node.screen import Abilities, Screen, layout
-from pairing.qr.render import HALF_BLOCKS
+from node import canvas, texts, vt
+from node.framebuffer import Framebuffer
+from node.kernelscreen import KernelScreen
+from node.screen import Abilities, Placed, Screen, layout, placed_code, placed_top
 
+LOG = logging.getLogger("kairos.node")
 DEFAULT_SIZE = (80, 24)
 """Columns and rows of a console that does not know its size: a serial line."""
 REPAIR_SECONDS = 5.0
-"""How often a Linux console is drawn anew: the kernel's messages land on it unasked."""
+"""How often a Linux console is drawn anew, whatever is seen of it: the kernel's messages land on
+it unasked, and others change its font."""
 DRAW_SECONDS = 20.0
 """For one full page; 9600 baud take nine. What is not out by then is drawn anew next time."""
-_GIO_UNIMAP = 0x4B66
-_PAIRS = 4096
 _HOME = "\x1b[H"
 """Where a kernel message does least harm: below, it would scroll the page."""
-_UTF8 = "\x1b%G"
-_WHITE_BACKGROUND, _USUAL_COLOURS = "\x1b]P7ffffff", "\x1b]R"
-"""Linux console only: colour 7 is gray, and there is no brighter background (console_codes(4))."""
 
 
 class Console:
     """One terminal that shows the screen: `async with Console.open("/dev/tty1") as console`."""
 
-    def __init__(self, fd: int, *, language: str = "en", colour: bool = True) -> None:
-        """`fd` is a terminal; it is closed with the console."""
+    def __init__(
+        self,
+        fd: int,
+        *,
+        language: str = "en",
+        colour: bool = True,
+        kernel: KernelScreen | None = None,
+    ) -> None:
+        """`fd` is a terminal; `kernel` what it is as one of the kernel's own consoles, None for
+        serial lines and windows. Both are closed with the console."""
         self._fd = fd
         self._texts = texts.load(language)
-        glyph_map = unicode_map(fd)
-        self.is_vt = glyph_map is not None
-        self.able = abilities(glyph_map, colour=colour)
+        self._kernel = kernel
+        # Anything but a Linux console is taken to know all we write.
+        self._able = Abilities(colour=colour)
         self._shown: tuple[str, ...] = ()
+        self._cleared: tuple[int, int, int] | None = None
         self._size = (0, 0)
         self._screen = Screen()
         self._turn = trio.Lock()
@@ -56,7 +61,7 @@ class Console:
     def open(cls, path: str | Path, *, language: str = "en", colour: bool = True) -> Self:
         """Open a terminal device without making it ours. Raises OSError."""
         fd = os.open(path, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
-        return cls(fd, language=language, colour=colour)
+        return cls(fd, language=language, colour=colour, kernel=_kernel_screen(fd, str(path)))
 
     async def show(self, screen: Screen) -> None:
         """Draw `screen`: only rows that changed; everything if the size did."""
@@ -64,40 +69,68 @@ class Console:
         async with self._turn:
             await self._draw(screen)
 
-    async def refresh(self) -> None:
-        """Draw everything again: something else may have written on the terminal."""
+    async def refresh(self, *, cleared: bool = False) -> None:
+        """Draw everything again: something else may have written on the terminal.
+
+        `cleared`: nothing is left of it where the code is, either.
+        """
         async with self._turn:
             self._shown = ()
+            if cleared:
+                self._cleared = None
             await self._draw(self._screen)
 
     async def follow_size(self, *, every: float = 1.0) -> None:
-        """Redraw when the size changes, and a Linux console now and then; runs until cancelled.
+        """Redraw when the size changes, a Linux console also when something else wrote on it, and
+        now and then; runs until cancelled.
 
         `every`: seconds between looks.
         """
         repaired = trio.current_time()
         while True:
             await trio.sleep(every)
-            if self.is_vt and trio.current_time() >= repaired + REPAIR_SECONDS:
-                await self.refresh()
-                repaired = trio.current_time()
-            elif measure(self._fd) != self._size:
+            if measure(self._fd) != self._size:
                 await self.show(self._screen)
+            elif self._kernel is None:
+                continue
+            elif (spoiled := self._kernel.is_spoiled) or self._is_due(repaired):
+                await self.refresh(cleared=spoiled)
+                repaired = trio.current_time()
+
+    def _is_due(self, repaired: float) -> bool:
+        return trio.current_time() >= repaired + REPAIR_SECONDS
 
     async def _draw(self, screen: Screen) -> None:
         size = measure(self._fd)
         if size != self._size:
-            self._size, self._shown = size, ()
-        lines = layout(screen, *size, self.able, self._texts)
+            self._size, self._shown, self._cleared = size, (), None
+        if not self._shown and self._kernel:
+            self._able = self._kernel.look(*size, colour=self._able.colour)
+        lines = layout(screen, *size, self._able, self._texts)
+        placed = placed_code(screen, *size, self._able)
         before, self._shown = self._shown, ()  # stays unknown should sending be cut short
-        changes = canvas.frame(lines, before)
-        if not changes or await self._send(self._start(before) + changes + _HOME):
-            self._shown = lines
+        changes = self._clear(placed) + canvas.frame(lines, before)
+        if changes and not await self._send(self._start(before) + changes + _HOME):
+            return
+        if self._kernel and not self._kernel.drawn(placed, size[1]):
+            await self._draw(screen)  # once: there are no pixels now
+            return
+        self._shown = lines
 
     def _start(self, before: tuple[str, ...]) -> str:
-        if before or not self.is_vt:
+        return "" if before or self._kernel is None else self._kernel.start
+
+    def _clear(self, placed: Placed | None) -> str:
+        """The cells under a code in pixels are blank, but blanked once: that would flicker."""
+        if placed is None or not placed.in_pixels:
+            self._cleared = None
             return ""
-        return _UTF8 + ("" if self.able.half_blocks else _WHITE_BACKGROUND)
+        place = (placed_top(placed, self._size[1]), placed.rows, placed.columns)
+        if place == self._cleared:
+            return ""
+        self._cleared = place
+        rows = range(place[0] + 1, place[0] + placed.rows + 1)
+        return "".join(f"\x1b[{row};1H\x1b[0m\x1b[{placed.columns}X" for row in rows)
 
     async def _send(self, text: str) -> bool:
         """Whether all of it went out in time. A terminal that went away swallows everything."""
@@ -117,7 +150,8 @@ class Console:
     def close(self) -> None:
         """Give the terminal back as it was."""
         with contextlib.suppress(OSError):
-            os.write(self._fd, ((_USUAL_COLOURS if self.is_vt else "") + canvas.END).encode())
+            last = self._kernel.close() if self._kernel else ""
+            os.write(self._fd, (last + canvas.END).encode())
         os.close(self._fd)
 
     async def __aenter__(self) -> Self:
@@ -150,33 +184,12 @@ def measure(fd: int) -> tuple[int, int]:
     return (columns, rows) if columns and rows else DEFAULT_SIZE
 
 
-def unicode_map(fd: int) -> Mapping[str, int] | None:
-    """Which character a Linux console draws with which glyph; None if `fd` is no such console."""
-    import fcntl
-
-    pairs = array.array("H", bytes(_PAIRS * 4))
-    # struct unimapdesc: unsigned short, padding, pointer to pairs of unsigned short.
-    request = bytearray(struct.pack("@HP", _PAIRS, pairs.buffer_info()[0]))
-    try:
-        fcntl.ioctl(fd, _GIO_UNIMAP, request)
-    except OSError:
+def _kernel_screen(fd: int, name: str) -> KernelScreen | None:
+    console = vt.of_terminal(fd)
+    if console is None:
         return None
-    count = struct.unpack_from("@H", request)[0]
-    return {chr(pairs[2 * i]): pairs[2 * i + 1] for i in range(count)}
-
-
-def abilities(glyph_map: Mapping[str, int] | None, *, colour: bool = True) -> Abilities:
-    """What a terminal can show. Anything but a Linux console is taken to know all we write.
-
-    Half blocks need three glyphs that differ: LatGrkCyr-8x16 maps all to the full block. That each
-    bitmap is right as well is not looked at here (KDFONTOP; Debian's fonts that have the three
-    have them right).
-    """
-    if glyph_map is None:
-        return Abilities(colour=colour)
-    blocks = {glyph_map.get(block) for block in HALF_BLOCKS}
-    return Abilities(
-        half_blocks=None not in blocks and len(blocks) == len(HALF_BLOCKS),
-        colour=colour,
-        glyphs=frozenset(glyph_map),
-    )
+    try:
+        return KernelScreen(console, Framebuffer.of_console(console.number or 1), name=name)
+    except OSError as wrong:
+        LOG.info("%s: no framebuffer: %s", name, wrong.strerror)
+        return KernelScreen(console, name=name)

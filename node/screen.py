@@ -21,6 +21,10 @@ GAP = 2
 PANEL = 28
 """Columns that the words need beside the code."""
 PANEL_LIMIT = 60
+LEAST_QUIET = 2
+"""Modules of white that a code needs on a dark console (measured: less loses photos)."""
+LEAST_MODULE = 3
+"""Pixels of a module under which a code is drawn as text, if that is larger at all."""
 GOOD_STYLE, BAD_STYLE, BASE_STYLE = "97;42", "97;41", ""
 STRONG, CAUTION = "97", "30;43"
 
@@ -73,23 +77,42 @@ class Screen:
         return self.state in _SAFE
 
 
+@dataclass(frozen=True, slots=True)
+class Pixels:
+    """The pixels of a console that can be drawn on, and how many a cell takes."""
+
+    width: int
+    height: int
+    cell_width: int
+    cell_height: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Abilities:
-    """What a terminal can show: half blocks, colours, and which characters."""
+    """What a terminal can show: half blocks, colours, which characters, and pixels, if any.
+
+    With pixels the code is not among the lines: its cells are left alone, for whoever draws it.
+    """
 
     half_blocks: bool = True
     colour: bool = True
     glyphs: Set[str] = REPERTOIRE
+    pixels: Pixels | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """A QR code on a page: modules, scale, and the columns and rows that it takes."""
+    """A QR code on a page: modules, scale, and the columns and rows that it takes.
+
+    `scale` counts squares of half a cell, or pixels. `quiet`: modules of white around it.
+    """
 
     code: render.Modules
     scale: int
     columns: int
     rows: int
+    quiet: int = render.QUIET
+    in_pixels: bool = False
 
 
 def layout(
@@ -99,26 +122,36 @@ def layout(
     columns = min(max(columns, SMALLEST[0]), LARGEST[0])
     rows = min(max(rows, SMALLEST[1]), LARGEST[1])
     canvas = Canvas(columns, rows, _base(screen, able), able.glyphs)
-    placed = _placed(screen, columns, rows, able.half_blocks)
+    placed = placed_code(screen, columns, rows, able)
     if placed is None:
         _words_only(canvas, screen, able, texts)
     else:
-        top = (rows - placed.rows) // 2
+        top = placed_top(placed, rows)
         _draw(canvas, placed, top, able)
         _beside(canvas, screen, placed, top, able, texts)
     return canvas.lines()
 
 
-def _placed(screen: Screen, columns: int, rows: int, half_blocks: bool) -> Placed | None:
+def placed_top(placed: Placed, rows: int) -> int:
+    """The row in which it begins."""
+    return (rows - placed.rows) // 2
+
+
+def placed_code(screen: Screen, columns: int, rows: int, able: Abilities) -> Placed | None:
     """The code that fits: Kairos' own is large, so it may be with less correction, or another."""
     if not screen.token:
         return None
-    placed = place(screen.token, columns, rows, half_blocks)
-    if placed is None and screen.weak:
-        placed = place(screen.token, columns, rows, half_blocks, "L")
-    if placed is None and screen.smaller:
-        placed = place(screen.smaller, columns, rows, half_blocks)
-    return placed
+    forms: list[tuple[str, Literal["M", "L"]]] = [(screen.token, "M")]
+    if screen.weak:
+        forms.append((screen.token, "L"))
+    if screen.smaller:
+        forms.append((screen.smaller, "M"))
+    for text, level in forms:
+        placed = able.pixels and place_pixels(text, rows, able.pixels, level)
+        placed = placed or place(text, columns, rows, able.half_blocks, level)
+        if placed:
+            return placed
+    return None
 
 
 def place(
@@ -126,7 +159,7 @@ def place(
 ) -> Placed | None:
     """The code at the largest whole scale that fits beside the words; None if it never fits.
 
-    At scale 1 the words may go: the code matters more.
+    At scale 1 the words may go, and then half of the white around it: the code matters more.
     """
     code = _modules(token, level)
     measure = render.half_block_size if half_blocks else render.background_size
@@ -135,6 +168,28 @@ def place(
         beside = GAP + PANEL if scale > 1 else 0
         if wide + beside <= columns and high <= rows:
             return Placed(code, scale, wide, high)
+    wide, high = measure(code, 1, LEAST_QUIET)
+    fits = wide <= columns and high <= rows
+    return Placed(code, 1, wide, high, LEAST_QUIET) if fits else None
+
+
+def place_pixels(
+    token: str, rows: int, pixels: Pixels, level: Literal["M", "L"] = "M"
+) -> Placed | None:
+    """The code with the largest modules of whole pixels; None if they would be under LEAST_MODULE.
+
+    The words beside it go before it gets so small, then half of the white around it.
+    """
+    code = _modules(token, level)
+    high = min(pixels.height, rows * pixels.cell_height)
+    words = (GAP + PANEL) * pixels.cell_width
+    for room, quiet in ((words, render.QUIET), (0, render.QUIET), (0, LEAST_QUIET)):
+        squares = len(code) + 2 * quiet
+        scale = min(pixels.width - room, high) // squares
+        if scale >= LEAST_MODULE:
+            side = scale * squares
+            cells = (-(-side // pixels.cell_width), -(-side // pixels.cell_height))
+            return Placed(code, scale, *cells, quiet, in_pixels=True)
     return None
 
 
@@ -150,13 +205,18 @@ def _base(screen: Screen, able: Abilities) -> str:
 
 
 def _draw(canvas: Canvas, placed: Placed, top: int, able: Abilities) -> None:
+    drawn = (placed.code, placed.scale, placed.quiet)
+    if placed.in_pixels:
+        for row in range(top, top + placed.rows):
+            canvas.leave(row, 0, placed.columns)
+        return
     if able.half_blocks:
         style = render.WHITE_INK if able.colour else ""
-        for row, line in enumerate(render.half_blocks(placed.code, placed.scale), top):
+        for row, line in enumerate(render.half_blocks(*drawn), top):
             canvas.put_raw(row, 0, line, style)
         return
     light, dark = (render.WHITE_PAPER, render.BLACK_PAPER) if able.colour else ("7", "")
-    for row, squares in enumerate(render.backgrounds(placed.code, placed.scale), top):
+    for row, squares in enumerate(render.backgrounds(*drawn), top):
         for column, square in enumerate(squares):
             canvas.put_raw(row, column, " ", dark if square else light)
 

@@ -116,6 +116,12 @@ class Terminal:
         elif final == "K" and numbers == [0]:
             for column in range(self._column, self.columns):
                 self.cells[self._row][column] = self._blank()
+        elif final == "X":
+            for column in range(self._column, min(self._column + numbers[0], self.columns)):
+                self.cells[self._row][column] = self._blank()
+        elif final == "C":
+            self._column = min(self._column + numbers[0], self.columns - 1)
+            self._pending = False
         elif final == "m":
             for number in numbers:
                 self._colour(number)

@@ -15,16 +15,17 @@ import trio
 import trio.testing
 import zxingcpp
 
-from node import console
+from node import console, vt
 from node.canvas import frame
-from node.console import Console, abilities, active_consoles, measure
+from node.console import Console, active_consoles, measure
+from node.kernelscreen import KernelScreen
 from node.screen import Screen
+from node.testing.virtualconsole import RecordedVt, font
 from pairing.events import State
 from pairing.testing.screens import Terminal, draw
 from pairing.testing.tokens import random_token
 
 TOKEN = random_token(random.Random(1))
-CP437_MAP = {"▀": 223, "▄": 220, "█": 219, "A": 65, "a": 97}
 
 
 @dataclass
@@ -125,22 +126,22 @@ async def test_follow_size_notices_by_itself(
             nursery.cancel_scope.cancel()
 
 
+@pytest.mark.parametrize("is_kernels", [False, True])
 async def test_a_linux_console_is_repaired_by_itself(
-    line: Line, patient_clock: trio.testing.MockClock
+    line: Line, patient_clock: trio.testing.MockClock, is_kernels: bool
 ) -> None:
     """The kernel wrote over the page: on its console that is mended, elsewhere nobody writes."""
     line.resize(60, 20)
-    async with Console(line.far) as screen:
+    kernel = KernelScreen(RecordedVt(*font())) if is_kernels else None
+    async with Console(line.far, kernel=kernel) as screen:
         page = await show(screen, Screen(state=State.READY), line)
-        for is_vt in (False, True):
-            screen.is_vt = is_vt
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(screen.follow_size)
-                await trio.sleep(console.REPAIR_SECONDS + 2)
-                nursery.cancel_scope.cancel()
-            terminal = Terminal(60, 20)
-            terminal.write(page + "\x1b[H[   42.0] usb 1-1: new device" + line.read())
-            assert ("usb 1-1" in terminal.text()) is not is_vt
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(screen.follow_size)
+            await trio.sleep(console.REPAIR_SECONDS + 2)
+            nursery.cancel_scope.cancel()
+        terminal = Terminal(60, 20)
+        terminal.write(page + "\x1b[H[   42.0] usb 1-1: new device" + line.read())
+        assert ("usb 1-1" in terminal.text()) is not is_kernels
 
 
 async def test_refresh_repairs_what_others_wrote(line: Line) -> None:
@@ -193,16 +194,7 @@ def test_serial_lines_count_as_80x24(line: Line) -> None:
     assert measure(line.far) == (80, 24)
     line.resize(132, 43)
     assert measure(line.far) == (132, 43)
-    assert console.unicode_map(line.far) is None
-
-
-def test_abilities_follow_the_font() -> None:
-    """Fonts as found: the kernel's, Lat15-Fixed16 (full block only), LatGrkCyr (all one glyph)."""
-    assert abilities(None).half_blocks
-    assert abilities(CP437_MAP).half_blocks
-    assert not abilities({"█": 219, "A": 65}).half_blocks
-    assert not abilities({**CP437_MAP, "▀": 219, "▄": 219}).half_blocks
-    assert abilities(CP437_MAP).glyphs == set(CP437_MAP)
+    assert vt.of_terminal(line.far) is None
 
 
 def test_active_consoles(tmp_path: object) -> None:
