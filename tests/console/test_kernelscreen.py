@@ -163,9 +163,10 @@ async def test_a_framebuffer_that_goes_away_is_replaced_by_text(
     with_pixels: Desk, caplog: pytest.LogCaptureFixture
 ) -> None:
     await with_pixels.show(WAITING)
-    assert with_pixels.framebuffer is not None
-    with_pixels.framebuffer.recorded = None
-    with_pixels.framebuffer, before = None, with_pixels.framebuffer
+    before = with_pixels.framebuffer
+    assert before is not None
+    before.recorded = None
+    with_pixels.framebuffer = None
     with caplog.at_level(logging.WARNING):
         await with_pixels.show(replace(WAITING, serial="SN-2"))
     assert with_pixels.kernel.way is Way.OWN_GLYPHS
