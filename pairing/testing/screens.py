@@ -111,20 +111,24 @@ class Terminal:
             row, column = (*numbers, 0)[:2]
             self._row = min(max(row - 1, 0), self.rows - 1)
             self._column, self._pending = min(max(column - 1, 0), self.columns - 1), False
-        elif final == "J" and numbers == [2]:
-            self.cells = [self._blank_row() for _ in range(self.rows)]
-        elif final == "K" and numbers == [0]:
-            for column in range(self._column, self.columns):
-                self.cells[self._row][column] = self._blank()
-        elif final == "X":
-            for column in range(self._column, min(self._column + numbers[0], self.columns)):
-                self.cells[self._row][column] = self._blank()
         elif final == "C":
             self._column = min(self._column + numbers[0], self.columns - 1)
             self._pending = False
         elif final == "m":
             for number in numbers:
                 self._colour(number)
+        else:
+            self._erase(final, numbers[0])
+
+    def _erase(self, final: str, number: int) -> None:
+        row, column = self._row, self._column
+        if (final, number) == ("J", 2):
+            self.cells = [self._blank_row() for _ in range(self.rows)]
+        elif (final, number) == ("K", 0):
+            self.cells[row][column:] = self._blank_row()[column:]
+        elif final == "X":
+            end = min(column + number, self.columns)
+            self.cells[row][column:end] = self._blank_row()[column:end]
 
     def _colour(self, number: int) -> None:
         pen = self._pen
