@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from pairing import errors
 from pairing.edgevpn import blocktext, sealing
-from pairing.edgevpn.ledger import Block, Heard, Ledger
+from pairing.edgevpn.ledger import STAND_IN, Block, Heard, Ledger
 from pairing.edgevpn.limits import Unreadable
 from pairing.edgevpn.names import Names, accepted_at, names_at
 from pairing.edgevpn.nettoken import NetworkToken
@@ -122,6 +122,11 @@ def intruder(why: Suspicion) -> Failed:
     return Failed(errors.KairosIntruder(why.value))
 
 
+def present(block: Block) -> set[str]:
+    """Who has said there that it takes part; a place that is only kept for somebody says nothing."""
+    return {key for key, value in block.values(PRESENCE).items() if value != STAND_IN}
+
+
 class Party:
     """One end: its ledger, its names of the moment, and when to repeat itself."""
 
@@ -142,6 +147,8 @@ class Party:
         self.ledger.write(PRESENCE, own_id, HERE, unix)
         self.others: set[str] = set()
         """Who takes part, as far as it shows. Whoever only listens does not."""
+        self.holders: set[str] = set()
+        """Who has shown to have the token: it said something new that could be unsealed."""
         self._unix, self._names_of = unix, -1
         self._accepted: tuple[Names, ...] = ()
         self._answering: Names | None = None
@@ -166,7 +173,14 @@ class Party:
         return []
 
     def left(self, peer: str, now: float) -> list[Effect]:
-        """A peer is not connected any more."""
+        """A peer is not connected any more.
+
+        Who had taken itself out before any config was there is as if never met: a sender that was
+        stopped comes again, under another name.
+        """
+        block = self.ledger.block
+        if not self._has_config and peer not in present(block) | block.values(PAIRING).keys():
+            self.others.discard(peer)
         return []
 
     def reached(self, peers: Iterable[str]) -> None:
@@ -184,6 +198,7 @@ class Party:
             return []
         if self._author(sealing.nonce_of(data), sender) != sender:
             return []  # Said again under another name: whoever does that need not have the token.
+        self.holders.add(sender)
         self._answering = next((n for n in self._accepted if n.topic == topic), None)
         suspicion = self._judge(block, sender)
         if suspicion:
@@ -200,6 +215,11 @@ class Party:
         return self._say(now) if self.ledger.withdraw(self._unix) else []
 
     # --- what the two ends make of it -------------------------------------------------------------
+
+    @property
+    def _has_config(self) -> bool:
+        """One was written or taken by this end."""
+        raise NotImplementedError
 
     def _judge(self, block: Block, sender: str) -> Suspicion | None:
         """Whether all is as it must be with two that pair."""
@@ -218,7 +238,7 @@ class Party:
 
     def _participants(self, block: Block, sender: str) -> set[str]:
         """In a network that lives on, many speak who do not pair: only who says so counts."""
-        found = {*block.values(PRESENCE), *(block.values(PAIRING).keys() - {DATA})}
+        found = {*present(block), *(block.values(PAIRING).keys() - {DATA})}
         return found if self.token.rotates else {*found, sender}
 
     def _write(self, bucket: str, key: str, value: str, now: float) -> None:

@@ -35,6 +35,8 @@ class Entry:
 
 
 Storage = Mapping[str, Mapping[str, Entry]]
+STAND_IN = '"?"'
+"""A value in somebody else's place until he writes his own: any other value is preferred to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,20 +103,40 @@ class Ledger:
         empty = Block(0, go_time(unix), {})
         self.block = replace(empty, hash=checksum(replace(empty, timestamp="")))
         self._own: dict[str, dict[str, str]] = {}
+        self._lent: set[tuple[str, str]] = set()
 
     def write(self, bucket: str, key: str, value: str, unix: float) -> bool:
         """Own this key from now on; `value` is JSON. True: there is a new block to say."""
         self._own.setdefault(bucket, {})[key] = value
         return self._restore(self.block, unix)
 
+    def stand_in(self, bucket: str, key: str, unix: float) -> None:
+        """Say that this key is there, whatever it holds: its owner will put the value right."""
+        if key not in self.block.storage.get(bucket, {}):
+            self._lent.add((bucket, key))
+            changed = {**self.block.storage.get(bucket, {}), key: Entry(STAND_IN)}
+            self._next(self.block, {**self.block.storage, bucket: changed}, unix)
+
+    def take_back(self, bucket: str, key: str, unix: float) -> None:
+        """The opposite of `stand_in`, if nobody has written there since."""
+        self._lent.discard((bucket, key))
+        entries = self.block.storage.get(bucket, {})
+        if key in entries and entries[key].value == STAND_IN:
+            self._without({(bucket, key): STAND_IN}, unix)
+
     def withdraw(self, unix: float) -> bool:
         """Own nothing any more, and take out what we wrote. True: there is a new block to say."""
-        own, self._own = self._own, {}
+        ours = {(bucket, key): v for bucket, keys in self._own.items() for key, v in keys.items()}
+        ours |= dict.fromkeys(self._lent, STAND_IN)
+        self._own, self._lent = {}, set()
+        return self._without(ours, unix)
+
+    def _without(self, ours: Mapping[tuple[str, str], str], unix: float) -> bool:
         storage = {
             bucket: {
                 key: entry
                 for key, entry in entries.items()
-                if own.get(bucket, {}).get(key) != entry.value
+                if ours.get((bucket, key)) != entry.value
             }
             for bucket, entries in self.block.storage.items()
         }
@@ -168,7 +190,7 @@ class Ledger:
         if not wins:
             first, second = second, first
         both = {
-            bucket: {**first.get(bucket, {}), **second.get(bucket, {})}
+            bucket: _both(first.get(bucket, {}), second.get(bucket, {}))
             for bucket in first.keys() | second.keys()
         }
         return self._with_own(both)
@@ -187,6 +209,12 @@ class Ledger:
         for bucket, key, value in missing:
             changed.setdefault(bucket, {})[key] = Entry(value)
         return changed
+
+
+def _both(first: Mapping[str, Entry], second: Mapping[str, Entry]) -> dict[str, Entry]:
+    """Of two values for a key the second one, unless it only stands in."""
+    real = {k: e for k, e in second.items() if e.value != STAND_IN or k not in first}
+    return {**first, **real}
 
 
 def _has(storage: Storage, bucket: str, key: str, value: str) -> bool:

@@ -57,7 +57,11 @@ class Receiver(Party):
     def left(self, peer: str, now: float) -> list[Effect]:
         if peer == self._sender:
             self._gone_at = now
-        return []
+        return super().left(peer, now)
+
+    @property
+    def _has_config(self) -> bool:
+        return self._text is not None
 
     def _judge(self, block: Block, sender: str) -> Suspicion | None:
         suspicion = super()._judge(block, sender)

@@ -18,16 +18,21 @@ from pairing.edgevpn.exchange import (
     NotAcknowledged,
     Party,
     Suspicion,
+    present,
 )
 from pairing.edgevpn.ledger import Block
 from pairing.edgevpn.nettoken import NetworkToken
 
 LEFT_SECONDS = 3.0
 """For an answer that is still under way when its author has left."""
-SILENT_SECONDS = 2.0
-"""After these, who is connected and says nothing is taken for one that does not listen to us."""
+SILENT_SECONDS = 0.5
+"""After these, who is connected and says nothing is taken for one that does not listen to us. Our
+own nodes answer at once; a stock node looks around every ten seconds, so each moment counts."""
 SETTLE_SECONDS = 3.5
 """A stock peer puts its presence back within 3 seconds."""
+PATIENCE_SECONDS = 12.0
+"""For those who are silent, once somebody has shown itself: whoever has no token can come again and
+again."""
 YEAR_2020 = 1_577_836_800
 """Unix seconds."""
 HEIGHT_MOST = 2**30
@@ -71,20 +76,40 @@ class Sender(Party):
         self._is_said = self._has_come = False
         self._text, self._ack_seconds = text, ack_seconds
         self._wait_until, self._ack_until, self._gone_at = now + wait_seconds, math.inf, math.inf
-        self._rise_at, self._settled_at, self._shown = math.inf, now, False
+        self._rise_at, self._settled_at, self._patient_until = math.inf, now, math.inf
+        self._shown = False
+        self._silent: set[str] = set()
+        """Who is connected and has said nothing yet."""
 
     def joined(self, peer: str, now: float) -> list[Effect]:
         if peer == self.node:
             self._gone_at = math.inf
         # In a network that lives on, all would have to say again what they had written.
-        if not self.others and not self.token.rotates:
+        if not (self.node or self.token.rotates or peer in self.holders):
+            self._silent.add(peer)
             self._rise_at = min(self._rise_at, now + SILENT_SECONDS)
+            # It looks every ten seconds whether two are there: it must not miss itself meanwhile.
+            self.ledger.stand_in(PRESENCE, peer, self._unix)
         return super().joined(peer, now)
 
     def left(self, peer: str, now: float) -> list[Effect]:
         if peer == self.node:
             self._gone_at = now
-        return []
+        self._await_no_more(peer)
+        self.ledger.take_back(PRESENCE, peer, self._unix)
+        effects = super().left(peer, now)
+        self._shown = self._shown and bool(self.others)
+        return effects
+
+    @property
+    def _has_config(self) -> bool:
+        return bool(self.node)
+
+    def _await_no_more(self, peer: str) -> None:
+        """It has spoken, or left. Once nobody is silent, we need not rise."""
+        self._silent.discard(peer)
+        if not self._silent:
+            self._rise_at = math.inf
 
     def reached(self, peers: Iterable[str]) -> None:
         self._has_come = self._has_come or (self._is_said and self.node in peers)
@@ -108,9 +133,10 @@ class Sender(Party):
 
     def _take(self, block: Block, sender: str, now: float) -> list[Effect]:
         effects: list[Effect] = []
-        self._rise_at = math.inf
+        self._await_no_more(sender)
         if not self.node and self._is_here(block, sender):
-            self._shown = True
+            if not self._shown:
+                self._shown, self._patient_until = True, now + PATIENCE_SECONDS
             effects += self._meet(now)
         if sender != self.node:
             return effects
@@ -124,7 +150,11 @@ class Sender(Party):
 
     def _meet(self, now: float) -> list[Effect]:
         """Send it, once the one that has shown itself is known to be the only one."""
-        if self.node or not self._shown or now < self._settled_at:
+        is_settled = now >= self._settled_at and self._rise_at == math.inf
+        # Who has shown itself may have taken itself out again since.
+        if self.node or not self._shown or len(self.others) != 1:
+            return []
+        if not is_settled and now < self._patient_until:
             return []
         (self.node,) = self.others
         self._ack_until = now + self._ack_seconds
@@ -134,14 +164,15 @@ class Sender(Party):
     def _rise(self, now: float) -> None:
         """Make who is there but silent speak; whoever else is there will then, too."""
         if now >= self._rise_at:
+            self._silent.clear()
             self._rise_at, self._settled_at = math.inf, now + SETTLE_SECONDS
             self.ledger.rise(height_at(self._unix), self._unix)
             self._soon(now)
 
     def _is_here(self, block: Block, sender: str) -> bool:
         """The one other has said that it wants to pair."""
-        present = block.values(PRESENCE).keys() - {self.own_id}
-        if not present or present != self.others:
+        here = present(block) - {self.own_id}
+        if not here or here != self.others:
             return False
         return self.token.rotates or {sender} == self.others
 
