@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 from pairing import errors
 from pairing.edgevpn import blocktext, sealing
+from pairing.edgevpn.authors import Authors
 from pairing.edgevpn.ledger import STAND_IN, Block, Heard, Ledger
 from pairing.edgevpn.limits import Unreadable
 from pairing.edgevpn.names import Names, accepted_at, names_at
@@ -27,9 +28,6 @@ PACE = (0.3, 0.7, 1.0, 2.0, 3.0)
 """Seconds between two repetitions of our block, from whenever something changed."""
 SPACING, SPACING_BEHIND = 0.2, 1.0
 """Seconds between any two of them, however loud others are; and for one who is merely behind."""
-REMEMBERED = 2**16
-"""Messages whose author is remembered: more than an end says, however often it is made to, while a
-code is shown. One that is forgotten can be said again by somebody without the token."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +121,7 @@ def intruder(why: Suspicion) -> Failed:
 
 
 def present(block: Block) -> set[str]:
-    """Who has said there that it takes part; a place that is only kept for somebody says nothing."""
+    """Who has said there that it takes part. A place that is kept for somebody says nothing."""
     return {key for key, value in block.values(PRESENCE).items() if value != STAND_IN}
 
 
@@ -153,7 +151,7 @@ class Party:
         self._accepted: tuple[Names, ...] = ()
         self._answering: Names | None = None
         self._pace, self._due, self._said = 0, now, -math.inf
-        self._authors: dict[bytes, str] = {}
+        self._authors = Authors()
 
     # --- inputs -----------------------------------------------------------------------------------
 
@@ -196,8 +194,8 @@ class Party:
         except Unreadable:
             self.unreadable += 1
             return []
-        if self._author(sealing.nonce_of(data), sender) != sender:
-            return []  # Said again under another name: whoever does that need not have the token.
+        if not self._authors.is_own(data, sender):
+            return []
         self.holders.add(sender)
         self._answering = next((n for n in self._accepted if n.topic == topic), None)
         suspicion = self._judge(block, sender)
@@ -258,16 +256,9 @@ class Party:
         effects: list[Effect] = []
         for names in self._places():
             nonce = self._randbytes(sealing.NONCE_SIZE)
-            self._author(nonce, self.own_id)
+            self._authors.first(nonce, self.own_id)
             effects.append(Publish(names.topic, sealing.seal(plain, names.seal_key, nonce)))
         return effects
-
-    def _author(self, nonce: bytes, sender: str) -> str:
-        """Who was the first to say the message with this nonce: `sender`, if it is new."""
-        author = self._authors.setdefault(nonce, sender)
-        if len(self._authors) > REMEMBERED:
-            del self._authors[next(iter(self._authors))]
-        return author
 
     def _places(self) -> Iterable[Names]:
         """Our window's, and that of whom we hear, whose clock may be in the next one."""

@@ -67,6 +67,9 @@ class Gossip(Protocol):
         It has come to their program; what that makes of it is another matter.
         """
 
+    def vouch(self, peer: str) -> None:
+        """This peer has shown that it has the token: it gives way to no newcomer."""
+
     async def open(self, peer: str, protocol: str) -> RawStream:
         """A stream to a connected peer (base58 id) that answers to a libp2p protocol.
 

@@ -241,7 +241,10 @@ class _Part:
             await self.inputs.send(partial(self._heard, topic, data, sender))
 
     def _heard(self, topic: str, data: bytes, sender: str) -> list[Effect]:
-        return self.party.heard(topic, data, sender, trio.current_time())
+        effects = self.party.heard(topic, data, sender, trio.current_time())
+        if sender in self.party.holders:
+            self.gossip.vouch(sender)
+        return effects
 
     async def _watch_time_and_peers(self) -> None:
         known: frozenset[str] = frozenset()

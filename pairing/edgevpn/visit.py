@@ -18,6 +18,7 @@ import trio
 
 from pairing import errors
 from pairing.edgevpn import blocktext, sealing
+from pairing.edgevpn.authors import Authors
 from pairing.edgevpn.gossip import Gossip, KairosNetwork
 from pairing.edgevpn.ledger import Block, Heard, Ledger
 from pairing.edgevpn.limits import Unreadable
@@ -41,6 +42,7 @@ class Visit:
         self.gossip = gossip
         self._token, self._unix = token, unix
         self._ledger = Ledger(unix())
+        self._authors = Authors()
         self._heard = False
         self._changed = trio.Event()
         self._kept: dict[tuple[str, str], Setting] = {}
@@ -121,6 +123,8 @@ class Visit:
                 block = blocktext.from_bytes(sealing.unseal(heard.data, keys))
             except Unreadable:
                 continue
+            if self._authors.is_own(heard.data, heard.sender):
+                self.gossip.vouch(heard.sender)
             if await self._take(block):
                 await self._say()
 
@@ -145,6 +149,7 @@ class Visit:
         names = names_at(self._token, math.floor(self._unix()))
         data = blocktext.to_bytes(self._ledger.block)
         nonce = secrets.token_bytes(sealing.NONCE_SIZE)
+        self._authors.first(nonce, self.gossip.own_id)
         await self.gossip.publish(names.topic, sealing.seal(data, names.seal_key, nonce))
 
 

@@ -96,6 +96,7 @@ class MemoryPlace:
     since: float = field(default_factory=trio.current_time)
     services: dict[str, Callable[[str, trio.abc.Stream], None]] = field(default_factory=dict)
     """What answers to a protocol: called with the caller's id and its stream."""
+    vouched: set[str] = field(default_factory=set)
     due: dict[str, float] = field(default_factory=dict)
     """When what was said last comes to each of the others."""
     _inbox: list[tuple[float, int, Heard]] = field(default_factory=list)
@@ -132,6 +133,10 @@ class MemoryPlace:
         """Who has got what was said last."""
         now = trio.current_time()
         return frozenset(peer for peer in self.peers() if self.due.get(peer, now + 1) <= now)
+
+    def vouch(self, peer: str) -> None:
+        """It is kept in mind."""
+        self.vouched.add(peer)
 
     async def open(self, peer: str, protocol: str) -> trio.abc.HalfCloseableStream:
         """A stream to a connected peer's service."""

@@ -40,7 +40,7 @@ class Channel(Protocol):
     def vouch(self) -> None:
         """The session trusts this end (it proved the code): keep the channel in a flood.
 
-        Channels not vouched for make room for newer ones, oldest first.
+        Channels not vouched for make room for newer ones: the oldest of who has most.
         """
 
     async def aclose(self) -> None:

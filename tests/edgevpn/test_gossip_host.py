@@ -17,6 +17,7 @@ from libp2p.pubsub.pb import rpc_pb2
 
 from pairing import errors
 from pairing.edgevpn import blocktext, nettoken, sealing, session
+from pairing.edgevpn.exchange import present
 from pairing.edgevpn.gossip import Gossip
 from pairing.edgevpn.names import Names, names_at
 from pairing.edgevpn.payload import Payload
@@ -363,21 +364,21 @@ async def test_an_error_of_the_body_comes_out_as_it_was() -> None:
 async def test_who_gives_up_takes_its_presence_along() -> None:
     """Else its next attempt would meet two others: the machine, and its own former self."""
     network = EdgeVpn(hosts=(LOOPBACK,), link=Mdns(loopback=True, port=free_udp_port()))
-    present: list[list[str]] = []
+    there: list[list[str]] = []
 
     async def listen(place: Gossip) -> None:
         while True:
             data = (await place.receive()).data
             block = blocktext.from_bytes(sealing.unseal(data, [names().seal_key]))
-            present.append(list(block.values("presence")))
+            there.append(sorted(present(block)))
 
     async with network.joining(TOKEN, names=names) as place, trio.open_nursery() as tasks:
         await place.follow([names().topic])
         tasks.start_soon(listen, place)
         async with trio.open_nursery() as attempt:
             attempt.start_soon(session.send, network, TOKEN, Payload("x", "/dev/sda"))
-            await eventually(lambda: len(present) > 0)
-            assert len(present[-1]) == 1
+            await eventually(lambda: len(there) > 0)
+            assert len(there[-1]) == 1
             attempt.cancel_scope.cancel()
-        await eventually(lambda: present[-1] == [])
+        await eventually(lambda: there[-1] == [])
         tasks.cancel_scope.cancel()

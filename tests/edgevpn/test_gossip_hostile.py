@@ -15,13 +15,14 @@ from pairing import errors
 from pairing.edgevpn.limits import MAX_DATA
 from pairing.testing.flooding import TOPIC, address_of, member, next_from, talk, until
 from pairing.testing.network import LOOPBACK, eventually
-from pairing.transport.p2p import Limits
+from pairing.transport.p2p import Limits, upgrade
 from pairing.transport.p2p.gossip import flood, messages
 from pairing.transport.p2p.gossip.connection import LINES_LIMIT, Connection
 from pairing.transport.p2p.gossip.flood import FLOODSUB
-from pairing.transport.p2p.gossip.host import hosting
+from pairing.transport.p2p.gossip.host import Host, hosting
 from pairing.transport.p2p.gossip.line import Line
 from pairing.transport.p2p.identity import Identity, fresh
+from pairing.transport.p2p.pipe import Pipe
 
 NEXT = "48dc67d83d398cfa9a9fd0f525dac545"
 
@@ -128,20 +129,58 @@ async def test_connections_of_one_source_are_bounded() -> None:
         assert len(here.connected()) == 4
 
 
-async def test_who_follows_our_topic_is_not_thrown_out_for_a_newcomer() -> None:
+@pytest.mark.parametrize("has_token", [True, False])
+async def test_only_who_has_the_token_gives_way_to_no_newcomer(has_token: bool) -> None:
+    """To follow the topic is nothing: whoever connects is told it."""
     limits = Limits(channels=64, channels_per_source=2)
     async with member(limits) as (here, place), contextlib.AsyncExitStack() as stack:
         for _ in range(2):
             friend, friendly = await stack.enter_async_context(member())
             await friend.dial(here.own, [address_of(here)])
             await until((friendly, 1))
+            if has_token:
+                place.vouch(friendly.own_id)
         await until((place, 2))
         friends = here.connected()
-        newcomer = await stack.enter_async_context(hosting((LOOPBACK,)))
+        newcomer, _ = await stack.enter_async_context(member())
         connection = await newcomer.dial(here.own, [address_of(here)])
-        with trio.fail_after(10):
-            await connection.ended.wait()
-        assert here.connected() == friends
+        if has_token:
+            with trio.fail_after(10):
+                await connection.ended.wait()
+            assert here.connected() == friends
+        else:
+            await eventually(lambda: len(here.connected()) == 2)
+            assert newcomer.own in here.connected()
+
+
+async def test_places_that_all_are_held_open_one_for_a_newcomer_and_he_keeps_it() -> None:
+    """Eight addresses with eight followers each: none has the token, and they keep coming."""
+    limits = Limits(channels=6, channels_per_source=3)
+    async with member(limits) as (here, place), contextlib.AsyncExitStack() as stack:
+
+        async def crowd(count: int) -> None:
+            for number in range(count):
+                host = await stack.enter_async_context(hosting((LOOPBACK,)))
+                with contextlib.suppress(errors.KnownError):
+                    await dial_from(f"127.0.0.{2 + number % 2}", host, here)
+
+        await crowd(6)
+        await eventually(lambda: len(here.connected()) == 6)
+        friend, friendly = await stack.enter_async_context(member())
+        await friend.dial(here.own, [address_of(here)])
+        await until((friendly, 1))
+        await crowd(12)
+        assert friend.own in here.connected()
+        place.vouch(friendly.own_id)
+        await talk(place, friendly)
+
+
+async def dial_from(source: str, host: Host, here: Host) -> None:
+    """A connection to `here` whose source is this address of the loopback network."""
+    raw = trio.SocketStream(trio.socket.socket())
+    await raw.socket.bind((source, 0))
+    await raw.socket.connect((LOOPBACK, here.port))
+    await host._secure(Pipe(raw), upgrade.Caller("", LOOPBACK), here.own)
 
 
 async def test_lines_of_one_peer_are_bounded() -> None:

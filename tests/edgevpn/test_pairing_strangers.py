@@ -15,9 +15,9 @@ import trio
 import trio.testing
 
 from pairing import errors
-from pairing.edgevpn import blocktext, exchange, nettoken, sealing
+from pairing.edgevpn import authors, blocktext, nettoken, sealing
+from pairing.edgevpn.authors import REMEMBERED
 from pairing.edgevpn.exchange import (
-    REMEMBERED,
     SPACING,
     Acknowledged,
     Delivered,
@@ -276,7 +276,7 @@ async def test_who_repeats_what_he_cannot_read_stops_nobody(
 def test_what_is_remembered_of_a_flood_is_bounded(
     token: nettoken.NetworkToken, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(exchange, "REMEMBERED", 500)
+    monkeypatch.setattr(authors, "REMEMBERED", 500)
     names = names_at(token, 0)
     party = Sender(
         token, "me", "{}", 0.0, 0.0, secrets.token_bytes, wait_seconds=60, ack_seconds=60

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Generic, Protocol, TypeVar
 
@@ -30,7 +31,11 @@ M = TypeVar("M", bound=Member)
 
 
 class Roster(Generic[M]):
-    """At most so many channels. A vouched one stays; else the oldest makes room for the newest."""
+    """At most so many channels; a newcomer takes the place of one that nobody vouched for.
+
+    That is the oldest one of the source that has most of them. A relay is no source of its own:
+    behind it may be everybody.
+    """
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
@@ -58,12 +63,18 @@ class Roster(Generic[M]):
         await close_in_order(self._channels)
 
     def _make_room(self, among: list[M]) -> bool:
-        for channel in among:
-            if not channel.vouched:
-                channel.tear_down()
-                self.forget(channel)
-                return True
-        return False
+        strangers = [channel for channel in among if not channel.vouched]
+        if not strangers:
+            return False
+        count = Counter(channel.source for channel in strangers)
+
+        def places(channel: M) -> int:
+            return 1 if channel.source.startswith(RELAY_PREFIX) else count[channel.source]
+
+        leaves = max(strangers, key=places)  # the first of several, which is the oldest
+        leaves.tear_down()
+        self.forget(leaves)
+        return True
 
 
 async def close_in_order(channels: Sequence[Member]) -> None:

@@ -32,7 +32,7 @@ class Connection:
         self.peer = peer
         self.path = who.path
         self.source = who.source
-        self.vouched = False
+        self.vouched = self.follows_us = False
         self.since = trio.current_time()
         self._connection = connection
         self._pipe = pipe

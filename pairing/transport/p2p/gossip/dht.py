@@ -105,8 +105,8 @@ class Dht:
             await provide(self._host, peer, addresses, key)
 
     def _hang_up(self, servers: Servers, before: frozenset[ID]) -> None:
-        """End what was opened for this round only, except to those given and to token holders."""
+        """End what was opened for this round, but to those given and who follows our topic."""
         for peer in servers.peers() - before:
             for connection in self._host.connections(peer):
-                if not connection.vouched:
+                if not (connection.vouched or connection.follows_us):
                     connection.tear_down()

@@ -101,6 +101,13 @@ class Flood:
             n.name for n in self._neighbours.values() if n.follows(self._topics) and n.has_all
         )
 
+    def vouch(self, peer: str) -> None:
+        for neighbour in self._neighbours.values():
+            if neighbour.name == peer:
+                neighbour.has_token = True
+                for connection in self._host.connections(neighbour.peer):
+                    connection.vouched = True
+
     async def watch(self) -> None:
         """Remind everybody of our topics, and cut off who stays mute. Until cancelled."""
         while True:
@@ -122,7 +129,9 @@ class Flood:
 
     def _meet(self, connection: Connection) -> None:
         """A new connection: speak to this peer, if we do not already."""
-        if connection.peer not in self._neighbours:
+        known = self._neighbours.get(connection.peer)
+        connection.vouched = known is not None and known.has_token
+        if known is None:
             neighbour = self._neighbours[connection.peer] = Neighbour(connection.peer)
             self._host.tasks.start_soon(self._speak, neighbour)
 
@@ -191,17 +200,17 @@ class Flood:
                 data = await line.receive(RPC_LIMIT if is_friend else STRANGER_LIMIT)
                 if data is None:
                     return
-                self._take(data, connection, neighbour)
+                self._take(data, neighbour)
+                connection.follows_us = neighbour.follows(self._topics)
         finally:
             neighbour.speaks -= 1
 
-    def _take(self, data: bytes, connection: Connection, neighbour: Neighbour) -> None:
+    def _take(self, data: bytes, neighbour: Neighbour) -> None:
         rpc = messages.parse(data)
         if rpc is None:
             raise errors.ProtocolBroken("That is no pubsub message.")
         for entry in rpc.subscriptions[: messages.ENTRIES_LIMIT]:
             neighbour.subscribe(entry.topicid, entry.subscribe, self._topics)
-        connection.vouched = neighbour.follows(self._topics)
         for wire in rpc.publish[: messages.ENTRIES_LIMIT]:
             self._judge(wire, neighbour)
 
@@ -215,7 +224,8 @@ class Flood:
             return
         self._remember(identifier)
         forwarder.subscribe(message.topic, True, self._topics)
-        self._inbox.put(Heard(message.topic, message.data, message.author.to_base58()))
+        heard = Heard(message.topic, message.data, message.author.to_base58())
+        self._inbox.put(heard, forwarder.name)
         rpc = messages.publication(message)
         for neighbour in self._who_follow(message.topic):
             if neighbour.peer not in (forwarder.peer, message.author):

@@ -23,6 +23,8 @@ class Neighbour:
         self.topics: set[str] = set()
         self.speaks = 0
         """Lines on which this peer speaks pubsub to us now."""
+        self.has_token = False
+        """It has shown that; whoever connects is told our topic, so following it shows nothing."""
         self.is_heard = False
         """A line on which we speak to it is up."""
         self.count_sent = self.count_echoed = 0
@@ -31,6 +33,8 @@ class Neighbour:
         """The last publication was on a line that was lost, or before we were connected."""
         self._gone_out = trio.Event()
         self._outbox: deque[bytes] = deque()
+        self._own = b""
+        """What we published last, which nothing that is passed on may push out."""
         self._bytes = 0
         self._filled = trio.Event()
         self._empty = trio.Event()
@@ -48,7 +52,7 @@ class Neighbour:
 
     def publish(self, rpc: bytes) -> None:
         """Send this publication of ours when its turn comes; it stands for all those before it."""
-        self._lacks = False
+        self._lacks, self._own = False, rpc
         self.put(rpc)
 
     def put(self, rpc: bytes) -> None:
@@ -58,7 +62,9 @@ class Neighbour:
         while len(self._outbox) > OUTBOX_MESSAGES or (
             self._bytes > OUTBOX_BYTES and len(self._outbox) > 1
         ):
-            self._bytes -= len(self._outbox.popleft())
+            spare = next(n for n, each in enumerate(self._outbox) if each is not self._own)
+            self._bytes -= len(self._outbox[spare])
+            del self._outbox[spare]
         self._filled.set()
 
     async def next(self) -> bytes:
