@@ -24,7 +24,8 @@ Anything else that escapes is a bug (exit 1) and says how to report it.
 
 from __future__ import annotations
 
-from pairing.errors import kairos, mesh
+from pairing.errors import badphoto, kairos, mesh
+from pairing.errors.badphoto import *  # noqa: F403 (its __all__ says what)
 from pairing.errors.base import ExitCode, KnownError
 from pairing.errors.cluster import JoinSettingsIncomplete, JoinTimeout, ProviderBroken
 from pairing.errors.config import (
@@ -384,5 +385,6 @@ __all__ = [
     "from_slug",
     "locked",
 ]
+__all__ += badphoto.__all__
 __all__ += kairos.__all__
 __all__ += mesh.__all__
