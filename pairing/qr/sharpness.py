@@ -16,8 +16,8 @@ from pairing.qr.reading import Corners
 if TYPE_CHECKING:
     from PIL import Image
 
-_SIDE = 1600
-"""Larger pictures are looked at in this size."""
+_SIDE, _CODE_SIDE = 800, 1200
+"""A larger picture, or a larger code, is looked at in this size."""
 _STEP = 2
 """Pixels over which the rise is measured."""
 _SMOOTH = 1
@@ -38,7 +38,7 @@ def blur(gray: Image.Image, corners: Corners = ()) -> float:
     0 where there is nothing to measure.
     """
     region = gray.crop(_box(corners, gray.size)) if corners else gray
-    scale = max(1.0, max(region.size) / _SIDE)
+    scale = max(1.0, max(region.size) / (_CODE_SIDE if corners else _SIDE))
     if scale > 1:
         from PIL import Image
 
@@ -63,8 +63,9 @@ def _of_tiles(smooth: Image.Image) -> float:
         for y in range(0, smooth.height - _TILE + 1, _TILE)
         for x in range(0, smooth.width - _TILE + 1, _TILE)
     ]
-    tiles = sorted(tiles or [smooth], key=_contrast, reverse=True)[:_TILES]
-    found = sorted(_sigma(tile, worst=False) for tile in tiles)
+    rated = sorted(((_contrast(tile), tile) for tile in tiles or [smooth]), key=lambda r: -r[0])
+    telling = [tile for contrast, tile in rated[:_TILES] if 2 * contrast >= rated[0][0]]
+    found = sorted(_sigma(tile, worst=False) for tile in telling)
     return found[len(found) // 2]
 
 
