@@ -17,6 +17,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
     {
         "demo": "Pair a make-believe machine on this one, from a photo of its screen.",
         "decode": "Read the codes in photos.",
+        "inbox": "Watch a folder for photos; say which machines wait, and what to answer.",
         "validate": "Check configs, offline.",
         "schema": "Print the JSON Schema of a config, for editors.",
         "render": "Show a config as one machine would get it, without its secrets.",

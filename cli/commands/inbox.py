@@ -1,0 +1,177 @@
+"""`kairos-fleet inbox`: watch a folder into which photos are dropped."""
+
+from __future__ import annotations
+
+import math
+import re
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from pairing import errors
+
+if TYPE_CHECKING:
+    from cli.inbox.arrivals import Arrivals
+    from cli.inbox.intake import Intake, Taken
+    from cli.inbox.report import Voice
+
+POLL_SECONDS = 1.0
+ONCE_SECONDS = 60.0
+"""How long `--once` waits for files that are still being written."""
+_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+
+HELP = """Watch a folder into which a mail program or a messenger drops photos.
+
+\b
+Examples:
+  kairos-fleet inbox photos/                 until Ctrl-C; what arrives is said at once
+  kairos-fleet inbox photos/ --for 8h --lang es
+  kairos-fleet inbox photos/ --once          what is there now, and a report
+  kairos-fleet inbox photos/ --output paths | xargs -d '\\n' -P 8 -n 1 \\
+      kairos-register -c shop.yaml           register each machine as its photo arrives
+  kairos-register -c shop.yaml photos/       or all that are there, one after another
+
+Every picture is read once, also over restarts; folders within are watched too. Photos of one
+machine are one: the newest counts. A machine that a config was released to is not named again,
+whoever registered it. For photos that cannot be read the report has the sentence to send back
+(--lang). A code lasts until its machine is restarted, so the report says how old photos are.
+
+With --output paths the photo of each machine that still waits is named on standard output, at
+once, and a newer photo of it too as long as it waits: for kairos-register, which takes several
+machines side by side this way. No token is printed or kept.
+
+Exit codes: 0 done, 8 with --once if a photo could not be read, 130 stopped by Ctrl-C: everything
+found so far is kept.
+"""
+
+
+@click.command(help=HELP)
+@click.argument("folder", type=click.Path(), metavar="DIR")
+@click.option("--once", is_flag=True, help="Read what is there, report, and end.")
+@click.option(
+    "--for", "duration", metavar="TIME", default="",
+    help="Watch so long, then report and end: 8h, 30m, 90s.  [default: until Ctrl-C]",
+)  # fmt: skip
+@click.option("--again", is_flag=True, help="Read again what could not be read before.")
+@click.option("--try-hard", is_flag=True, help="Take more time for bad photos.")
+@click.option(
+    "--lang", metavar="LANG", default="en", show_default=True,
+    help="Language of what is to be sent back: en, es, fr, de, pt.",
+)  # fmt: skip
+@click.option(
+    "--output", type=click.Choice(["human", "json", "jsonl", "paths"]), default="human",
+    show_default=True,
+    help="Lines for people, one JSON object, a JSON line for each photo, or paths to register.",
+)  # fmt: skip
+def inbox(
+    folder: str, once: bool, duration: str, again: bool, try_hard: bool, lang: str, output: str
+) -> int:
+    """See HELP."""
+    from cli.inbox.arrivals import Arrivals
+    from cli.inbox.intake import Intake
+    from cli.inbox.ledger import Ledger
+    from cli.inbox.report import voice
+    from pairing.language import LANGUAGES
+    from pairing.qr.read import PhotoReader
+
+    if lang not in LANGUAGES:
+        raise errors.UsageError(f"The languages are {', '.join(LANGUAGES)}.", element=lang)
+    if once and duration:
+        raise errors.UsageError("Say --once or --for, not both.")
+    seconds = seconds_of(duration) if duration else None
+    place = Path(folder)
+    if not place.is_dir():
+        raise errors.NoSuchSource("It is no folder.", element=folder)
+    with Ledger(place) as ledger, PhotoReader(hard=try_hard) as reader:
+        watch = Watch(
+            Arrivals(folder=place),
+            Intake(folder=place, ledger=ledger, reader=reader, again=again),
+            voice(output, lang),
+        )
+        return watch.once() if once else watch.until(seconds)
+
+
+def seconds_of(text: str) -> float:
+    """Seconds in `8h`, `30m`, `90s` or `90`. Raises errors.UsageError."""
+    found = re.fullmatch(r"([0-9]{1,6}(?:\.[0-9]{1,3})?)([smhd]?)", text.strip())
+    if not found or float(found[1]) <= 0:
+        raise errors.UsageError("Say a time such as 8h, 30m or 90s.", element=text[:20])
+    return float(found[1]) * _UNITS[found[2]]
+
+
+@dataclass(slots=True)
+class Watch:
+    """Look, read, speak; and a report at the end, however it comes."""
+
+    arrivals: Arrivals
+    intake: Intake
+    voice: Voice
+    failed: dict[Path, Taken] = field(default_factory=dict)
+    """Pictures that could not be read in this run and are not remembered."""
+    bad: int = 0
+    """Photos of this run that could not be read."""
+    _named: set[str] = field(default_factory=set)
+
+    def once(self) -> int:
+        """What is there now; the exit code. Files that are being written are waited for."""
+        end = time.monotonic() + ONCE_SECONDS
+        try:
+            self.look()
+            self.name_waiting()
+            while self.arrivals.unfinished and time.monotonic() < end:
+                time.sleep(POLL_SECONDS)
+                self.look()
+        finally:
+            self.report()
+        return int(errors.ExitCode.BATCH if self.bad else errors.ExitCode.DONE)
+
+    def until(self, seconds: float | None) -> int:
+        """Watch for so many seconds, or until Ctrl-C; the exit code."""
+        end = math.inf if seconds is None else time.monotonic() + seconds
+        try:
+            self.look(end)
+            self.name_waiting()
+            while (left := end - time.monotonic()) > 0:
+                time.sleep(min(POLL_SECONDS, left))
+                self.look(end)
+        except KeyboardInterrupt:
+            return int(errors.ExitCode.INTERRUPTED)
+        finally:
+            self.report()
+        return int(errors.ExitCode.DONE)
+
+    def look(self, end: float = math.inf) -> None:
+        """Read what has arrived. Raises errors.NoSuchSource, errors.StoreUnwritable."""
+        for found in self.arrivals.look():
+            if time.monotonic() > end:
+                break  # the rest is read by the next run
+            taken = self.intake.take(found)
+            if taken is not None:
+                self._say(taken)
+
+    def _say(self, taken: Taken) -> None:
+        self.failed.pop(taken.path, None)
+        if taken.error is not None:
+            self.bad += 1
+            if not self.intake.ledger.has(taken.photo.digest, taken.photo.name):
+                self.failed[taken.path] = taken
+        if taken.wanted:
+            self._named.add(taken.photo.node)
+        self.voice.taken(taken)
+
+    def name_waiting(self) -> None:
+        """Machines of earlier runs that still wait are named again: whoever was told of them may
+        have been ended with this program."""
+        for machine, path in self.intake.waiting():
+            if machine.node not in self._named:
+                self._named.add(machine.node)
+                self.voice.waiting(machine, path)
+
+    def report(self) -> None:
+        """Of the whole inbox, what earlier runs found too."""
+        from cli.inbox.report import summary
+
+        self.voice.end(summary(self.intake, self.failed, self.arrivals.unfinished))

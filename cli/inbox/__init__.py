@@ -1,0 +1,1 @@
+"""The photo inbox: a folder into which a mail program or a messenger drops photos."""
