@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -70,6 +69,8 @@ def inbox(
     folder: str, once: bool, duration: str, again: bool, try_hard: bool, lang: str, output: str
 ) -> int:
     """See HELP."""
+    import trio
+
     from cli.inbox.arrivals import Arrivals
     from cli.inbox.intake import Intake
     from cli.inbox.ledger import Ledger
@@ -87,11 +88,11 @@ def inbox(
         raise errors.NoSuchSource("It is no folder.", element=folder)
     with Ledger(place) as ledger, PhotoReader(hard=try_hard) as reader:
         watch = Watch(
-            Arrivals(folder=place),
+            Arrivals(folder=place, clock=trio.current_time),
             Intake(folder=place, ledger=ledger, reader=reader, again=again),
             voice(output, lang),
         )
-        return watch.once() if once else watch.until(seconds)
+        return trio.run(watch.once) if once else trio.run(watch.until, seconds)
 
 
 def seconds_of(text: str) -> float:
@@ -115,60 +116,51 @@ class Watch:
     """Photos of this run that could not be read."""
     _named: set[str] = field(default_factory=set)
 
-    def once(self) -> int:
+    async def once(self) -> int:
         """What is there now; the exit code. Files that are being written are waited for."""
-        end = time.monotonic() + ONCE_SECONDS
+        return await self._watch(ONCE_SECONDS, once=True)
+
+    async def until(self, seconds: float | None) -> int:
+        """Watch for so many seconds, or until Ctrl-C; the exit code."""
+        try:
+            return await self._watch(math.inf if seconds is None else seconds, once=False)
+        except KeyboardInterrupt:
+            return int(errors.ExitCode.INTERRUPTED)
+
+    async def _watch(self, seconds: float, *, once: bool) -> int:
+        import trio
+
+        end = trio.current_time() + seconds
         try:
             self.look()
-            self.name_waiting()
-            while self.arrivals.unfinished and time.monotonic() < end:
-                time.sleep(POLL_SECONDS)
+            while (left := end - trio.current_time()) > 0:
+                if once and not self.arrivals.unfinished:
+                    break
+                await trio.sleep(min(POLL_SECONDS, left))
                 self.look()
         finally:
             self.report()
-        return int(errors.ExitCode.BATCH if self.bad else errors.ExitCode.DONE)
+        return int(errors.ExitCode.BATCH if once and self.bad else errors.ExitCode.DONE)
 
-    def until(self, seconds: float | None) -> int:
-        """Watch for so many seconds, or until Ctrl-C; the exit code."""
-        end = math.inf if seconds is None else time.monotonic() + seconds
-        try:
-            self.look(end)
-            self.name_waiting()
-            while (left := end - time.monotonic()) > 0:
-                time.sleep(min(POLL_SECONDS, left))
-                self.look(end)
-        except KeyboardInterrupt:
-            return int(errors.ExitCode.INTERRUPTED)
-        finally:
-            self.report()
-        return int(errors.ExitCode.DONE)
-
-    def look(self, end: float = math.inf) -> None:
+    def look(self) -> None:
         """Read what has arrived. Raises errors.NoSuchSource, errors.StoreUnwritable."""
         for found in self.arrivals.look():
-            if time.monotonic() > end:
-                break  # the rest is read by the next run
-            taken = self.intake.take(found)
-            if taken is not None:
-                self._say(taken)
+            self._say(self.intake.take(found))
 
     def _say(self, taken: Taken) -> None:
+        from cli.inbox.intake import Result
+
+        node = taken.photo.node
+        if taken.result is Result.KNOWN and (not taken.wanted or node in self._named):
+            return
         self.failed.pop(taken.path, None)
         if taken.error is not None:
             self.bad += 1
             if not self.intake.ledger.has(taken.photo.digest, taken.photo.name):
                 self.failed[taken.path] = taken
         if taken.wanted:
-            self._named.add(taken.photo.node)
+            self._named.add(node)
         self.voice.taken(taken)
-
-    def name_waiting(self) -> None:
-        """Machines of earlier runs that still wait are named again: whoever was told of them may
-        have been ended with this program."""
-        for machine, path in self.intake.waiting():
-            if machine.node not in self._named:
-                self._named.add(machine.node)
-                self.voice.waiting(machine, path)
 
     def report(self) -> None:
         """Of the whole inbox, what earlier runs found too."""

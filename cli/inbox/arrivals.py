@@ -51,7 +51,8 @@ class Arrivals:
     _given: dict[Path, Stamp] = field(default_factory=dict)
 
     def look(self) -> list[Found]:
-        """Those that have become complete, the oldest first. Raises errors.NoSuchSource."""
+        """Those that have become complete, the newest first: of two photos of one machine the newer
+        one counts, and its code has the better chance to be valid. Raises errors.NoSuchSource."""
         found, here = [], dict(self._pictures())
         for path, stamp in here.items():
             if self._given.get(path) != stamp and self._complete(path, stamp):
@@ -59,8 +60,8 @@ class Arrivals:
                 found.append(Found(path, stamp.changed / 1e9))
         for known in (self._since, self._given):
             for path in known.keys() - here.keys():
-                del known[path]  # type: ignore[attr-defined]
-        return sorted(found, key=lambda one: (one.taken, one.path))
+                del known[path]
+        return sorted(found, key=lambda one: (-one.taken, one.path))
 
     @property
     def unfinished(self) -> tuple[Path, ...]:

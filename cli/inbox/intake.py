@@ -31,6 +31,8 @@ class Result(StrEnum):
     COPY = "copy"
     """The same picture under another name."""
     UNREADABLE = "unreadable"
+    KNOWN = "known"
+    """Met by an earlier run. Its machine may still wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +59,8 @@ class Intake:
     paths: dict[str, Path] = field(default_factory=dict)
     """Where each content lies now."""
 
-    def take(self, found: Found) -> Taken | None:
-        """Look at a picture. None if it was met before, under this name too.
+    def take(self, found: Found) -> Taken:
+        """Look at a picture; it is read unless it was before.
 
         Raises errors.StoreUnwritable.
         """
@@ -77,9 +79,12 @@ class Intake:
             return self._met(earlier, photo, found.path)
         return self._read(photo, data, found.path)
 
-    def _met(self, earlier: Photo, photo: Photo, path: Path) -> Taken | None:
+    def _met(self, earlier: Photo, photo: Photo, path: Path) -> Taken:
         if self.ledger.has(photo.digest, photo.name):
-            return None
+            machine = self.machine(earlier.node) if earlier.node else None
+            newest = machine is not None and machine.newest.digest == earlier.digest
+            wanted = newest and self._waits(earlier)
+            return Taken(Result.KNOWN, earlier, path, wanted)
         copy = replace(earlier, name=photo.name, at=photo.at)
         self.ledger.add(copy)
         return Taken(Result.COPY, copy, path, error=copy.error)
@@ -99,27 +104,16 @@ class Intake:
         result = Result.NEW
         if before:
             result = Result.NEWER if photo.taken > before.newest.taken else Result.OLDER
-        return Taken(result, photo, path, self._wanted(photo, result))
+        return Taken(result, photo, path, result is not Result.OLDER and self._waits(photo))
 
-    def _wanted(self, photo: Photo, result: Result) -> bool:
+    def _waits(self, photo: Photo) -> bool:
         machine = self.machine(photo.node)
-        assert machine is not None
-        waits = machine.standing(self.records)[0] is Standing.WAITING
-        return waits and result is not Result.OLDER
+        return machine is not None and machine.standing(self.records)[0] is Standing.WAITING
 
     def machine(self, node: str) -> Machine | None:
         """The machine with this fingerprint."""
         those = machines(photo for photo in self.ledger.photos if photo.node == node)
         return those[0] if those else None
-
-    def waiting(self) -> list[tuple[Machine, Path]]:
-        """Machines to which nothing was released yet, and their newest photos that are there."""
-        found: list[tuple[Machine, Path]] = []
-        for machine in machines(self.ledger.photos):
-            there = [self.paths[one.digest] for one in machine.photos if one.digest in self.paths]
-            if there and machine.standing(self.records)[0] is Standing.WAITING:
-                found.append((machine, there[0]))
-        return found
 
 
 def _machine_of(shown: PhotoToken) -> dict[str, str]:

@@ -46,7 +46,7 @@ class Machine:
         released = any(lease.released for lease in leases if lease)
         if state in _FAILED:
             return Standing.FAILED, str(state)
-        if released or state is not None and state not in (State.WAITING, State.CLAIMED):
+        if released or (state is not None and state not in (State.WAITING, State.CLAIMED)):
             return Standing.REGISTERED, str(state or "")
         return Standing.WAITING, str(state or "")
 

@@ -61,9 +61,6 @@ class Voice(Protocol):
     def taken(self, one: Taken) -> None:
         """About one photo."""
 
-    def waiting(self, machine: Machine, path: Path) -> None:
-        """About a machine of an earlier run that still waits, and its newest photo."""
-
     def end(self, all_of_it: Summary) -> None:
         """About all of them."""
 
@@ -83,20 +80,18 @@ class People:
         photo, old = one.photo, ago(one.photo.taken)
         if one.error is not None:
             again = " (a copy)" if one.result is Result.COPY else ""
-            return [*error_lines(one.error), f"send back{again}: {advice(one.error, self.language)}"]
+            return [
+                *error_lines(one.error),
+                f"send back{again}: {advice(one.error, self.language)}",
+            ]
         said = {
             Result.NEW: "a new machine",
             Result.NEWER: "a newer photo of a machine",
             Result.OLDER: "an older photo of a machine",
             Result.COPY: "a copy of a photo",
+            Result.KNOWN: "still waiting",
         }[one.result]
         return [safe(f"{photo.name}: {said}, {photo.node}, code {photo.code}, photo {old}")]
-
-    def waiting(self, machine: Machine, path: Path) -> None:
-        """See `Voice`."""
-        photo = machine.newest
-        said = f"{photo.name}: still waiting, {machine.node}, photo {ago(photo.taken)}"
-        click.echo(safe(said), err=True)
 
     def end(self, all_of_it: Summary) -> None:
         """See `Voice`."""
@@ -121,11 +116,6 @@ class Scripts:
             return {}
         said = advice(error, self.language)
         return {"reason": error.slug, "error": error_json(error), "advice": said}
-
-    def waiting(self, machine: Machine, path: Path) -> None:
-        """See `Voice`."""
-        if self.lines:
-            self._line({"type": "waiting", **photo_json(machine.newest)})
 
     def end(self, all_of_it: Summary) -> None:
         """See `Voice`."""
@@ -160,11 +150,6 @@ class Paths:
             click.echo(str(one.path))
         People(self.language).taken(one)
 
-    def waiting(self, machine: Machine, path: Path) -> None:
-        """See `Voice`."""
-        click.echo(str(path))
-        People(self.language).waiting(machine, path)
-
     def end(self, all_of_it: Summary) -> None:
         """See `Voice`."""
         click.echo(text_of(all_of_it, self.language), nl=False, err=True)
@@ -192,8 +177,8 @@ def text_of(found: Summary, language: str) -> str:
     """The report for people."""
     counts = Counter(standing for _, standing, _ in found.machines)
     among = ", ".join(f"{counts[one]} {one.value}" for one in Standing if counts[one])
-    lines = [f"{_many(found.photos, 'photo')}, {_many(len(found.machines), 'machine')}"
-             f"{f': {among}' if among else ''}"]  # fmt: skip
+    first = f"{_many(found.photos, 'photo')}, {_many(len(found.machines), 'machine')}"
+    lines = [f"{first}: {among}" if among else first]
     if found.waiting:
         lines += ["", "waiting to be registered, the oldest photo first:"]
     lines += [

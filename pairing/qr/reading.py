@@ -46,7 +46,8 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A code's modules as the grid reader saw them, read or not.
+    """A code as the grid reader saw its modules, read or not; one that only another engine located
+    has corners, blur and perhaps a version.
 
     `fit` is the correlation with the parts that every code has, 0 to 1. `pitch` is pixels for a
     module. `glare` is the share of modules that a reflection has eaten, 0 to 1, and `glare_at` its
@@ -165,7 +166,8 @@ def _is_kairos(text: str) -> bool:
 def token_from(reading: Reading) -> PhotoToken:
     """The one token in the photo; the same one twice is one.
 
-    Raises errors.SeveralTokens, errors.TokenInvalid, errors.ForeignCode, errors.CodeUnreadable,
+    Raises errors.SeveralTokens and what `pairing.qr.diagnose` finds: errors.TokenInvalid,
+    errors.ForeignCode, errors.CodeUnreadable and its children, errors.PhotoBlurred,
     errors.NoCodeFound.
     """
     tokens = reading.tokens
@@ -175,17 +177,9 @@ def token_from(reading: Reading) -> PhotoToken:
         kind = kind_of(tokens[0])
         assert kind is not None
         return PhotoToken(kind, tokens[0])
-    raise _reason(reading)
+    from pairing.qr import diagnose
 
-
-def _reason(reading: Reading) -> errors.PhotoError:
-    if any(text.startswith(NATIVE_PREFIX) for text in reading.texts):
-        return errors.TokenInvalid("(damaged, or of another version)", element=reading.photo)
-    if reading.unreadable:
-        return errors.CodeUnreadable(element=reading.photo)
-    if reading.texts:
-        return errors.ForeignCode(f"It is {describe(reading.texts)}.", element=reading.photo)
-    return errors.NoCodeFound(element=reading.photo)
+    raise diagnose.reason(reading)
 
 
 _KINDS = (

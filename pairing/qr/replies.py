@@ -55,8 +55,20 @@ def reading(name: str, reply: dict[str, Any]) -> tuple[Reading, tuple[Place, ...
         unreadable=tuple(place.corners for place in places),
         tried=_tried(reply),
         cpu_ms=number(reply["cpu_ms"]),
+        seen=_blurred(places, sequence(reply["blurs"])),
+        blur=_size(reply["blur"]),
     )
     return read, places
+
+
+def _blurred(places: tuple[Place, ...], blurs: list[Any]) -> tuple[Seen, ...]:
+    """The places of unread codes with their blur; without, where it was not measured."""
+    if not blurs:
+        return ()
+    return tuple(
+        Seen(place.corners, place.version, blur=_size(blur))
+        for place, blur in zip(places, blurs, strict=True)
+    )
 
 
 def with_grid(first: Reading, reply: dict[str, Any]) -> Reading:
@@ -74,9 +86,20 @@ def with_grid(first: Reading, reply: dict[str, Any]) -> Reading:
         unreadable=tuple(unread),
         tried=(*first.tried, *_tried(reply)),
         cpu_ms=first.cpu_ms + number(reply["cpu_ms"]),
-        seen=seen,
+        seen=_both(seen, first.seen, here),
         soft=tuple(_packed(soft) for soft in sequence(reply["soft"])),
     )
+
+
+def _both(grid: tuple[Seen, ...], quick: tuple[Seen, ...], here: list[Corners]) -> tuple[Seen, ...]:
+    """What the grid reader saw, with the blur that the quick worker measured, and what only that
+    one saw and nobody read."""
+    found = []
+    for code in grid:
+        blur = next((one.blur for one in quick if overlap(one.corners, code.corners)), 0.0)
+        found.append(replace(code, blur=code.blur or blur))
+    known = [*here, *(code.corners for code in grid)]
+    return (*found, *(one for one in quick if not _any_overlap(one.corners, known)))
 
 
 def sums(reply: dict[str, Any], count: int) -> list[tuple[str, list[int]]]:

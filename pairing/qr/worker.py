@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import time
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pairing import errors
-from pairing.qr import ladder, photo, pipe, zbar
+from pairing.qr import ladder, photo, pipe, sharpness, zbar
 from pairing.qr.reading import Code, kind_of
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 TEXT_LIMIT = 8192
 """Characters of one code; the largest QR code holds 7089."""
@@ -41,8 +44,17 @@ def answer(decoder: zbar.Zbar | None, request: dict[str, Any], data: bytes) -> d
         "codes": codes_said(found.codes),
         "unread": [[place.corners, place.version] for place in found.unread[:CODES_LIMIT]],
         "tried": [[t.step, t.ms, t.read, t.located] for t in found.tried],
+        **_blur(image, found),
         "cpu_ms": round((time.process_time() - start) * 1000),
     }
+
+
+def _blur(image: Image.Image, found: ladder.Outcome) -> dict[str, Any]:
+    """Of the picture and of each unread code, where that may explain why there is no token."""
+    if any(kind_of(code.text) for code in found.codes):
+        return {"blur": 0.0, "blurs": []}
+    blurs = [sharpness.blur(image, place.corners) for place in found.unread[:CODES_LIMIT]]
+    return {"blur": sharpness.blur(image), "blurs": blurs}
 
 
 def codes_said(codes: tuple[Code, ...]) -> list[list[Any]]:

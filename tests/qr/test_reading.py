@@ -22,7 +22,7 @@ KAIROS_YAML = (
     "otp:\n  crypto:\n    interval: 9000\n    key: " + "k" * 43 + "\nroom: " + "r" * 200 + "\n"
 )
 KAIROS = base64.b64encode(KAIROS_YAML.encode()).decode()
-PLACE = ((10, 10), (90, 10), (90, 90), (10, 90))
+PLACE = ((10, 10), (410, 10), (410, 410), (10, 410))
 
 
 def reading(*texts: str, unreadable: int = 0) -> Reading:

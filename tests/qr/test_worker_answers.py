@@ -24,6 +24,8 @@ GOOD: dict[str, Any] = {
     "codes": [["hello", "raw", [[1, 2], [3, 4]]]],
     "unread": [],
     "tried": [["raw", 5, 1, 0]],
+    "blur": 1.5,
+    "blurs": [],
     "cpu_ms": 5,
 }
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(20)
@@ -68,6 +70,10 @@ def test_a_good_answer_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
         {"tried": [["raw", 5, 1, "0"]]},
         {"tried": None},
         {"cpu_ms": None},
+        {"blur": float("nan")},
+        {"blur": -1},
+        {"blurs": [1.0]},
+        {"unread": [[[[0, 0]], 4]], "blurs": ["1"]},
         {"error": "token-spent"},
         {"error": "usage", "detail": "x"},
     ],

@@ -16,8 +16,8 @@ TEXTS = Texts(
         " quieto y recto, y evite reflejos.",
         "photo-blurred": "La foto está borrosa. Sujete el teléfono quieto con las dos manos, toque"
         " el código en la pantalla del teléfono para enfocarlo y repita la foto.",
-        "photo-too-small": "El código sale demasiado pequeño. Acérquese hasta que el código ocupe la"
-        " mitad de la foto.",
+        "photo-too-small": "El código sale demasiado pequeño. Acérquese hasta que ocupe la mitad de"
+        " la foto.",
         "photo-glare": "Hay un reflejo de luz {where} del código. Haga la foto un poco más de lado"
         " o apague esa luz.",
         "photo-cut-off": "El código sale cortado {where}. Haga una foto con el código entero y algo"

@@ -5,7 +5,8 @@ from pairing.qr.texts import Texts
 TEXTS = Texts(
     new_photo="Merci de prendre une nouvelle photo de l'écran.",
     sentences={
-        "photo-format": "Je ne peux pas ouvrir ce fichier. Envoyez une photo, ni vidéo ni document.",
+        "photo-format": "Je ne peux pas ouvrir ce fichier. Envoyez une photo, ni vidéo ni"
+        " document.",
         "photo-too-large": "Cette photo est trop grande. Envoyez-la en qualité normale, pas comme"
         " document.",
         "photo-worker": "Je ne peux pas ouvrir cette photo. Envoyez-la en qualité normale.",

@@ -1,0 +1,329 @@
+"""The photo inbox: each picture once, each machine once, over restarts too."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+from PIL import Image
+
+from cli.commands.inbox import Watch, inbox, seconds_of
+from cli.inbox.arrivals import Arrivals
+from cli.inbox.intake import Intake, Result
+from cli.inbox.ledger import Ledger
+from cli.inbox.machines import Standing, machines
+from cli.inbox.report import Summary, voice
+from cli.records import Records
+from pairing import errors, keys, peertoken
+from pairing.protocol.terms import KnownLease
+from pairing.qr import render
+from pairing.qr.read import PhotoReader
+from pairing.testing.tokens import random_token
+
+HOUR = 3600
+
+
+def picture(token: str, *, scale: int = 4) -> bytes:
+    return render.png(render.modules(token), scale)
+
+
+def token(number: int) -> str:
+    return random_token(random.Random(number))
+
+
+def node_of(text: str) -> str:
+    return keys.fingerprint(peertoken.parse(text).key)
+
+
+def blank() -> bytes:
+    out = io.BytesIO()
+    Image.new("L", (300, 300), 200).save(out, "PNG")
+    return out.getvalue()
+
+
+@dataclass(slots=True)
+class Inbox:
+    """A folder, and what `kairos-fleet inbox` says of it."""
+
+    folder: Path
+    data: Path
+    capture: Any
+
+    def drop(self, name: str, data: bytes, *, hours_old: float = 1) -> Path:
+        path = self.folder / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(data)
+        then = path.stat().st_mtime - hours_old * HOUR
+        os.utime(path, (then, then))
+        return path
+
+    def run(self, *arguments: str) -> int:
+        self.capture.readouterr()
+        names = ["-h", "--help"]
+        given = [str(self.folder), *(arguments or ("--once", "--output", "jsonl"))]
+        return int(inbox.main(given, standalone_mode=False, help_option_names=names))
+
+    def lines(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.capture.readouterr().out.splitlines()]
+
+    def results(self, *arguments: str) -> dict[str, str]:
+        self.run("--once", "--output", "jsonl", *arguments)
+        return {line["photo"]: line["result"] for line in self.lines() if line["type"] == "photo"}
+
+
+@pytest.fixture
+def box(tmp_path: Path, capfd: Any, monkeypatch: pytest.MonkeyPatch) -> Inbox:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    (tmp_path / "photos").mkdir()
+    return Inbox(tmp_path / "photos", tmp_path / "data" / "kairos-register", capfd)
+
+
+# --- each once ----------------------------------------------------------------------------------
+
+
+def test_what_a_day_brings(box: Inbox) -> None:
+    box.drop("first.png", picture(token(1)), hours_old=5)
+    box.drop("again.png", picture(token(1), scale=5), hours_old=4)
+    box.drop("shop/other.png", picture(token(2)), hours_old=3)
+    box.drop("bad.png", blank(), hours_old=2)
+    box.drop("notes.txt", b"hello")
+    box.drop(".hidden.png", picture(token(3)))
+    assert box.run() == errors.ExitCode.BATCH
+    *photos, report = box.lines()
+    assert [(line["photo"], line["result"], line["wanted"]) for line in photos] == [
+        ("bad.png", "unreadable", False),
+        ("shop/other.png", "new", True),
+        ("again.png", "new", True),
+        ("first.png", "older", False),
+    ]
+    assert photos[2]["node"] == photos[3]["node"] == node_of(token(1))
+    assert photos[3]["age_s"] == pytest.approx(5 * HOUR, abs=120)
+    assert [one["photo"] for one in report["machines"]] == ["shop/other.png", "again.png"]
+    assert report["send_back"][0]["reason"] == "photo-no-code"
+    assert "square code" in report["send_back"][0]["advice"]
+
+
+def test_a_restart_reads_nothing_again_but_names_what_waits(box: Inbox) -> None:
+    box.drop("a.png", picture(token(1)))
+    box.drop("bad.png", blank())
+    assert box.results() == {"a.png": "new", "bad.png": "unreadable"}
+    assert box.results() == {"a.png": "known"}
+    assert box.run() == errors.ExitCode.DONE
+    assert [one["photo"] for one in box.lines()[-1]["send_back"]] == ["bad.png"]
+
+
+def test_a_copy_is_no_new_photo(box: Inbox) -> None:
+    box.drop("a.png", picture(token(1)), hours_old=2)
+    box.drop("copy.png", picture(token(1)), hours_old=3)
+    assert box.results() == {"a.png": "new", "copy.png": "copy"}
+    assert box.run() == 0
+    assert box.lines()[-1]["photos"] == 1
+
+
+def test_an_older_photo_that_comes_later_does_not_count(box: Inbox) -> None:
+    box.drop("new.png", picture(token(1)), hours_old=1)
+    box.results()
+    box.drop("old.png", picture(token(1), scale=5), hours_old=9)
+    assert box.results() == {"new.png": "known", "old.png": "older"}
+    box.run()
+    assert [one["photo"] for one in box.lines()[-1]["machines"]] == ["new.png"]
+
+
+def test_a_bad_photo_is_read_again_when_asked(box: Inbox) -> None:
+    box.drop("bad.png", blank())
+    assert box.results() == {"bad.png": "unreadable"}
+    assert box.results("--again") == {"bad.png": "unreadable"}
+    assert box.results() == {}
+
+
+def test_a_changed_file_is_another_photo(box: Inbox) -> None:
+    box.drop("a.png", picture(token(1)))
+    box.results()
+    box.drop("a.png", picture(token(2)))
+    assert box.results() == {"a.png": "new"}
+
+
+def test_a_damaged_record_is_set_aside_and_all_is_read_again(box: Inbox) -> None:
+    box.drop("a.png", picture(token(1)))
+    box.results()
+    (record,) = (box.data / "inbox").glob("*.jsonl")
+    record.write_bytes(b"nonsense\n" + record.read_bytes())
+    assert box.results() == {"a.png": "new"}
+    assert len(list((box.data / "inbox").iterdir())) == 2
+
+
+def test_a_line_cut_off_by_a_power_cut_is_read_again(box: Inbox) -> None:
+    box.drop("a.png", picture(token(1)), hours_old=2)
+    box.drop("b.png", picture(token(2)), hours_old=1)
+    box.results()
+    (record,) = (box.data / "inbox").glob("*.jsonl")
+    record.write_bytes(record.read_bytes()[:-20])
+    assert box.results() == {"a.png": "known", "b.png": "new"}
+
+
+def test_no_token_is_kept_or_said(box: Inbox) -> None:
+    box.drop("a.png", picture(token(1)))
+    box.run("--once", "--output", "jsonl")
+    said = box.capture.readouterr()
+    (record,) = (box.data / "inbox").glob("*.jsonl")
+    for text in (said.out, said.err, record.read_text()):
+        assert "EP1" not in text
+    assert record.stat().st_mode & 0o777 == 0o600
+    assert peertoken.parse(token(1)).name in record.read_text(), "the positive control"
+
+
+def test_a_name_that_would_break_lines_is_refused(box: Inbox) -> None:
+    box.drop("a\nb.png", picture(token(1)))
+    box.run("--once", "--output", "paths")
+    said = box.capture.readouterr()
+    assert said.out == ""
+    assert "cannot be printed" in said.err
+
+
+def test_only_one_process_watches_an_inbox(box: Inbox) -> None:
+    with Ledger(box.folder), pytest.raises(errors.StoreUnwritable, match="watching"):
+        box.run()
+
+
+@pytest.mark.parametrize("arguments", [("--once", "--for", "1s"), ("--lang", "xx"), ("--for", "x")])
+def test_usage(box: Inbox, arguments: tuple[str, ...]) -> None:
+    with pytest.raises(errors.UsageError):
+        box.run(*arguments)
+
+
+def test_a_folder_that_is_none(box: Inbox) -> None:
+    box.folder.rmdir()
+    with pytest.raises(errors.NoSuchSource):
+        box.run()
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90", 90), ("90s", 90), ("1.5h", 5400), ("2m", 120), ("1d", 86400)]
+)
+def test_times(text: str, seconds: float) -> None:
+    assert seconds_of(text) == seconds
+
+
+# --- what the records know ----------------------------------------------------------------------
+
+
+def release(text: str) -> None:
+    known = KnownLease(b"l" * 16, b"s" * 32, None)
+    Records().keep_lease(peertoken.parse(text).name, known, released=True)
+
+
+def test_a_machine_that_is_registered_is_not_named_again(box: Inbox) -> None:
+    box.drop("a.png", picture(token(1)), hours_old=2)
+    box.drop("b.png", picture(token(2)), hours_old=1)
+    box.run("--once", "--output", "paths")
+    assert box.capture.readouterr().out.splitlines() == [
+        str(box.folder / name) for name in ("b.png", "a.png")
+    ]
+    release(token(1))
+    box.run("--once", "--output", "paths")
+    assert box.capture.readouterr().out.splitlines() == [str(box.folder / "b.png")]
+    box.run()
+    (report,) = [line for line in box.lines() if line["type"] == "inbox"]
+    assert [one["standing"] for one in report["machines"]] == ["waiting", "registered"]
+
+
+def test_a_newer_photo_of_a_registered_machine_is_not_wanted(box: Inbox) -> None:
+    box.drop("a.png", picture(token(1)), hours_old=2)
+    box.results()
+    release(token(1))
+    box.drop("b.png", picture(token(1), scale=5), hours_old=1)
+    box.run()
+    (photo, _) = box.lines()
+    assert (photo["result"], photo["wanted"]) == ("newer", False)
+
+
+# --- waiting ------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Heard:
+    """A voice that remembers."""
+
+    said: list[tuple[str, str]]
+    ends: list[Summary]
+
+    def taken(self, one: Any) -> None:
+        self.said.append((one.photo.name, one.result.value))
+
+    def end(self, all_of_it: Summary) -> None:
+        self.ends.append(all_of_it)
+
+
+@pytest.fixture
+def reader() -> Iterator[PhotoReader]:
+    with PhotoReader() as reader:
+        yield reader
+
+
+def watch_of(box: Inbox, reader: PhotoReader, ledger: Ledger) -> tuple[Watch, Heard]:
+    heard = Heard([], [])
+    arrivals = Arrivals(folder=box.folder, clock=trio.current_time, now=lambda: 0.0)
+    return Watch(arrivals, Intake(folder=box.folder, ledger=ledger, reader=reader), heard), heard
+
+
+async def test_a_file_counts_once_it_has_stopped_changing(
+    box: Inbox, reader: PhotoReader, autojump_clock: trio.testing.MockClock
+) -> None:
+    whole = picture(token(1))
+    with Ledger(box.folder) as ledger:
+        watch, heard = watch_of(box, reader, ledger)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(watch.until, 60)
+            for length in (0, 100, 200, len(whole)):
+                await trio.sleep(1.5)
+                (box.folder / "a.png").write_bytes(whole[:length])
+                assert heard.said == []
+            await trio.sleep(5)
+            assert heard.said == [("a.png", Result.NEW.value)]
+    (end,) = heard.ends
+    assert end.count(Standing.WAITING) == 1
+    assert end.unfinished == ()
+
+
+async def test_a_file_that_never_ends_is_named(
+    box: Inbox, reader: PhotoReader, autojump_clock: trio.testing.MockClock
+) -> None:
+    (box.folder / "empty.png").touch()
+    with Ledger(box.folder) as ledger:
+        watch, heard = watch_of(box, reader, ledger)
+        assert await watch.once() == errors.ExitCode.DONE
+    assert [path.name for path in heard.ends[0].unfinished] == ["empty.png"]
+
+
+async def test_a_file_under_another_name_first_counts_once(
+    box: Inbox, reader: PhotoReader, autojump_clock: trio.testing.MockClock
+) -> None:
+    with Ledger(box.folder) as ledger:
+        watch, heard = watch_of(box, reader, ledger)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(watch.until, 30)
+            (box.folder / "a.png.part").write_bytes(picture(token(1)))
+            await trio.sleep(10)
+            assert heard.said == []
+            (box.folder / "a.png.part").rename(box.folder / "a.png")
+        assert heard.said == [("a.png", "new")]
+        assert [machine.node for machine in machines(ledger.photos)] == [node_of(token(1))]
+
+
+def test_people_read_it(box: Inbox) -> None:
+    box.drop("a.png", picture(token(1)), hours_old=5)
+    box.drop("bad.png", blank(), hours_old=2)
+    box.run("--once", "--lang", "de")
+    said = box.capture.readouterr()
+    assert "2 photos, 1 machine: 1 waiting" in said.out
+    assert "photo 5 h old" in said.out
+    assert "Bitte den ganzen Bildschirm fotografieren" in said.out
+    assert voice("human", "en") != voice("paths", "en")
