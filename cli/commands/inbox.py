@@ -26,12 +26,12 @@ HELP = """Watch a folder into which a mail program or a messenger drops photos.
 
 \b
 Examples:
-  kairos-fleet inbox photos/                 until Ctrl-C; what arrives is said at once
+  kairos-fleet inbox photos/            until Ctrl-C; each is said at once
   kairos-fleet inbox photos/ --for 8h --lang es
-  kairos-fleet inbox photos/ --once          what is there now, and a report
+  kairos-fleet inbox photos/ --once     what is there now, and a report
   kairos-fleet inbox photos/ --output paths | xargs -d '\\n' -P 8 -n 1 \\
-      kairos-register -c shop.yaml           register each machine as its photo arrives
-  kairos-register -c shop.yaml photos/       or all that are there, one after another
+      kairos-register -c shop.yaml      register each as its photo arrives
+  kairos-register -c shop.yaml photos/  or all that are there, one by one
 
 Every picture is read once, also over restarts; folders within are watched too. Photos of one
 machine are one: the newest counts. A machine that a config was released to is not named again,
