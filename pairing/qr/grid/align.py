@@ -12,18 +12,18 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from pairing.qr.grid.lattice import Float, Lattice, size_of
-from pairing.qr.grid.layout import known
+from pairing.qr.grid.lattice import Float, Lattice, project
+from pairing.qr.grid.layout import known, size_of
 
 Gray = NDArray[np.float32]
 
 MARGIN = 4
 """Modules of the picture round the code in a patch: how far a pattern may be moved."""
-_FINE = 4
+FINE = 4
 """Samples of a patch along a module."""
 _WINDOW = 9
 """Modules over which the light is evened out: a finder and its surroundings."""
-_BLURS = (0.8, 0.5, 0.3)
+BLURS = (0.8, 0.5, 0.3)
 _WIDE_BLUR = 1.4
 """For a second try from further away."""
 _GOOD = 0.8
@@ -51,27 +51,27 @@ def aligned(gray: Gray, guess: Lattice, *, bent: bool = False) -> Lattice:
     `gray` is the picture with 0 for black. The guess may be wrong by about two modules. With
     `bent` the surface may be curved. Where nothing fits, what comes back has a low fit.
     """
-    patch = evened(rectified(gray, guess))
     n = guess.size
+    patch = evened(rectified(gray, guess.homography, n))
     moved = np.zeros(16 if bent else 8)
-    best, fit = _descend(patch, n, guess.version, moved, _BLURS)
+    best, fit = _descend(patch, n, guess.version, moved, BLURS)
     if fit < _GOOD and not bent:
-        again, other = _descend(patch, n, guess.version, moved, (_WIDE_BLUR, *_BLURS))
+        again, other = _descend(patch, n, guess.version, moved, (_WIDE_BLUR, *BLURS))
         best, fit = (again, other) if other > fit else (best, fit)
     if fit > 0.5:
         best, fit = _with_data(patch, guess.version, best, fit)
-    homography = guess.homography @ _homography(best, n)
+    homography = guess.homography @ movement(best, n)
     bend = best[8:].reshape(2, 4) * n if bent else None
     return replace(guess, homography=homography / homography[2, 2], bend=bend, fit=max(0.0, fit))
 
 
-def rectified(gray: Gray, lattice: Lattice, fine: int = _FINE) -> Gray:
-    """The code with MARGIN modules round it, as a square of `fine` samples a module."""
-    side = lattice.size + 2 * MARGIN
-    line = (np.arange(side * fine) + 0.5) / fine - MARGIN
+def rectified(gray: Gray, homography: Float, size: int) -> Gray:
+    """A square of `size` modules with MARGIN modules round it, FINE samples a module."""
+    side = (size + 2 * MARGIN) * FINE
+    line = (np.arange(side) + 0.5) / FINE - MARGIN
     u, v = np.meshgrid(line, line)
-    at = lattice.pixels(np.stack((u.ravel(), v.ravel()), axis=1))
-    return sampled(gray, at).reshape(side * fine, side * fine)
+    at = project(homography, np.stack((u.ravel(), v.ravel()), axis=1))
+    return sampled(gray, at).reshape(side, side)
 
 
 def sampled(gray: Gray, at: Float) -> Gray:
@@ -92,7 +92,7 @@ def sampled(gray: Gray, at: Float) -> Gray:
     return np.asarray(upper * (1 - y) + lower * y, dtype=np.float32)
 
 
-def evened(patch: Gray, window: int = _WINDOW * _FINE) -> Gray:
+def evened(patch: Gray, window: int = _WINDOW * FINE) -> Gray:
     """Dark positive, light negative, by the mean and spread of the surroundings."""
     mean = box_mean(patch, window)
     spread = box_mean(patch * patch, window) - mean * mean
@@ -131,17 +131,17 @@ def blurred(values: Gray, sigma: float) -> Gray:
 def pattern(version: int, blur: float) -> Samples:
     """The modules that are the same in every code of this version, nine samples each."""
     signs = known(version)
-    dark = _spread(np.pad(signs, 2, constant_values=-1), blur, 3)[6:-6, 6:-6]
-    return _samples(dark, np.kron(signs, np.ones((3, 3))) != 0, 3)
+    dark = spread(np.pad(signs, 2, constant_values=-1), blur, 3)[6:-6, 6:-6]
+    return samples_of(dark, np.kron(signs, np.ones((3, 3))) != 0, 3)
 
 
-def _spread(signs: Float, blur: float, fine: int) -> Float:
+def spread(signs: NDArray[np.floating], blur: float, fine: int) -> Float:
     """Modules as `fine` x `fine` samples each, blurred by `blur` modules."""
     sharp = np.kron(signs, np.ones((fine, fine))).astype(np.float32)
     return blurred(sharp, blur * fine).astype(np.float64)
 
 
-def _samples(dark: Float, chosen: NDArray[np.bool_], fine: int) -> Samples:
+def samples_of(dark: Float, chosen: NDArray[np.bool_], fine: int) -> Samples:
     rows, columns = np.nonzero(chosen)
     places = np.stack((columns + 0.5, rows + 0.5), axis=1) / fine
     return Samples(places, dark[rows, columns], np.ones(len(rows)))
@@ -153,15 +153,15 @@ def _descend(
     """Movement (8 or 16 numbers) and fit after descending through the blurs."""
     moved, fit = start, 0.0
     for blur in blurs:
-        soft = blurred(patch, blur * _FINE)
-        moved, fit = _settle(soft, size, moved, pattern(version, blur))
+        soft = blurred(patch, blur * FINE)
+        moved, fit = settle(soft, size, moved, pattern(version, blur))
     return moved, fit
 
 
 def _with_data(patch: Gray, version: int, start: Float, fit: float) -> tuple[Float, float]:
     """Once more, with the data modules as they look now: they hold what lies between patterns."""
     n = size_of(version)
-    soft = blurred(patch, _BLURS[-1] * _FINE)
+    soft = blurred(patch, BLURS[-1] * FINE)
     signs = known(version)
     rows, columns = np.nonzero(signs == 0)
     centres = np.stack((columns + 0.5, rows + 0.5), axis=1)
@@ -169,22 +169,31 @@ def _with_data(patch: Gray, version: int, start: Float, fit: float) -> tuple[Flo
     look = sampled(soft, _in_patch(_warp(start, centres, n)))
     seen[rows, columns] = np.clip(look * 1.5, -1, 1)
     fine = 3 if n < _MANY else 2
-    dark = _spread(np.pad(seen, 2, constant_values=-1), _BLURS[-1], fine)
+    dark = spread(np.pad(seen, 2, constant_values=-1), BLURS[-1], fine)
     dark = dark[2 * fine : -2 * fine, 2 * fine : -2 * fine]
-    every = _samples(dark, np.ones(dark.shape, dtype=bool), fine)
+    every = samples_of(dark, np.ones(dark.shape, dtype=bool), fine)
     counts = np.where(signs != 0, 1.0, _DATA_WEIGHT)
     weight = counts.repeat(fine, axis=0).repeat(fine, axis=1).astype(np.float64)
-    moved, _ = _settle(soft, n, start, replace(every, weight=weight.ravel()), rounds=3)
-    sure = pattern(version, _BLURS[-1])
+    moved, _ = settle(soft, n, start, replace(every, weight=weight.ravel()), rounds=3)
+    sure = pattern(version, BLURS[-1])
     better = _correlation(sampled(soft, _in_patch(_warp(moved, sure.places, n))), sure)
     return (moved, better) if better > fit - 0.02 else (start, fit)
 
 
-def _settle(
-    soft: Gray, size: int, start: Float, pattern: Samples, rounds: int = _ROUNDS
+def settle(
+    soft: Gray,
+    size: int,
+    start: Float,
+    pattern: Samples,
+    *,
+    rounds: int = _ROUNDS,
+    free: int | None = None,
 ) -> tuple[Float, float]:
-    """Gauss-Newton until nothing moves; returns the best movement and its correlation."""
-    down, across = (np.asarray(part, dtype=np.float32) * _FINE for part in np.gradient(soft))
+    """Gauss-Newton until nothing moves; returns the best movement and its correlation.
+
+    A movement is 8 numbers of a homography, or 8 more for a bend; only the first `free` change.
+    """
+    down, across = (np.asarray(part, dtype=np.float32) * FINE for part in np.gradient(soft))
     moved, best, fit = start, start, -1.0
     for _ in range(rounds):
         at = _in_patch(_warp(moved, pattern.places, size))
@@ -192,7 +201,8 @@ def _settle(
         now = _correlation(look, pattern)
         if now > fit:
             best, fit = moved, now
-        step = _step(look, (sampled(across, at), sampled(down, at)), moved, pattern, size)
+        slope = sampled(across, at), sampled(down, at)
+        step = _step(look, slope, moved, pattern, size, free or len(moved))
         if step is None:
             break
         moved = moved + step
@@ -208,7 +218,12 @@ def _correlation(look: NDArray[np.floating], pattern: Samples) -> float:
 
 
 def _step(
-    look: Float, slope: tuple[Gray, Gray], moved: Float, pattern: Samples, size: int
+    look: Float,
+    slope: tuple[Gray, Gray],
+    moved: Float,
+    pattern: Samples,
+    size: int,
+    free: int,
 ) -> Float | None:
     """One Gauss-Newton step; None where the picture does not resemble the pattern at all."""
     dark, weight = pattern.dark, pattern.weight
@@ -217,13 +232,14 @@ def _step(
     gain = float((weight * offset) @ centred) / float((weight * centred) @ centred)
     if gain < 0.05:
         return None
-    jacobian = _jacobian(slope, moved, pattern.places, size)
+    jacobian = _jacobian(slope, moved, pattern.places, size)[:, :free]
     missing = gain * centred - offset
     weighted = jacobian * weight[:, None]
     square = weighted.T @ jacobian
     square[np.diag_indices_from(square)] *= 1.01
     square[np.diag_indices_from(square)] += 1e-6 * np.trace(square)
-    step = np.linalg.solve(square, weighted.T @ missing)
+    step = np.zeros(len(moved))
+    step[:free] = np.linalg.solve(square, weighted.T @ missing)
     # At most about a module and a half at once: further away the slope says nothing.
     return np.asarray(step * min(1.0, 1.5 / (np.abs(step).max() * size + 1e-9)))
 
@@ -269,10 +285,10 @@ def _warp(moved: Float, places: Float, size: int) -> Float:
 
 
 def _in_patch(modules: Float) -> Float:
-    return (modules + MARGIN) * _FINE
+    return (modules + MARGIN) * FINE
 
 
-def _homography(moved: Float, size: int) -> Float:
+def movement(moved: Float, size: int) -> Float:
     """The movement as a homography of module coordinates."""
     centred = np.array([[1 / size, 0, -0.5], [0, 1 / size, -0.5], [0, 0, 1]])
     own = np.eye(3) + np.array([moved[0:3], moved[3:6], [moved[6], moved[7], 0]])

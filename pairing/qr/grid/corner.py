@@ -7,15 +7,14 @@ timing, alignment and version patterns; the few best are worth fitting.
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Container
 
 import numpy as np
 
 from pairing.qr.grid.align import Gray, evened, sampled
 from pairing.qr.grid.finders import Triple
-from pairing.qr.grid.lattice import Float, Lattice, convex, project, size_of, through
-from pairing.qr.grid.layout import known
+from pairing.qr.grid.lattice import Float, Lattice, convex, project, through
+from pairing.qr.grid.layout import known, size_of
 
 _LEAST = 0.28
 """Correlation below which a guess is noise; a right one has 0.4 and more."""
@@ -46,13 +45,12 @@ def guesses(gray: Gray, triple: Triple, versions: Container[int] | None = None) 
 
 
 def _likely(triple: Triple, versions: Container[int] | None) -> list[int]:
-    """Versions by the distance of the finders, which are known to a third."""
-    one, two = triple.centres[1] - triple.centres[0], triple.centres[2] - triple.centres[0]
-    size = math.sqrt(math.hypot(*one) * math.hypot(*two)) / triple.module + 7
+    """Versions by the distance of the finders, which are known to a quarter."""
+    size = triple.apart + 7
     return [
         version
         for version in range(1, 41)
-        if 0.72 * size <= size_of(version) <= 1.35 * size
+        if 0.78 * size <= size_of(version) <= 1.25 * size
         and (versions is None or version in versions)
     ]
 

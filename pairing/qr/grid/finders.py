@@ -1,15 +1,16 @@
 """Looks for the three finders of a code where no engine saw them.
 
 Normalised correlation with the finder's four nested squares, by sums over boxes: one small picture
-a module size, as each is scaled so that a module has two pixels. Turned and squeezed pictures find
-what lies askew.
+a module size, as each is scaled so that a module has two pixels. What looks like a finder is then
+fitted exactly; as the others of its code lie in the same plane, the picture is searched once more,
+straightened as that finder says. If that leads nowhere, turned and squeezed pictures are searched.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,21 +18,55 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pairing.qr.grid.lattice import Float
+from pairing.qr.grid.shape import shape_at
 
 Index = NDArray[np.int64]
 
-_MODULE = 2
-"""Pixels a module has in the pictures that are searched."""
-_SMALLEST, _STEP, _LARGEST = 2.0, 1.4, 16.0
-"""Pixels a module in the picture of at most SIDE pixels; 1.4 apart, a finder loses little."""
 SIDE = 700
 """Pixels of the longer side of the picture that is searched."""
-_LEAST = 0.38
-"""Correlation from which a peak may be a finder; noise reaches it too."""
+_MODULE = 2
+"""Pixels a module has in the pictures that are correlated."""
+_SMALLEST, _STEP, _LARGEST = 2.0, 1.4, 16.0
+"""Pixels a module in the picture searched; 1.4 apart, a finder loses little."""
+_NEARLY = 1.2
+"""Between sizes where one finder's size is known: perspective makes others larger or smaller."""
+_LEAST = 0.3
+"""Correlation from which a place is looked at closely; noise reaches it too."""
 _PEAKS = 14
+_FITS = 0.5
+"""Correlation of a fitted finder below which it is none."""
+_CLEAR = 0.6
+"""One above this tells how to straighten the picture."""
+_STRAIGHTENED = 3
+"""How many finders, at most, are followed so after each stage."""
 _TRIPLES = 6
-_SURE = 0.5
-"""Three peaks above this end the search among turned and squeezed pictures."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Finder:
+    """Looks like a finder: middle in pixels of the picture searched, `modules` as in `Shape`."""
+
+    middle: Float
+    modules: Float
+    score: float
+    inverted: bool = False
+
+    @property
+    def module(self) -> float:
+        """Pixels a module."""
+        return math.sqrt(abs(float(np.linalg.det(self.modules))))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Triple:
+    """Three finders that may belong to one code: `centres` (3 x 2 pixels) at the top left, top
+    right and bottom left, about `apart` modules from each other; `module` in pixels."""
+
+    centres: Float
+    module: float
+    apart: float
+    score: float
+    inverted: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,86 +97,77 @@ def _askew(squeeze: float, step: int) -> tuple[View, ...]:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Finder:
-    """A square that looks like a finder: centre and module in pixels of the picture searched."""
-
-    x: float
-    y: float
-    module: float
-    score: float
-    inverted: bool = False
-    view: View = View()
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Triple:
-    """Three finders that may belong to one code: `centres` (3 x 2 pixels) at the top left, top
-    right and bottom left; `module` in pixels; `score` 0..1."""
-
-    centres: Float
-    module: float
-    score: float
-    inverted: bool
-
-    @property
-    def sure(self) -> bool:
-        """Whether searching further is not worth it before this one has been looked at."""
-        return self.score > _SURE
-
-
-EASY = ((View(),), (View(45),), _askew(0.7, 45))
-HARD = (_askew(0.5, 30),)
-"""Stages: the next is searched only if those before led to no code."""
+STAGES = ((View(),), (View(45),), _askew(0.7, 45), _askew(0.5, 30))
+"""The next is searched only if those before led to no code; the last only when trying hard."""
+_SIZES = tuple(_SMALLEST * _STEP**power for power in range(7))
 
 
 def triples(image: Image.Image, *, hard: bool = False) -> Iterator[list[Triple]]:
-    """After each stage, the triples that it adds, best first, in pixels of `image` (gray).
-
-    To be searched as long as none of them turns out to be a code.
-    """
+    """After each stage, the triples that it adds, best first, in pixels of `image` (gray)."""
     scale = min(1.0, SIDE / max(image.size))
     small = _resized(image, scale, scale) if scale < 1 else image
+    gray = np.asarray(small, dtype=np.float32)
     found: list[Finder] = []
     seen: list[Triple] = []
-    for stage in (*EASY, *HARD) if hard else EASY:
-        for view in stage:
-            found = strongest([*found, *_finders(small, view)])
-        fresh = [t for t in matched(found) if not any(_same(t, other) for other in seen)]
-        seen += fresh
-        yield [
-            Triple(t.centres / scale, t.module / scale, t.score, t.inverted)
-            for t in fresh[:_TRIPLES]
-        ]
+    followed: list[Finder] = []
+    for stage in STAGES if hard else STAGES[:-1]:
+        sizes = _SIZES if stage[0].squeeze == 1 else _SIZES[1:]
+        peaks = (peak for view in stage for peak in _peaks(small, view.matrix, sizes))
+        found = _joined(found, _fitted(gray, strongest(peaks)))
+        yield _fresh(found, seen, scale)
+        clear = [f for f in found if f.score > _CLEAR and not any(f is g for g in followed)]
+        for finder in clear[:_STRAIGHTENED]:
+            followed.append(finder)
+            found = _joined(found, _fitted(gray, strongest(_like(small, finder))))
+        yield _fresh(found, seen, scale)
+
+
+def _fresh(found: list[Finder], seen: list[Triple], scale: float) -> list[Triple]:
+    """Triples of what was found that are not among those seen; they are from now on."""
+    fresh = [t for t in matched(found) if not any(_same(t, other) for other in seen)][:_TRIPLES]
+    seen += fresh
+    return [
+        Triple(t.centres / scale, t.module / scale, t.apart, t.score, t.inverted) for t in fresh
+    ]
 
 
 def _same(one: Triple, other: Triple) -> bool:
     return bool(np.abs(one.centres - other.centres).max() < 2 * one.module)
 
 
-def _finders(image: Image.Image, view: View) -> Iterator[Finder]:
-    """All peaks of one view, in the pixels of `image`."""
-    seen = _distorted(image, view)
-    back = np.linalg.inv(view.matrix)
-    module = _SMALLEST
-    while module < _LARGEST and min(seen.size) > 21 * module:
+def _like(image: Image.Image, finder: Finder) -> Iterator[Finder]:
+    """What looks like a finder once the picture is straightened as this one says."""
+    sizes = [finder.module / _NEARLY, finder.module, finder.module * _NEARLY]
+    straight = _inverse(finder.modules) * finder.module
+    yield from _peaks(image, straight, [max(_MODULE * 0.8, size) for size in sizes])
+
+
+def _peaks(image: Image.Image, matrix: Float, sizes: Iterable[float]) -> Iterator[Finder]:
+    """All places, in the pixels of `image`, that look like a finder once it is distorted."""
+    seen = _distorted(image, matrix)
+    back = _inverse(matrix)
+    for module in sizes:
+        if min(seen.size) < 21 * module:
+            return
         factor = _MODULE / module
-        small = _resized(seen, factor, factor) if factor < 1 else seen
+        small = _resized(seen, factor, factor) if factor != 1 else seen
         ratio = seen.width / small.width, seen.height / small.height
-        for x, y, score in _peaks(correlation(np.asarray(small))):
+        for x, y, score in _strong(correlation(np.asarray(small))):
             off = np.array([x * ratio[0] - seen.width / 2, y * ratio[1] - seen.height / 2])
             at = back @ off + (image.width / 2, image.height / 2)
-            size = module / math.sqrt(view.squeeze)
-            yield Finder(float(at[0]), float(at[1]), size, abs(score), score < 0, view)
-        module *= _STEP
+            yield Finder(at, back * module, abs(score), score < 0)
 
 
-def _distorted(image: Image.Image, view: View) -> Image.Image:
-    if view == View():
+def _inverse(matrix: Float) -> Float:
+    return np.asarray(np.linalg.inv(matrix), dtype=np.float64)
+
+
+def _distorted(image: Image.Image, matrix: Float) -> Image.Image:
+    if np.allclose(matrix, np.eye(2)):
         return image
-    matrix, half = view.matrix, np.array([image.width / 2, image.height / 2])
+    half = np.array([image.width / 2, image.height / 2])
     size = np.ceil(np.abs(matrix) @ half * 2)
-    back = np.linalg.inv(matrix)
+    back = _inverse(matrix)
     shift = half - back @ (size / 2)
     rows = [*back[0], shift[0], *back[1], shift[1]]
     return image.transform(
@@ -186,7 +212,7 @@ def _box(total: NDArray[np.uint32], modules: int) -> NDArray[np.uint32]:
     return total[below, right] - total[top, right] - total[below, left] + total[top, left]
 
 
-def _peaks(score: NDArray[np.float32]) -> Iterator[tuple[float, float, float]]:
+def _strong(score: NDArray[np.float32]) -> Iterator[tuple[float, float, float]]:
     """The strongest places (x, y in pixels, score) at least three modules apart."""
     strength = np.abs(score)
     rows, columns = np.nonzero(strength > _LEAST)
@@ -205,74 +231,91 @@ def _peaks(score: NDArray[np.float32]) -> Iterator[tuple[float, float, float]]:
         rows, columns, values = rows[far], columns[far], values[far]
 
 
-def strongest(found: list[Finder]) -> list[Finder]:
+def strongest(found: Iterable[Finder]) -> list[Finder]:
     """The best of all sizes and views, each place once."""
     kept: list[Finder] = []
     for finder in sorted(found, key=lambda f: -f.score):
-        near = (
-            math.hypot(k.x - finder.x, k.y - finder.y) / max(k.module, finder.module) for k in kept
-        )
-        if all(distance > 4 for distance in near):
+        if not any(_near(finder, other) for other in kept):
             kept.append(finder)
         if len(kept) == _PEAKS:
             break
     return kept
 
 
-def matched(found: list[Finder]) -> list[Triple]:
+def _near(one: Finder, other: Finder) -> bool:
+    return math.dist(one.middle, other.middle) < 4 * max(one.module, other.module)
+
+
+def _joined(old: list[Finder], new: list[Finder]) -> list[Finder]:
+    """Both, the best of each place; those that were there stay the same objects."""
+    return strongest([*old, *new])
+
+
+def _fitted(gray: NDArray[np.float32], peaks: Iterable[Finder]) -> list[Finder]:
+    """Those that are finders on a closer look, with their exact shape."""
+    kept = []
+    for peak in peaks:
+        light = 255 - gray if peak.inverted else gray
+        shape = shape_at(light, peak.middle, peak.modules)
+        if shape.fit > _FITS and abs(float(np.linalg.det(shape.modules))) > 1.5:
+            kept.append(Finder(shape.middle, shape.modules, shape.fit, peak.inverted))
+    return kept
+
+
+def matched(found: Sequence[Finder]) -> list[Triple]:
     """The triples that can be the finders of one code, best first.
 
-    Seen as one of its finders was seen, undistorted, a code has a right angle and equal legs.
+    Measured in the modules of one of its finders, a code has a right angle and equal legs.
     """
     if len(found) < 3:
         return []
     threes = np.array(list(itertools.permutations(range(len(found)), 3)))
-    points = np.array([(f.x, f.y) for f in found])
+    points = np.array([f.middle for f in found])
     legs = points[threes[:, 1:]] - points[threes[:, :1]]
     # A code is not seen from behind: right, then down goes clockwise.
-    threes, legs = _chosen(_cross(legs) > 0, threes, legs)
+    front = _cross(legs) > 0
+    threes, legs = threes[front], legs[front]
+    if not len(threes):
+        return []
     modules = np.array([f.module for f in found])[threes]
-    spread = modules.max(axis=1) / modules.min(axis=1)
+    unequal = modules.max(axis=1) / modules.min(axis=1)
     module = np.exp(np.log(modules).mean(axis=1))
-    size = np.sqrt(_cross(legs)) / module
+    apart = np.sqrt(_cross(legs)) / module
     inverted = np.array([f.inverted for f in found])[threes]
     alike = (inverted[:, 0] == inverted[:, 1]) & (inverted[:, 0] == inverted[:, 2])
-    possible = alike & (spread < 2.3) & (size > 9) & (size < 200)
-    matrices = np.array([f.view.matrix for f in found])
-    odd = np.min([_oddness(legs, matrices[threes[:, seen]]) for seen in range(3)], axis=0)
+    possible = alike & (unequal < 2) & (apart > 10) & (apart < 190)
+    straight = np.linalg.inv(np.array([f.modules for f in found]))
+    odd = np.mean([_oddness(legs, straight[threes[:, one]]) for one in range(3)], axis=0)
     scores = np.array([f.score for f in found])[threes]
-    score = scores.min(axis=1) / 2 + scores.mean(axis=1) / 2 - odd - 0.15 * np.log(spread)
-    best = [int(row) for row in np.argsort(-score) if possible[row]][: 2 * _TRIPLES]
+    score = scores.min(axis=1) / 2 + scores.mean(axis=1) / 2 - odd - 0.2 * np.log(unequal)
+    best = [int(row) for row in np.argsort(-score) if possible[row] and score[row] > 0.2]
     return [
-        Triple(points[threes[row]], float(module[row]), float(score[row]), bool(inverted[row, 0]))
-        for row in best
-        if score[row] > 0.1
+        Triple(
+            points[threes[row]],
+            float(module[row]),
+            float(apart[row]),
+            float(score[row]),
+            bool(inverted[row, 0]),
+        )
+        for row in best[: 3 * _TRIPLES]
     ]
 
 
-def _oddness(legs: Float, matrices: Float) -> Float:
-    """How far from a right angle with equal legs, where a finder of it looked like a square."""
-    seen = np.einsum("kij,klj->kli", matrices, legs)
+def _oddness(legs: Float, straight: Float) -> Float:
+    """How far from a right angle with equal legs along the sides of a finder."""
+    seen = np.einsum("kij,klj->kli", straight, legs)
     lengths = np.linalg.norm(seen, axis=2)
-    product = lengths[:, 0] * lengths[:, 1]
-    cosine = np.abs(np.sum(seen[:, 0] * seen[:, 1], axis=1)) / product
-    # Squares that stand upright show legs that lie or stand.
-    tilt = np.abs(seen[:, 0]).min(axis=1) / lengths[:, 0]
-    return np.asarray(
-        0.25 * cosine**2 + 0.12 * np.abs(np.log(lengths[:, 0] / lengths[:, 1])) + 0.15 * tilt**2
-    )
+    cosine = np.sum(seen[:, 0] * seen[:, 1], axis=1) / (lengths[:, 0] * lengths[:, 1])
+    tilt = np.abs(seen).min(axis=2) / lengths
+    unequal = np.log(lengths[:, 0] / lengths[:, 1])
+    return np.asarray(0.3 * cosine**2 + 0.3 * np.abs(unequal) + 0.4 * (tilt**2).sum(axis=1))
 
 
 def _cross(legs: Float) -> Float:
     return np.asarray(legs[:, 0, 0] * legs[:, 1, 1] - legs[:, 0, 1] * legs[:, 1, 0])
 
 
-def _chosen(rows: NDArray[np.bool_], threes: Index, legs: Float) -> tuple[Index, Float]:
-    return threes[rows], legs[rows]
-
-
 def _resized(image: Image.Image, wide: float, high: float) -> Image.Image:
     size = max(1, round(image.width * wide)), max(1, round(image.height * high))
-    return image.resize(
-        size, Image.Resampling.BOX if min(wide, high) < 0.6 else Image.Resampling.BILINEAR
-    )
+    how = Image.Resampling.BOX if min(wide, high) < 0.6 else Image.Resampling.BILINEAR
+    return image.resize(size, how)

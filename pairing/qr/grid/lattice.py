@@ -13,14 +13,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from pairing.qr.grid.layout import size_of
+
 Float = NDArray[np.float64]
 Points = NDArray[np.float64]
 """(k, 2): one point a row."""
-
-
-def size_of(version: int) -> int:
-    """Modules along a side of a code of this version (ISO/IEC 18004, 5.3.1)."""
-    return 17 + 4 * version
 
 
 @dataclass(frozen=True, slots=True, eq=False)
