@@ -45,12 +45,12 @@ def guesses(gray: Gray, triple: Triple, versions: Container[int] | None = None) 
 
 
 def _likely(triple: Triple, versions: Container[int] | None) -> list[int]:
-    """Versions by the distance of the finders, which are known to a quarter."""
+    """Versions by the distance of the finders, which are known to a sixth."""
     size = triple.apart + 7
     return [
         version
         for version in range(1, 41)
-        if 0.78 * size <= size_of(version) <= 1.25 * size
+        if 0.85 * size <= size_of(version) <= 1.18 * size
         and (versions is None or version in versions)
     ]
 

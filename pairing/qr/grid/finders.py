@@ -132,7 +132,8 @@ def _fresh(found: list[Finder], seen: list[Triple], scale: float) -> list[Triple
 
 
 def _same(one: Triple, other: Triple) -> bool:
-    return bool(np.abs(one.centres - other.centres).max() < 2 * one.module)
+    near = bool(np.abs(one.centres - other.centres).max() < 2 * one.module)
+    return near and 0.8 < one.module / other.module < 1.25
 
 
 def _like(image: Image.Image, finder: Finder) -> Iterator[Finder]:

@@ -78,9 +78,10 @@ def read(
     look for, None for all. Codes whose text is not accepted are in the answer too. Deterministic
     but for the budget (CPU milliseconds).
     """
-    allowed = budget_ms or (HARD_MS if hard else BUDGET_MS)
+    allowed = (HARD_MS if hard else BUDGET_MS) if budget_ms is None else budget_ms
     search = _Search(gray, accept, versions, time.process_time() + allowed / 1000)
-    search.step("grid", search.from_places(places))
+    if places:
+        search.step("grid", search.from_places(places))
     stages = finders.triples(gray, hard=hard)
     for name in STAGES if hard else STAGES[:-2]:
         if search.done:
@@ -211,9 +212,11 @@ class _Search:
     def _try_all(self, name: str, part: Crop, guesses: list[Lattice]) -> None:
         fitted = (align.aligned(part.light, guess) for guess in guesses)
         for lattice in fitted:
+            if self.done:
+                return
             if lattice.fit >= _FITS and convex(lattice.corners):
                 self._try(name, part, lattice)
-            if self.done or lattice.fit >= _CLEAR:
+            if lattice.fit >= _CLEAR:
                 return
 
     def _try(self, name: str, part: Crop, lattice: Lattice) -> None:
