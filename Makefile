@@ -18,8 +18,8 @@ all: lint types contracts fast demo ## lint, types, contracts, fast tests, demo:
 help: ## this list
 	@sed -n 's/^\([a-z0-9-]*\):[^#]*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
 
-install: ## the commands in .venv/bin, without the tools for development
-	@$(PYTHON) .ci/environment.py
+install: ## the commands in .venv/bin, without the tools for development; HEIC=1: for iPhone files too
+	@$(PYTHON) .ci/environment.py $(if $(HEIC),--heic)
 
 tools: ## the same with linters and test tools
 	@$(PYTHON) .ci/environment.py --dev

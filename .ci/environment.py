@@ -1,6 +1,6 @@
 """Make or refresh the virtual environment from the lock files. Standard library only.
 
-    python3 .ci/environment.py [--dev] [FOLDER]        FOLDER is .venv beside this project
+    python3 .ci/environment.py [--dev] [--heic] [FOLDER]        FOLDER is .venv beside this project
 
 No compiler is used and nothing unchecked is run: every file has its hash in a lock, wheels only
 but for two pure-Python packages that publish none; those are built by the setuptools of the lock.
@@ -30,6 +30,7 @@ def main() -> None:
     """Bring the environment to the state that the locks describe; a second run does nothing."""
     options = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     options.add_argument("--dev", action="store_true", help="add linters and test tools")
+    options.add_argument("--heic", action="store_true", help="add the library for HEIC photos")
     options.add_argument("folder", nargs="?", type=Path, default=TOP / ".venv")
     given = options.parse_args()
     if not FIRST_PYTHON <= sys.version_info[:2] < FIRST_UNTESTED:
@@ -41,14 +42,16 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("w", encoding="ascii") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        refresh(folder, given.dev)
+        refresh(folder, given.dev, given.heic)
 
 
-def refresh(folder: Path, dev: bool) -> None:
+def refresh(folder: Path, dev: bool, heic: bool = False) -> None:
     """Install what changed since the marks that the last run left inside `folder`."""
     locks = [TOP / "requirements-build.lock", TOP / "requirements.lock"]
     if dev:
-        locks.append(TOP / "requirements-dev.lock")
+        locks.append(TOP / "requirements-dev.lock")  # which has HEIC's library too
+    elif heic:
+        locks.append(TOP / "requirements-heic.lock")
     if not (folder / "bin" / "pip").exists():
         make_empty(folder)
     for lock in locks:

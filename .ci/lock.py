@@ -1,4 +1,4 @@
-"""Write the three hash-locked requirement files from setup.cfg. For maintainers: `make lock`.
+"""Write the four hash-locked requirement files from setup.cfg. For maintainers: `make lock`.
 
 uv resolves once for every Python and machine that setup.cfg allows and lists the hashes of all
 files of a version, so that one lock serves Python 3.11 to 3.13 on x86_64 and aarch64. The index is
@@ -24,7 +24,7 @@ LOCAL_SETTINGS = ("PIP_FIND_LINKS", "PIP_EXTRA_INDEX_URL", "UV_FIND_LINKS", "UV_
 
 
 def main() -> None:
-    """Resolve, then write build, runtime and dev lock; `--keep` keeps versions that still fit."""
+    """Resolve, then write them; `--keep` keeps versions that still fit."""
     keep = "--keep" in sys.argv[1:]
     with tempfile.TemporaryDirectory() as scratch:
         uv = install_uv(Path(scratch))
@@ -34,9 +34,10 @@ def main() -> None:
         runtime = compile_lock(
             uv, "", ["setup.cfg", "--extra", "p2p", "--override", str(override)], keep
         )
-        dev = ["setup.cfg", "--extra", "dev", "--constraint", runtime.name]
         known = [word for name in names(runtime) for word in ("--no-emit-package", name)]
-        compile_lock(uv, "dev", dev + known, keep)
+        for extra in ("heic", "dev"):
+            wanted = ["setup.cfg", "--extra", extra, "--constraint", runtime.name]
+            compile_lock(uv, extra, wanted + known, keep)
 
 
 def substitutions() -> str:

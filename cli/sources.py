@@ -1,4 +1,4 @@
-"""What a SOURCE on the command line is: a photo, a folder of photos, a token, standard input.
+"""What a SOURCE on the command line is: a photo, several in a folder, zip or PDF, a token.
 
 Nothing is guessed: a path is a path, a token has the shape of one (ours begins with its prefix,
 Kairos' is base64 of 200 characters and more), and anything else is an error.
@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 from pairing import errors
 from pairing.qr.photo import FILE_LIMIT, format_of
 from pairing.qr.read import PhotoReader, token_from
-from pairing.qr.reading import NATIVE_PREFIX, Kind, PhotoToken, kind_of
+from pairing.qr.reading import NATIVE_PREFIX, Kind, PhotoToken, Reading, kind_of
+from pairing.qr.unpack import CONTAINER_LIMIT, ENDINGS, is_container, is_container_file, unpack
 
 if TYPE_CHECKING:
     from pairing.peertoken import Token
@@ -42,12 +43,22 @@ class Source:
     photo: Path | bytes | None = field(default=None, repr=False)
     text: str = field(default="", repr=False)
     advice: str = ""
+    wrong: errors.KnownError | None = None
+    """Why there is no photo: it could not be taken out of its zip or PDF."""
 
     def code(self, reader: PhotoReader) -> PhotoToken:
         """The text of its code, and whose it is by its shape. Raises errors.PhotoError."""
-        if self.photo is None:
+        if self.text:
             return PhotoToken(kind_of(self.text.strip()) or Kind.NATIVE, self.text.strip())
-        return token_from(reader.read(self.photo, name=self.name))
+        return token_from(self.reading(reader))
+
+    def reading(self, reader: PhotoReader) -> Reading:
+        """What its photo shows. Raises errors.PhotoError, errors.NoSuchSource."""
+        if self.wrong is not None:
+            raise self.wrong
+        if self.photo is None:
+            raise errors.NotAPicture("It is the text of a token.", element=self.name)
+        return reader.read(self.photo, name=self.name)
 
     def token(self, reader: PhotoReader, *, loopback: bool) -> Token:
         """Read it, for our own protocol. Raises errors.PhotoError, errors.KairosCode."""
@@ -83,7 +94,7 @@ def sources(given: Sequence[str]) -> list[Source]:
 
 def _sources(text: str) -> Iterator[Source]:
     if text == "-":
-        yield _standard_input()
+        yield from _standard_input()
     elif text.strip().startswith(NATIVE_PREFIX) or kind_of(text.strip()):
         advice = (
             "a token as argument is visible to other users of this machine; better pipe it to -"
@@ -109,6 +120,8 @@ def _at(text: str) -> Iterator[Source]:
         raise errors.NoSuchSource(element=shown(text)) from None
     if is_folder:
         yield from _folder(path)
+    elif is_container_file(path):
+        yield from _pictures(path, text)
     elif exists or path.is_symlink():
         yield Source(text, photo=path)
     else:
@@ -123,19 +136,46 @@ def _folder(folder: Path) -> Iterator[Source]:
     if not found:
         raise errors.NoSuchSource("There is no picture in this folder.", element=str(folder))
     for path in found:
-        yield Source(str(path), photo=path)
+        if is_container_file(path):
+            yield from _pictures(path, str(path))
+        else:
+            yield Source(str(path), photo=path)
+
+
+def _pictures(file: Path | bytes, name: str) -> Iterator[Source]:
+    """Those inside a zip or PDF. One that cannot be opened is a source that says so when its
+    turn comes: the others go on.
+    """
+    try:
+        found = unpack(file, name)
+    except errors.PhotoError as wrong:
+        yield Source(name, wrong=wrong)
+        return
+    for picture in found:
+        yield Source(picture.name, photo=picture.data, wrong=picture.wrong)
 
 
 def _is_photo(path: Path) -> bool:
-    return path.suffix.lower() in PICTURES and not path.name.startswith(".") and path.is_file()
+    return (
+        path.suffix.lower() in PICTURES | ENDINGS
+        and not path.name.startswith(".")
+        and path.is_file()
+    )
 
 
-def _standard_input() -> Source:
+def _standard_input() -> Iterator[Source]:
     if sys.stdin.isatty():
         raise errors.UsageError("Standard input (-) is a terminal: pipe a photo or a token to it.")
     data = sys.stdin.buffer.read(FILE_LIMIT + 1)
-    if format_of(data) or len(data) > TEXT_LIMIT:
-        return Source("-", photo=data)
+    if is_container(data):
+        yield from _pictures(data + sys.stdin.buffer.read(CONTAINER_LIMIT), "-")
+    elif format_of(data) or len(data) > TEXT_LIMIT:
+        yield Source("-", photo=data)
+    else:
+        yield _piped_text(data)
+
+
+def _piped_text(data: bytes) -> Source:
     try:
         text = data.decode("ascii").strip()
     except UnicodeDecodeError:

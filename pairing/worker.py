@@ -6,7 +6,9 @@ What it says is a stranger's word too: every field is checked.
 
 from __future__ import annotations
 
+import contextlib
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,18 +48,37 @@ class Worker:
 
     def ask(self, request: dict[str, Any], data: bytes) -> dict[str, Any]:
         """Have one picture read. Raises errors.PhotoWorkerFailed; the next one gets a new child."""
+        with self._asked(request, data) as child:
+            return _receive(child, self._seconds)
+
+    def ask_many(
+        self, request: dict[str, Any], data: bytes, limit: int
+    ) -> Iterator[tuple[dict[str, Any], bytes]]:
+        """The same for a child that answers several times, each with at most `limit` bytes.
+
+        The last one says {end: true} and has none of them. Raises errors.PhotoWorkerFailed.
+        """
+        with self._asked(request, data) as child:
+            while not (reply := _receive(child, self._seconds)).get("end"):
+                yield reply, _read_frame(child, limit, self._seconds)
+            yield reply, b""
+
+    @contextlib.contextmanager
+    def _asked(self, request: dict[str, Any], data: bytes) -> Iterator[process.Child]:
         child = self._started()
         self._photos += 1
+        whole = False
         try:
             for part in (json.dumps(request).encode(), data):
-                child.write(len(part).to_bytes(4, "big") + part, seconds=self._seconds)
-            reply = _receive(child, self._seconds)
+                child.write(len(part).to_bytes(4, "big"), seconds=self._seconds)
+                child.write(part, seconds=self._seconds)
+            yield child
+            whole = True
         except (OSError, EOFError, ValueError) as failure:  # TimeoutError is an OSError
-            self.stop()
             raise errors.PhotoWorkerFailed(_why(failure)) from None
-        if self._photos >= PHOTOS_LIMIT:
-            self.stop()
-        return reply
+        finally:
+            if not whole or self._photos >= PHOTOS_LIMIT:
+                self.stop()
 
     def stop(self) -> None:
         """End the child, if there is one."""
@@ -79,13 +100,17 @@ class Worker:
 
 
 def _receive(child: process.Child, seconds: float) -> dict[str, Any]:
-    length = int.from_bytes(child.read(4, seconds=seconds), "big")
-    if length > ANSWER_LIMIT:
-        raise ValueError("answer too long")
-    reply = json.loads(child.read(length, seconds=seconds))
+    reply = json.loads(_read_frame(child, ANSWER_LIMIT, seconds))
     if not isinstance(reply, dict):
         raise ValueError("answer of the wrong kind")
     return reply
+
+
+def _read_frame(child: process.Child, limit: int, seconds: float) -> bytes:
+    length = int.from_bytes(child.read(4, seconds=seconds), "big")
+    if length > limit:
+        raise ValueError("answer too long")
+    return child.read(length, seconds=seconds)
 
 
 def _why(failure: Exception) -> str:

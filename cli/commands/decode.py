@@ -6,13 +6,17 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from cli import screen
 from pairing import errors
+
+if TYPE_CHECKING:
+    from cli.sources import Source
+    from pairing.qr.read import PhotoReader
+    from pairing.qr.reading import Sum
 
 HELP = """Read the codes in photos: a dry run for kairos-register, or for any QR code.
 
@@ -23,6 +27,8 @@ Examples:
   kairos-fleet decode --explain bad.jpg         what was tried
   kairos-fleet decode --lang es bad.jpg         and what to answer the shop
   kairos-fleet decode --output jsonl photos/    a line for each photo
+  kairos-fleet decode export.zip scan.pdf       the pictures inside
+  kairos-fleet decode bad1.jpg bad2.jpg         of one screen: read together
   kairos-fleet decode --any poster.jpg          the text of every QR code
   kairos-fleet decode - < photo.jpg
 
@@ -75,20 +81,21 @@ def decode(
     given = sources(photo)
     wanted = Wanted(any_text, explain, output, lang or "", several=len(given) > 1)
     with PhotoReader(any_text=any_text, hard=try_hard) as reader:
-        return screen.exit_code(
-            [_one(reader, source.name, source.photo, wanted) for source in given]
-        )
+        codes = {source.name: _one(reader, source, wanted) for source in given}
+        for found in reader.together():
+            _show_sum(found, wanted)
+            codes |= dict.fromkeys(found.photos, 0)
+    return screen.exit_code(list(codes.values()))
 
 
-def _one(reader: Any, name: str, photo: Path | bytes | None, wanted: Wanted) -> int:
+def _one(reader: PhotoReader, source: Source, wanted: Wanted) -> int:
     from pairing.qr.reading import Reading, token_from
 
+    name = source.name
     seen = Reading(photo=name)
     wrong: errors.KnownError | None = None
     try:
-        if photo is None:
-            raise errors.NotAPicture("It is the text of a token.", element=name)
-        seen = reader.read(photo, name=name)
+        seen = source.reading(reader)
         if not (wanted.any_text and seen.texts):
             token_from(seen)
     except errors.KnownError as error:
@@ -108,13 +115,9 @@ def _body(name: str, seen: Any, wrong: errors.KnownError | None, wanted: Wanted)
         body["texts"] = list(seen.texts)
     body["ms"] = seen.cpu_ms
     if wanted.explain:
-        body |= {
-            "format": seen.format,
-            "size": [seen.width, seen.height],
-            "steps": list(seen.steps),
-            "codes": [{"corners": code.corners, "step": code.step} for code in seen.codes],
-            "unreadable": list(seen.unreadable),
-        }
+        from cli import explaining
+
+        body |= explaining.body(seen)
     if wrong is not None:
         body |= {"reason": wrong.slug, "error": error_json(wrong)}
         if wanted.language:
@@ -122,12 +125,31 @@ def _body(name: str, seen: Any, wrong: errors.KnownError | None, wanted: Wanted)
     return body
 
 
+def _show_sum(found: Sum, wanted: Wanted) -> None:
+    """A code that several photos gave together."""
+    from pairing.qr.reading import kind_of
+    from pairing.report import safe
+
+    name, tokens = " + ".join(found.photos), [found.text] if kind_of(found.text) else []
+    if wanted.output == "jsonl":
+        body = {"schema": 1, "photo": name, "photos": list(found.photos), "tokens": tokens}
+        if wanted.any_text:
+            body["texts"] = [found.text]
+        click.echo(json.dumps(body, ensure_ascii=True))
+        return
+    click.echo(safe(f"{name}: these photos show one code; together they can be read"), err=True)
+    for text in _hidden([found.text], set(tokens)):
+        click.echo(safe(f"{name}\t{text}"))
+
+
 def _show(name: str, seen: Any, wrong: errors.KnownError | None, wanted: Wanted) -> None:
     from pairing.report import error_lines, safe
 
     if wanted.explain and seen.format:
-        for line in _explained(seen):
-            click.echo(safe(f"{name}: {line}"), err=True)
+        from cli import explaining
+
+        for line in explaining.lines(name, seen):
+            click.echo(safe(line), err=True)
     if wrong is not None:
         for line in error_lines(wrong):
             click.echo(line, err=True)
@@ -146,7 +168,11 @@ def _advice(wrong: errors.KnownError, wanted: Wanted) -> str:
 
 def _texts(seen: Any, wanted: Wanted) -> Sequence[str]:
     tokens = set(seen.tokens)
-    texts = seen.texts if wanted.any_text else seen.tokens
+    return _hidden(seen.texts if wanted.any_text else seen.tokens, tokens)
+
+
+def _hidden(texts: Sequence[str], tokens: set[str]) -> list[str]:
+    """On a terminal, tokens are named only."""
     if not sys.stdout.isatty():
         return list(texts)
     return [_named(text) if text in tokens else text for text in texts]
@@ -160,16 +186,3 @@ def _named(text: str) -> str:
         return f"a token, code {peertoken.parse(text, loopback=True).name} (pipe this to see it)"
     except errors.TokenInvalid:
         return "a token of Kairos (pipe this to see it)"
-
-
-def _explained(seen: Any) -> list[str]:
-    lines = [f"{seen.format}, {seen.width} x {seen.height}, {seen.cpu_ms} ms of CPU"]
-    lines.append(f"tried: {', '.join(seen.steps) or 'nothing'}")
-    lines += [f"read by {code.step!r} at {_box(code.corners)}" for code in seen.codes]
-    lines += [f"a code that cannot be read at {_box(corners)}" for corners in seen.unreadable]
-    return lines
-
-
-def _box(corners: Sequence[tuple[int, int]]) -> str:
-    across, down = [x for x, _ in corners] or [0], [y for _, y in corners] or [0]
-    return f"({min(across)}, {min(down)}) to ({max(across)}, {max(down)})"

@@ -142,7 +142,9 @@ from pairing.errors.node import (
 )
 from pairing.errors.photo import (
     CodeUnreadable,
+    ContainerRefused,
     ForeignCode,
+    HeicMissing,
     KairosCode,
     NoCodeFound,
     NotAPicture,
@@ -241,6 +243,7 @@ __all__ = [
     "ConfigRefusedByNode",
     "ConfigTooLarge",
     "ConnectionLost",
+    "ContainerRefused",
     "DataNotOpen",
     "DigestWrong",
     "DiskBusy",
@@ -256,6 +259,7 @@ __all__ = [
     "ForeignCode",
     "HardwareRetired",
     "HeaderDamaged",
+    "HeicMissing",
     "ImageForeign",
     "ImageKeysMissing",
     "ImageMissing",

@@ -19,7 +19,7 @@ class NotAPicture(PhotoError):
     """This file is not a picture in a format that is allowed here."""
 
     number, slug = 201, "photo-format"
-    hint = "Send the photo as JPEG, PNG or WebP."
+    hint = "Send the photo as JPEG, PNG, WebP, HEIC, TIFF, BMP or GIF, or several in a PDF or zip."
 
 
 class PictureTooLarge(PhotoError):
@@ -72,6 +72,23 @@ class TokenInvalid(PhotoError):
 
     number, slug = 207, "token-invalid"
     hint = "Copy the whole text, starting with EP1: and without changes, or take a new photo."
+
+
+class HeicMissing(NotAPicture):
+    """This is a photo in Apple's format HEIC, and the library that opens those is not installed."""
+
+    number, slug, exit_code = 215, "photo-heic", ExitCode.MISSING
+    hint = (
+        "Run `make install HEIC=1` in the source folder (it installs pillow-heif from a lock file),"
+        " or ask for the photo as JPEG."
+    )
+
+
+class ContainerRefused(NotAPicture):
+    """The pictures inside this PDF or zip cannot be taken out."""
+
+    number, slug = 216, "photo-container"
+    hint = "Take the pictures out yourself, and name their folder."
 
 
 class PhotoWorkerFailed(PhotoError):

@@ -12,8 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from pairing.qr.places import overlap
-from pairing.qr.reading import Code, Corners, Place, Tried
+from pairing.qr.reading import Code, Corners, Place, Tried, overlap
 
 if TYPE_CHECKING:
     from PIL import Image

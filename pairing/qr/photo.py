@@ -6,8 +6,12 @@ harmless enough for everybody. Sizes in bytes, dimensions in pixels.
 
 from __future__ import annotations
 
+import contextlib
+import importlib
+import importlib.util
 import io
 import struct
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from pairing import errors
@@ -17,7 +21,10 @@ if TYPE_CHECKING:
 
 FILE_LIMIT = 25 * 1000 * 1000
 PIXEL_LIMIT = 40 * 1000 * 1000
-ALLOWED = ("JPEG", "PNG", "WebP")
+ALLOWED = ("JPEG", "PNG", "WebP", "HEIC", "TIFF", "BMP", "GIF")
+CONTAINERS = ("PDF", "ZIP archive")
+"""Files with pictures inside: `pairing.qr.unpack` takes them out."""
+HEIC_LIBRARY = "pillow_heif"
 _ORIENTATION = 0x0112
 """The EXIF tag that says how the camera was held (EXIF 2.32, 4.6.4)."""
 
@@ -36,6 +43,8 @@ _MAGIC: tuple[tuple[bytes, int, str], ...] = (
     (b"BM", 0, "BMP"),
     (b"II*\0", 0, "TIFF"),
     (b"MM\0*", 0, "TIFF"),
+    (b"II+\0", 0, "TIFF"),
+    (b"MM\0+", 0, "TIFF"),
     (b"%PDF", 0, "PDF"),
     (b"PK\x03\x04", 0, "ZIP archive"),
     (b"<svg", 0, "SVG"),
@@ -52,7 +61,10 @@ def format_of(data: bytes) -> str:
 
 
 def check_format(data: bytes) -> str:
-    """The format if it is allowed here. Raises errors.NotAPicture, errors.PictureTooLarge."""
+    """The format if it is allowed here.
+
+    Raises errors.NotAPicture, errors.PictureTooLarge, errors.HeicMissing.
+    """
     if not data:
         raise errors.NotAPicture("It is empty.")
     if len(data) > FILE_LIMIT:
@@ -60,23 +72,26 @@ def check_format(data: bytes) -> str:
     name = format_of(data)
     if name not in ALLOWED:
         raise errors.NotAPicture(f"It is a {name}." if name else "Its first bytes belong to none.")
+    if name == "HEIC" and importlib.util.find_spec(HEIC_LIBRARY) is None:
+        raise errors.HeicMissing
     return name
 
 
 def open_gray(data: bytes) -> Image.Image:
     """The picture upright, in 8-bit gray, transparency on white.
 
-    A file cut short gives what there is of it. Raises errors.NotAPicture, errors.PictureTooLarge.
+    Of several pages or frames the first. A file cut short gives what there is of it. Raises
+    errors.NotAPicture, errors.PictureTooLarge, errors.HeicMissing.
     """
     name = check_format(data)
     try:
         image = _open(name, data)
-        _check_size(*image.size)
-        turn = _turn(image)
+        check_size(*image.size)
+        turn = None if name in ("TIFF", "HEIC") else _turn(image)  # their readers turn them
         if name == "JPEG":
             image.draft("L", image.size)  # colour planes are never decoded
         image.load()
-        gray = _gray(image)
+        gray = gray_of(image)
         return gray if turn is None else gray.transpose(turn)
     except errors.KnownError:
         raise
@@ -88,28 +103,43 @@ def open_gray(data: bytes) -> Image.Image:
 
 def preload() -> None:
     """Import now what `open_gray` needs, because the sandbox opens no file later."""
-    from PIL import ImageFile, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
+    from PIL import ImageFile
 
     ImageFile.LOAD_TRUNCATED_IMAGES = True
-    del JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
+    for name in _READERS:
+        with contextlib.suppress(ImportError):  # HEIC's
+            _reader(name)
+
+
+_READERS = {
+    "JPEG": ("PIL.JpegImagePlugin", "JpegImageFile"),
+    "PNG": ("PIL.PngImagePlugin", "PngImageFile"),
+    "WebP": ("PIL.WebPImagePlugin", "WebPImageFile"),
+    "TIFF": ("PIL.TiffImagePlugin", "TiffImageFile"),
+    "BMP": ("PIL.BmpImagePlugin", "BmpImageFile"),
+    "GIF": ("PIL.GifImagePlugin", "GifImageFile"),
+    "HEIC": (HEIC_LIBRARY, "HeifImageFile"),
+}
+"""The plug-in for each format and no other, so no other parser sees the bytes."""
+
+
+def _reader(name: str) -> Callable[[io.BytesIO], ImageFile.ImageFile]:
+    module, kind = _READERS[name]
+    reader: Callable[[io.BytesIO], ImageFile.ImageFile]
+    reader = getattr(importlib.import_module(module), kind)
+    return reader
 
 
 def _open(name: str, data: bytes) -> ImageFile.ImageFile:
-    """The plug-in for this format and no other, so no other parser sees the bytes."""
-    from PIL.JpegImagePlugin import JpegImageFile
-    from PIL.PngImagePlugin import PngImageFile
-    from PIL.WebPImagePlugin import WebPImageFile
-
     if name == "WebP":
-        _check_size(*_webp_size(data))  # its decoder allocates on opening
-        return WebPImageFile(io.BytesIO(data))
+        check_size(*_webp_size(data))  # its decoder allocates on opening
     if name == "PNG":
-        _check_size(*struct.unpack(">II", data[16:24]))
-        return PngImageFile(io.BytesIO(data))
-    return JpegImageFile(io.BytesIO(data))
+        check_size(*struct.unpack(">II", data[16:24]))
+    return _reader(name)(io.BytesIO(data))
 
 
-def _check_size(width: int, height: int) -> None:
+def check_size(width: int, height: int) -> None:
+    """Raises errors.NotAPicture for no pixels, errors.PictureTooLarge for too many."""
     if width < 1 or height < 1:
         raise errors.NotAPicture("It has no pixels.")
     if width * height > PIXEL_LIMIT:
@@ -148,15 +178,26 @@ def _turn(image: Image.Image) -> Image.Transpose | None:
     }.get(orientation)
 
 
-def _gray(image: Image.Image) -> Image.Image:
+def gray_of(image: Image.Image) -> Image.Image:
+    """In 8-bit gray, transparency on white."""
     from PIL import Image
 
-    if image.mode in ("I", "I;16", "I;16B", "I;16L", "F"):
-        return image.convert("I").point(lambda value: value * (1 / 256)).convert("L")
+    if image.mode == "F" or image.mode.startswith("I"):
+        return _scaled(image)
     if image.has_transparency_data:
         image = image.convert("RGBA")
         alpha, white = image.getchannel("A"), Image.new("L", image.size, 255)
         return Image.composite(image.convert("L"), white, alpha)
+    if image.mode == "LAB":
+        return image.getchannel("L")
     if image.mode in ("P", "CMYK"):
         image = image.convert("RGB")
     return image.convert("L")
+
+
+def _scaled(image: Image.Image) -> Image.Image:
+    """16 and 32 bits a pixel, or fractions: white is the next of 1, 255, 65535 or the brightest."""
+    wide = image.convert("F")
+    top = max(map(float, wide.getextrema()))  # type: ignore[arg-type]
+    white = next((white for white in (1.0, 255.0, 65535.0) if top <= white), top)
+    return wide.point(lambda value: value * (255 / white)).convert("L")

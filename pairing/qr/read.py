@@ -132,8 +132,8 @@ class PhotoReader:
         self.close()
 
 
-def load(path: str | Path) -> bytes:
-    """The content of a plain file: no link, pipe, device or folder, at most FILE_LIMIT bytes.
+def load(path: str | Path, limit: int = FILE_LIMIT) -> bytes:
+    """The content of a plain file: no link, pipe, device or folder, at most `limit` bytes.
 
     Raises errors.NoSuchSource, errors.NotAPicture, errors.PictureTooLarge.
     """
@@ -148,10 +148,10 @@ def load(path: str | Path) -> bytes:
         status = os.fstat(handle)
         if not stat.S_ISREG(status.st_mode):
             raise errors.NotAPicture(f"It is {_what(status.st_mode)}.", element=element)
-        if status.st_size > FILE_LIMIT:
+        if status.st_size > limit:
             raise errors.PictureTooLarge(element=element)
         with os.fdopen(os.dup(handle), "rb") as file:
-            return file.read(FILE_LIMIT + 1)
+            return file.read(limit + 1)
     finally:
         os.close(handle)
 

@@ -20,6 +20,20 @@ Corners = tuple[tuple[int, int], ...]
 """Points (x, y) round a code in pixels of the upright photo, from its top left corner clockwise."""
 
 
+def box(corners: Corners) -> tuple[int, int, int, int]:
+    """Left, top, right, bottom of the points."""
+    across, down = [x for x, _ in corners] or [0], [y for _, y in corners] or [0]
+    return min(across), min(down), max(across), max(down)
+
+
+def overlap(one: Corners, other: Corners) -> bool:
+    """Whether the two boxes share more than a quarter of the smaller one."""
+    a, b = box(one), box(other)
+    shared = max(0, min(a[2], b[2]) - max(a[0], b[0])) * max(0, min(a[3], b[3]) - max(a[1], b[1]))
+    smaller = min((right - left) * (bottom - top) for left, top, right, bottom in (a, b))
+    return shared * 4 > smaller
+
+
 class Kind(StrEnum):
     """Whose token a text is, told by its shape alone."""
 
@@ -172,7 +186,7 @@ def token_from(reading: Reading) -> PhotoToken:
     """
     tokens = reading.tokens
     if len(tokens) > 1:
-        raise errors.SeveralTokens(f"({len(tokens)} different ones)", element=reading.photo)
+        raise errors.SeveralTokens(_where(reading), element=reading.photo)
     if tokens:
         kind = kind_of(tokens[0])
         assert kind is not None
@@ -180,6 +194,25 @@ def token_from(reading: Reading) -> PhotoToken:
     from pairing.qr import diagnose
 
     raise diagnose.reason(reading)
+
+
+def _where(reading: Reading) -> str:
+    """Where the different tokens are, for somebody who looks at the photo."""
+    tokens = set(reading.tokens)
+    places = [_place_said(code, reading) for code in reading.codes if code.text in tokens]
+    return f"There are {len(tokens)} different ones: {', '.join(places)}."
+
+
+def _place_said(code: Code, reading: Reading) -> str:
+    """Such as `top left (at 60, 40)`: a third of the picture and the corner in pixels."""
+    left, top, right, bottom = box(code.corners)
+    across = _third((left + right) / 2, reading.width, ("left", "", "right"))
+    down = _third((top + bottom) / 2, reading.height, ("top", "", "bottom"))
+    return f"{f'{down} {across}'.strip() or 'middle'} (at {left}, {top})"
+
+
+def _third(at: float, size: int, names: tuple[str, str, str]) -> str:
+    return names[max(0, min(2, int(at * 3 / max(1, size))))]
 
 
 _KINDS = (

@@ -13,11 +13,10 @@ from dataclasses import replace
 from typing import Any
 
 from pairing import errors
-from pairing.qr.places import overlap
-from pairing.qr.reading import Code, Corners, Place, Reading, Seen, Tried
+from pairing.qr.reading import Code, Corners, Place, Reading, Seen, Tried, overlap
 
 SIDES = ("", "left", "right", "top", "bottom")
-_NAMED = (errors.NotAPicture, errors.PictureTooLarge)
+_NAMED = (errors.NotAPicture, errors.PictureTooLarge, errors.ContainerRefused)
 """The errors that a worker may name; anything else from it is a failure of its own."""
 _TEXT_LIMIT = 8192
 _SOFT_LIMIT = 200 * 200

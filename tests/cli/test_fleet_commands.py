@@ -229,7 +229,7 @@ def test_decode_lines_for_scripts(run: Any, station: Station) -> None:
     assert second["tokens"] == []
     assert second["texts"] == [foreign]
     assert len(third["tokens"]) == 2
-    assert first["steps"] == ["raw"]
+    assert [(step["step"], step["read"]) for step in first["steps"]] == [("raw", 1)]
     result = run("decode", "--output", "jsonl", folder)
     assert result.return_value == errors.ExitCode.BATCH
     reasons = [json.loads(line).get("reason") for line in result.stdout.splitlines()]

@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
+import pillow_heif
 import pytest
 import zxingcpp
 from PIL import Image, ImageDraw
@@ -22,6 +23,7 @@ from pairing.qr.read import PhotoReader, load, token_from
 from pairing.testing.tokens import random_token
 
 TOKEN = random_token(random.Random(1))
+pillow_heif.register_heif_opener()
 
 
 @pytest.fixture(scope="module")
@@ -56,14 +58,21 @@ def bomb(side: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + body
 
 
+def tiff_header(width: int, height: int) -> bytes:
+    """A bilevel TIFF file's first directory, and none of its pixels (TIFF 6.0, section 3)."""
+    tags = ((256, width), (257, height), (258, 1), (259, 1), (262, 1), (273, 8), (277, 1), (279, 9))
+    body = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
+    return b"II*\0" + struct.pack("<IH", 8, len(tags)) + body + bytes(4)
+
+
 # --- what is read -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "HEIF"])
 def test_allowed_formats(kind: str, reader: PhotoReader) -> None:
     reading = reader.read(encoded(clean(), kind))
     assert token_from(reading).text == TOKEN
-    assert reading.format.upper() == kind
+    assert reading.format.upper() == {"HEIF": "HEIC"}.get(kind, kind)
     assert (reading.width, reading.height) == clean().size
 
 
@@ -85,12 +94,46 @@ def test_transparent_background_counts_as_white(reader: PhotoReader) -> None:
     assert token_from(reader.read(encoded(image))).text == TOKEN
 
 
-def test_cmyk_jpeg(reader: PhotoReader) -> None:
-    assert token_from(reader.read(encoded(clean().convert("CMYK"), "JPEG"))).text == TOKEN
+@pytest.mark.parametrize("kind", ["JPEG", "TIFF"])
+def test_cmyk(kind: str, reader: PhotoReader) -> None:
+    assert token_from(reader.read(encoded(clean().convert("CMYK"), kind))).text == TOKEN
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "I;16", "I", "F", "LAB", "YCbCr"])
+def test_tiff_modes(mode: str, reader: PhotoReader) -> None:
+    image = clean()
+    if mode in ("I;16", "I"):
+        image = image.convert("I").point(lambda value: value * 256.0).convert(mode)
+    elif mode == "LAB":
+        image = Image.merge("LAB", (image.convert("L"), *[Image.new("L", image.size, 128)] * 2))
+    else:
+        image = image.convert(mode)
+    assert token_from(reader.read(encoded(image, "TIFF"))).text == TOKEN
+
+
+@pytest.mark.parametrize("top", [1.0, 255.0, 4095.0, 65535.0, 1e9])
+def test_fractions_and_large_numbers_are_scaled(top: float, reader: PhotoReader) -> None:
+    image = clean().convert("F").point(lambda value: value * (top / 255))
+    assert token_from(reader.read(encoded(image, "TIFF"))).text == TOKEN
+
+
+@pytest.mark.parametrize(
+    "compression", ["tiff_lzw", "tiff_adobe_deflate", "jpeg", "packbits", "group4"]
+)
+def test_tiff_compressions(compression: str, reader: PhotoReader) -> None:
+    image = clean().convert("1" if compression == "group4" else "RGB")
+    assert token_from(reader.read(encoded(image, "TIFF", compression=compression))).text == TOKEN
+
+
+@pytest.mark.parametrize("kind", ["GIF", "TIFF"])
+def test_of_several_frames_the_first_counts(kind: str, reader: PhotoReader) -> None:
+    blank = Image.new("RGB", clean().size, "white")
+    data = encoded(clean(), kind, save_all=True, append_images=[blank])
+    assert token_from(reader.read(data)).text == TOKEN
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
 def test_exif_orientation(orientation: int, kind: str, reader: PhotoReader) -> None:
     """Stored turned or mirrored as the tag says, the code comes out where it was: top left."""
     page = Image.new("RGB", (900, 600), "white")
@@ -111,8 +154,8 @@ def test_exif_orientation(orientation: int, kind: str, reader: PhotoReader) -> N
     assert (reading.width, reading.height) == page.size
     assert token_from(reading).text == TOKEN
     (x, y), *_ = reading.codes[0].corners
-    assert abs(x - 24) <= 2
-    assert abs(y - 24) <= 2
+    assert abs(x - 24) <= 3
+    assert abs(y - 24) <= 3
 
 
 def test_broken_exif_does_not_matter(reader: PhotoReader) -> None:
@@ -138,7 +181,11 @@ def test_a_file_cut_short_gives_what_is_there(reader: PhotoReader) -> None:
         (b"#cloud-config\nusers: []\n", "config file"),
         (bytes(1000), "none"),
         (b"%PDF-1.7", "PDF"),
-        (b"\0\0\0\x18ftypheic" + bytes(100), "HEIC"),
+        (b"\0\0\0\x18ftypavif" + bytes(100), "AVIF"),
+        (b"\0\0\0\x18ftypheic" + bytes(100), "damaged"),
+        (b"BM" + bytes(100), "damaged"),
+        (b"GIF89a" + bytes(100), "damaged"),
+        (b"II*\0" + bytes(100), "damaged"),
         (b"\x89PNG\r\n\x1a\n", "damaged"),
         (b"\xff\xd8\xff\xe0" + bytes(50), "damaged"),
         (b"RIFF\x40\0\0\0WEBPVP8 " + bytes(40), "pixels"),
@@ -150,10 +197,13 @@ def test_no_picture(data: bytes, said: str, reader: PhotoReader) -> None:
         reader.read(data, name="x")
 
 
-@pytest.mark.parametrize("kind", ["GIF", "BMP", "TIFF"])
-def test_other_formats_are_refused_by_name(kind: str, reader: PhotoReader) -> None:
-    with pytest.raises(errors.NotAPicture, match=kind):
-        reader.read(encoded(clean(), kind))
+def test_without_its_library_a_heic_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with PhotoReader() as reader, pytest.raises(errors.HeicMissing) as raised:
+        reader.read(encoded(clean(), "HEIF"), name="IMG_1.HEIC")
+    assert "IMG_1.HEIC" in raised.value.sentence
+    assert "make install HEIC=1" in raised.value.hint
+    assert raised.value.exit_code == 9
 
 
 def test_a_bomb_is_refused_at_its_header(reader: PhotoReader) -> None:
@@ -183,8 +233,11 @@ def test_a_bomb_is_refused_at_its_header(reader: PhotoReader) -> None:
         b"RIFF\x40\0\0\0WEBPVP8X\x0a\0\0\0" + bytes(4) + b"\xff\xff\xff" * 2 + bytes(20),
         b"RIFF\x40\0\0\0WEBPVP8L\x0a\0\0\0\x2f\xff\xff\xff\x0f" + bytes(20),
         b"\xff\xd8\xff\xc0\0\x11\x08\xff\xff\xff\xff\x03\x01\x22\0\x02\x11\x01\x03\x11\x01",
+        b"GIF89a\xff\xff\xff\xff\0\0\0,\0\0\0\0\xff\xff\xff\xff\0\x08" + bytes(9),
+        b"BM" + struct.pack("<IHHIIiiHHIIiiII", 99, 0, 0, 54, 40, 60_000, 60_000, 1, 24, *[0] * 6),
+        tiff_header(60_000, 60_000),
     ],
-    ids=["png", "webp-extended", "webp-lossless", "jpeg"],
+    ids=["png", "webp-extended", "webp-lossless", "jpeg", "gif", "bmp", "tiff"],
 )
 def test_huge_dimensions(data: bytes, reader: PhotoReader) -> None:
     with pytest.raises(errors.PictureTooLarge):

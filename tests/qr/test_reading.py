@@ -71,6 +71,19 @@ def test_each_failure_has_its_error(case: Reading, error: type[errors.PhotoError
     assert "shop.jpg" in raised.value.sentence
 
 
+def test_two_tokens_are_an_error_that_shows_where_each_is() -> None:
+    def at(text: str, left: int, top: int) -> Code:
+        return Code(text, ((left, top), (left + 200, top), (left, top + 200)))
+
+    codes = (at(TOKEN, 100, 50), at(OTHER, 1300, 900), at("https://example.org", 700, 500))
+    case = Reading(photo="shop.jpg", width=1600, height=1200, codes=codes)
+    with pytest.raises(errors.SeveralTokens) as raised:
+        token_from(case)
+    said = "There are 2 different ones: top left (at 100, 50), bottom right (at 1300, 900)."
+    assert raised.value.detail == said
+    assert TOKEN not in raised.value.sentence
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
