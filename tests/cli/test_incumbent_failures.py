@@ -51,7 +51,7 @@ def test_a_file_that_is_no_image(station: Station) -> None:
     photo.write_bytes(b"EP1: is not a way to start a picture\n" * 20)
     said = station.register("-c", str(station.config), str(photo))
     check(said, ExitCode.PHOTO, "photo-format")
-    assert "JPEG, PNG or WebP" in said.err
+    assert "JPEG, PNG, WebP" in said.err
 
 
 @pytest.mark.parametrize("way", ["argument", "pipe"])
