@@ -89,7 +89,9 @@ class Verdict:
     dry_run: bool = False
     released: bool = False
     security: str = ""
-    """`bearer` where a machine was registered over Kairos' own protocol; `node` is its peer id."""
+    """`bearer` where a machine was registered over Kairos' own protocol."""
+    peer: str = ""
+    """Its peer id there, which it has for as long as it shows this code; `node` names the code."""
     error: errors.KnownError | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -107,7 +109,7 @@ class Verdict:
             "released": self.released,
         }
         if self.security:
-            body["security"] = self.security
+            body |= {"security": self.security, "peer": self.peer}
         if self.error is not None:
             body["error"] = error_json(self.error)
         return body
@@ -116,8 +118,8 @@ class Verdict:
     def text(self) -> str:
         """One line for people."""
         who = f"serial {safe(self.serial, 80)}" if self.serial else "unknown machine"
-        if self.security and self.node:
-            who = f"Kairos peer {safe(self.node, 80)}"
+        if self.peer:
+            who = f"Kairos peer {safe(self.peer, 80)}"
         dry = ", dry run" if self.dry_run else ""
         already = ", it had been before" if self.already else ""
         if self.error is not None:

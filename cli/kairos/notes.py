@@ -40,7 +40,7 @@ class KairosNotes:
         self._began = self.clock()
 
     def earlier(self, node: str) -> str:
-        """When (UTC) an earlier run gave this code's node the config; empty: never."""
+        """When (UTC) an earlier run sent this code's node the config; empty: never."""
         told = [
             str(record.get("at", ""))
             for record in self.records.history(node)
@@ -56,18 +56,28 @@ class KairosNotes:
         about = {"security": "bearer", "device": device, "config": ", ".join(self.origin.files)}
         Audit(self.records.folder, self.key).note("kairos-offer", node, **about)
 
-    def delivered(self, event: Event) -> None:
-        """The machine has the config: journal and inventory. Raises errors.StoreUnwritable."""
-        with contextlib.closing(self.records.journal(event.node)) as journal:
-            journal.append(event, b"", "")
+    def ended(self, node: str, event: Event | None, outcome: str, peer: str) -> None:
+        """How it ended. `event`: the config has left; `outcome`: acknowledged, or an error's slug.
 
-        def note(entry: Entry) -> Entry:
-            return replace(entry, origin=replace(self.origin, at=now()))
+        The journal gets the event, the inventory where the machine's config is from if it has it,
+        the audit log a line in any case. Raises errors.StoreUnwritable, errors.AuditBroken.
+        """
+        if event is not None:
+            with contextlib.closing(self.records.journal(node)) as journal:
+                journal.append(event, b"", "")
+            if event.type is EventType.STATE:
+                Inventory(self.records.folder).change(node, self._with_origin)
+        about = {"outcome": outcome, "sent": "yes" if event else "no", "peer": peer}
+        Audit(self.records.folder, self.key).note("kairos-end", node, **about)
 
-        Inventory(self.records.folder).change(event.node, note)
+    def _with_origin(self, entry: Entry) -> Entry:
+        return replace(entry, origin=replace(self.origin, at=now()))
 
-    def event(self, node: str, state: State, text: str, code: str = "") -> Event:
-        """The next event of this node, of our own making: Kairos nodes report none."""
+    def event(self, node: str, text: str, code: str, *, has_it: bool) -> Event:
+        """The next event of this node, of our own making: Kairos nodes report none.
+
+        A state only if the machine has the config for certain, else a line.
+        """
         self._seq += 1
         up_ms = int((self.clock() - self._began) * 1000)
         return Event(
@@ -75,8 +85,8 @@ class KairosNotes:
             boot=self.boot,
             seq=self._seq,
             up_ms=up_ms,
-            type=EventType.STATE,
-            state=state,
+            type=EventType.STATE if has_it else EventType.LOG,
+            state=State.APPROVED,
             code=code,
             text=text,
         )

@@ -45,6 +45,13 @@ PROGRESS = {
     Progress.DELIVERED: "it has arrived; waiting for the machine to say so",
 }
 
+KEPT = {
+    "acknowledged": "acknowledged",
+    errors.KairosNotAcknowledged.slug: "delivered",
+    "": "sent; nothing shows whether it arrived",
+}
+"""What the journal says of a config that has left, by how that ended."""
+
 
 @dataclass(slots=True)
 class KairosNode:
@@ -52,6 +59,8 @@ class KairosNode:
 
     source: Source
     name: str = ""
+    offered: bool = False
+    """The audit log says that it is sent to."""
     released: bool = False
     """The config has left this machine."""
     peer: str = ""
@@ -133,7 +142,7 @@ class KairosRun:
         await interruptible(work)
         for node in nodes:
             if node.verdict is None:
-                self._end(node, _interrupted(node.released))
+                await self._conclude(node, _interrupted(node.released))
         return [node.verdict.exit for node in nodes if node.verdict is not None]
 
     # --- one node -------------------------------------------------------------------------------
@@ -167,7 +176,7 @@ class KairosRun:
                 " leave --kairos out"
             )
         if at := self.notes.earlier(name):
-            self.report.warn(f"{source}: the machine with this code was given a config at {at}")
+            self.report.warn(f"{source}: the machine with this code was sent a config at {at}")
 
     async def _one(
         self, node: KairosNode, text: str, token: NetworkToken, limit: trio.CapacityLimiter
@@ -183,12 +192,12 @@ class KairosRun:
             async with limit:
                 await self._send(node, token)
         except errors.KnownError as error:
-            self._end(node, error)
+            await self._conclude(node, error)
         except ExceptionGroup as group:  # a network may group what passes it
             known, others = group.split(errors.KnownError)
             if known is None or others is not None:
                 raise
-            self._end(node, errors.first_known(known))
+            await self._conclude(node, errors.first_known(known))
         finally:
             node.done.set()
 
@@ -200,6 +209,7 @@ class KairosRun:
         await trio.to_thread.run_sync(self.warm.wait)
         device = self.order.payload.device
         await trio.to_thread.run_sync(partial(self.notes.sending, node.name, device))
+        node.offered = True
         sent = await session.send(
             self.network,
             token,
@@ -211,8 +221,7 @@ class KairosRun:
         )
         node.released, node.peer = True, sent.receiver
         error = None if sent.acknowledged else errors.KairosNotAcknowledged()
-        await self._keep(node, error)
-        self._end(node, error)
+        await self._conclude(node, error)
 
     def _heard(self, node: KairosNode, progress: Progress) -> None:
         """Once any of the config has left, an end without an answer means: it may be there."""
@@ -221,30 +230,39 @@ class KairosRun:
         if text := PROGRESS.get(progress):
             self.report.say(progress.value, f"{node.source.name}: {text}")
 
+    async def _conclude(self, node: KairosNode, error: errors.KnownError | None) -> None:
+        """Note how it ended, whatever the end, and tell it."""
+        if node.offered:
+            await self._keep(node, error)
+        self._end(node, error)
+
     async def _keep(self, node: KairosNode, error: errors.KnownError | None) -> None:
-        """Notes that cannot be written stop nothing: the machine has its config by now."""
-        code = error.slug if error else ""
-        text = f"{node.source.name}: {'acknowledged' if error is None else 'delivered'}"
-        event = self.notes.event(
-            node.name, State.APPROVED, f"{text} (Kairos peer {node.peer})", code
-        )
+        """Notes that cannot be written stop nothing: the config has left by now, or never will."""
+        outcome = error.slug if error else "acknowledged"
+        event = None
+        if node.released:
+            text = f"{node.source.name}: {KEPT.get(outcome, KEPT[''])}"
+            text += f" (Kairos peer {node.peer})" if node.peer else ""
+            code = error.slug if error else ""
+            event = self.notes.event(node.name, text, code, has_it=_has_it(error))
         try:
-            await trio.to_thread.run_sync(self.notes.delivered, event)
+            await trio.to_thread.run_sync(self.notes.ended, node.name, event, outcome, node.peer)
         except errors.KnownError as wrong:
             self.report.warn(f"not in the journal: {wrong.sentence}")
-        self.report.event(event, now(), "")
+        if event is not None and _has_it(error):
+            self.report.event(event, now(), "")
 
     def _end(self, node: KairosNode, error: errors.KnownError | None) -> None:
         if error is not None and not error.element and len(self.sources) > 1:
             error.element = node.source.name  # of many, side by side, this one
         rehearsed = self.dry_run and error is None
-        delivered = error is None or isinstance(error, errors.KairosNotAcknowledged)
-        state = State.APPROVED.value if delivered else ""
+        state = State.APPROVED.value if _has_it(error) else ""
         verdict = Verdict(
             source=node.source.name,
             exit=int(error.exit_code) if error else int(ExitCode.DONE),
             state=State.WAITING.value if rehearsed else state,
-            node=node.peer,
+            node=node.name,
+            peer=node.peer,
             dry_run=rehearsed,
             released=node.released,
             security=SECURITY,
@@ -273,6 +291,11 @@ def network_token(code: PhotoToken, source: str, *, loopback: bool) -> NetworkTo
 def _again(verdict: Verdict, source: str) -> Verdict:
     """The verdict of another photo of the same screen."""
     return replace(verdict, source=source, already=True)
+
+
+def _has_it(error: errors.KnownError | None) -> bool:
+    """The machine has the config for certain."""
+    return error is None or isinstance(error, errors.KairosNotAcknowledged)
 
 
 def _interrupted(released: bool) -> errors.Interrupted:

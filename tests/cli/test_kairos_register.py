@@ -38,6 +38,15 @@ Station = Any
 Clock = trio.testing.MockClock
 
 
+def kept() -> tuple[list[str], list[str]]:
+    """The journal's kinds of lines about the one machine, and the ends in the audit log."""
+    lines = audit.read(Records().folder)
+    ends = [line for line in lines if line.action == "kairos-end"]
+    types = [str(line["type"]) for line in Records().history(ends[0].node)]
+    assert not any("canary" in str(line.about) for line in lines)
+    return types, [f"{line.about['outcome']} {line.about['sent']}" for line in ends]
+
+
 # --- exit 0 and what is sent --------------------------------------------------------------------
 
 
@@ -152,6 +161,7 @@ async def test_5_nobody_came(desk: KairosDesk, token: NetworkToken, quick_clock:
     assert code == verdict["exit"] == ExitCode.UNREACHABLE
     assert (verdict["released"], verdict["security"]) == (False, "bearer")
     assert verdict["error"]["slug"] == errors.KairosNobodyCame.slug
+    assert kept() == ([], [f"{errors.KairosNobodyCame.slug} no"])
 
 
 async def test_6_a_third_one_takes_part(
@@ -183,6 +193,7 @@ async def test_10_delivered_and_gone(
     assert code == verdict["exit"] == ExitCode.NOT_ACKNOWLEDGED
     assert (verdict["state"], verdict["released"]) == (State.APPROVED.value, True)
     assert verdict["error"]["slug"] == "not-acknowledged"
+    assert kept() == (["state"], ["not-acknowledged yes"])
 
 
 async def test_12_sent_and_no_sign_of_it(
@@ -204,6 +215,9 @@ async def test_12_sent_and_no_sign_of_it(
     (verdict,) = json.loads(desk.out.getvalue())["nodes"]
     assert code == verdict["exit"] == ExitCode.NO_VERDICT
     assert (verdict["released"], verdict["state"]) == (True, "")
+    assert kept() == (["log"], [f"{errors.KairosNoAnswer.slug} yes"])
+    await desk.register(desk.run("--dry-run"))
+    assert "was sent a config at" in desk.err.getvalue()
 
 
 async def test_8_some_of_several(desk: KairosDesk, token: NetworkToken, quick_clock: Clock) -> None:
@@ -235,17 +249,23 @@ async def test_what_is_kept(desk: KairosDesk, token: NetworkToken, quick_clock: 
     records = Records()
     (line,) = records.history(name)
     assert (line["state"], line["type"]) == ("approved", "state")
-    (entry,) = audit.read(records.folder)
+    entry, end = audit.read(records.folder)
     assert (entry.action, entry.node) == ("kairos-offer", name)
     assert entry.about["security"] == "bearer"
+    assert (end.action, end.node) == ("kairos-end", name)
+    (peer,) = [node.peer for node in run._nodes.values()]
+    assert end.about == {"outcome": "acknowledged", "sent": "yes", "peer": peer}
     origin = Inventory(records.folder).entry(name).origin
     assert origin.files == (str(desk.station.config),)
     lines = [json.loads(line) for line in desk.out.getvalue().splitlines()]
     assert [line["security"] for line in lines if line["type"] == "security"] == ["bearer"]
     assert any(line.get("state") == "approved" and line["type"] == "state" for line in lines)
+    named = {line["node"] for line in lines if "node" in line}
+    assert named == {name}, "events and verdict name the machine alike"
+    assert [line["peer"] for line in lines if line["type"] == "verdict"] == [peer]
     again = desk.run("--dry-run")
     await desk.register(again)
-    assert "was given a config at" in desk.err.getvalue()
+    assert "was sent a config at" in desk.err.getvalue()
     for path in records.folder.rglob("*"):
         if path.is_file():
             assert text[:40] not in path.read_text()
@@ -335,4 +355,5 @@ async def test_130_ctrl_c_says_whether_anything_was_sent(
     (verdict,) = json.loads(desk.out.getvalue())["nodes"]
     assert code == verdict["exit"] == ExitCode.INTERRUPTED
     assert verdict["released"] is sent
+    assert kept() == (["log"] if sent else [], [f"interrupted {'yes' if sent else 'no'}"])
     assert ("Nothing was sent" in verdict["error"]["text"]) is not sent
