@@ -61,6 +61,9 @@ class RescueRun:
         reader = PhotoReader()
         try:
             token = self.source.token(reader, loopback=self.loopback)
+        except errors.KairosCode:
+            # One that waits for its config: there is nothing to repair, with --kairos neither.
+            raise errors.RecoveryCodeInvalid(element=self.source.name) from None
         finally:
             reader.close()
         self.talk.say("photo", f"{self.source.name}: code {token.name}")

@@ -248,7 +248,7 @@ def _below(
 
 def _words_only(canvas: Canvas, screen: Screen, able: Abilities, texts: Texts) -> None:
     width = min(canvas.columns - 4, PANEL_LIMIT)
-    lines = list(_panel(screen, width, texts))
+    lines = list(_panel(screen, width, texts, has_code=not screen.token))
     if screen.token:
         advice = wrap(texts.use_larger, width) if screen.weak else []
         lines = [(line, None) for line in (*wrap(texts.too_small, width), *advice, "")] + lines
@@ -298,12 +298,14 @@ Line = tuple[str, "str | None"]
 """A line of the panel and its style; None is the page's own."""
 
 
-def _panel(screen: Screen, width: int, texts: Texts) -> Iterator[Line]:
+def _panel(screen: Screen, width: int, texts: Texts, *, has_code: bool = True) -> Iterator[Line]:
+    """The words. Without `has_code` there is nothing on this screen to be photographed."""
     rehearsed = screen.dry_run and screen.state in _DONE
     said = texts.starting if screen.starting else texts.states[screen.state]
-    for line in wrap(texts.rehearsed if rehearsed else said, width):
-        yield line, None if screen.state in _DONE | _BAD else STRONG
-    yield "", None
+    if has_code or screen.state is not State.WAITING:
+        for line in wrap(texts.rehearsed if rehearsed else said, width):
+            yield line, None if screen.state in _DONE | _BAD else STRONG
+        yield "", None
     if screen.weak and screen.token:
         yield from ((f" {line} ", CAUTION) for line in wrap(texts.weak, width - 2))
         yield "", None

@@ -17,6 +17,7 @@ from pairing.config.template import PLACEHOLDER
 
 DISTRIBUTIONS = ("k3s", "k3s-agent", "k0s", "k0s-worker")
 AUTO = "auto"
+_HASHED = "kairos-register sends its hash; for others make one with: openssl passwd -6"
 _OURS = re.compile(r"\s*(node|values)\.")
 ADMINS = "admin"
 """The group of which Kairos wants at least one user."""
@@ -63,8 +64,8 @@ def _users(document: Document) -> Iterator[Problem]:
     for path, node in _below(document):
         text = node.content
         if is_password(path) and isinstance(text, str) and text and not is_hash(text):
-            message = "A plain password: it travels and is stored as it is."
-            yield _warning(document, path, message, "Make a hash with: openssl passwd -6")
+            message = "A plain password: Kairos' own tools send and store it as it is."
+            yield _warning(document, path, message, _HASHED)
 
 
 def _below(document: Document) -> Iterator[tuple[Path, Node]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import secrets
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +22,7 @@ from cli.rescue_way import by_record, by_token
 from cli.sources import Source
 from node.testing.repair import agent_in, station
 from pairing import errors, keys, peertoken
+from pairing.edgevpn import nettoken, recovery
 from pairing.protocol import handshake
 from pairing.protocol.repair import Ended
 from pairing.protocol.reportkey import PrivateReportKey
@@ -48,6 +50,19 @@ def run_for(folder: Path, identity: Identity) -> RescueRun:
         network=lambda: loopback_transport().dialer(),
         records=Records(folder / "records"),
     )
+
+
+def test_a_code_of_a_machine_that_waits_for_its_config_is_nothing_to_repair(
+    tmp_path: Path,
+) -> None:
+    """With --kairos it would be refused, too, so that is not the advice."""
+    run = run_for(tmp_path, Identity(keys.generate()))
+    run.source = Source("photo", text=nettoken.to_text(nettoken.fresh(secrets.token_bytes)))
+    with pytest.raises(errors.RecoveryCodeInvalid) as refused:
+        run.way()
+    with pytest.raises(errors.RecoveryCodeInvalid):
+        recovery.parse(run.source.text)
+    assert "kairos-register" in refused.value.hint
 
 
 async def test_commands_from_a_pipe(

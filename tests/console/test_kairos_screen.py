@@ -11,6 +11,7 @@ import zxingcpp
 from node.canvas import frame
 from node.screen import Abilities, Screen, layout, place
 from node.texts import Texts, load
+from pairing.events import State
 from pairing.language import LANGUAGES
 from pairing.testing.screens import Terminal, draw
 from pairing.testing.tokens import random_token
@@ -48,8 +49,9 @@ def test_kairos_code_fits_the_consoles_of_a_framebuffer(
     assert codes(terminal) == [LARGE[length]]
     assert terminal.scrolled == 0
     said = " ".join(terminal.text().split())
-    words = [word for word in texts.weak.split() if len(word) > 4]
-    assert all(word in said for word in words)
+    assert all(word in said for word in texts.weak.split())
+    assert len(texts.weak.split()) <= 8
+    assert texts.too_small not in said
 
 
 @pytest.mark.parametrize("wish", LANGUAGES)
@@ -64,6 +66,7 @@ def test_where_kairos_code_does_not_fit_it_is_said_what_to_do(
     said = " ".join(lines)
     assert texts.too_small in said
     assert texts.use_larger in said
+    assert texts.states[State.WAITING] not in said, "there is nothing to be photographed"
     assert texts.weak in said
     assert LARGE[212] in "".join(lines)
 

@@ -13,6 +13,7 @@ from pairing import errors
 from pairing.edgevpn.payload import Payload
 
 MACHINES = Path(__file__).parents[2] / "examples" / "machines"
+EXAMPLES = Path(__file__).parents[2] / "examples" / "configs"
 FACTS = recorded(MACHINES / "fanless-emmc.json")
 DISK = FACTS.disks[0].path
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f a"
@@ -38,6 +39,12 @@ def test_the_usual_config_of_a_kairos_user_is_planned() -> None:
     assert (ready.reboot, ready.poweroff) == (False, False)
     assert b"passwd: kairos\n" not in ready.made.config
     assert b"passwd: $6$" in ready.made.config.replace(b"'", b"").replace(b'"', b"")
+
+
+def test_the_example_for_stock_tools_is_planned() -> None:
+    ready = planned(Payload((EXAMPLES / "by-kairosctl.yaml").read_text()), FACTS)
+    assert f"hostname: shop-{FACTS.serial}" in ready.made.plan.summary
+    assert ready.reboot
 
 
 @pytest.mark.parametrize("said", ["", "  encrypt: tpm2\n", "  encrypt: {mode: recovery-only}\n"])
