@@ -325,5 +325,5 @@ def test_people_read_it(box: Inbox) -> None:
     said = box.capture.readouterr()
     assert "2 photos, 1 machine: 1 waiting" in said.out
     assert "photo 5 h old" in said.out
-    assert "Bitte den ganzen Bildschirm fotografieren" in said.out
+    assert "Bitte den ganzen Bildschirm" in said.out
     assert voice("human", "en") != voice("paths", "en")

@@ -10,8 +10,8 @@ TEXTS = Texts(
         "photo-too-large": "This photo is too large. Please send it in normal quality, not as a"
         " document.",
         "photo-worker": "I cannot open this photo. Please send it in normal quality.",
-        "photo-no-code": "I see no square code in this photo. Please photograph the whole screen,"
-        " sharp and without reflections.",
+        "photo-no-code": "I see no square code in this photo. Please photograph the whole screen"
+        " straight from the front, sharp and without reflections.",
         "photo-unreadable": "I see the code but cannot read it. Please go closer, hold the phone"
         " still and straight, and avoid reflections.",
         "photo-blurred": "This photo is blurred. Please hold the phone still with both hands, tap"

@@ -10,8 +10,8 @@ TEXTS = Texts(
         "photo-too-large": "Esta foto é grande demais. Envie em qualidade normal, não como"
         " documento.",
         "photo-worker": "Não consigo abrir esta foto. Envie em qualidade normal.",
-        "photo-no-code": "Não vejo nenhum código quadrado na foto. Fotografe a tela inteira, nítida"
-        " e sem reflexos.",
+        "photo-no-code": "Não vejo nenhum código quadrado na foto. Fotografe a tela inteira de"
+        " frente, nítida e sem reflexos.",
         "photo-unreadable": "Vejo o código, mas não consigo lê-lo. Aproxime-se, segure o telefone"
         " firme e reto e evite reflexos.",
         "photo-blurred": "A foto está borrada. Segure o telefone firme com as duas mãos, toque no"
