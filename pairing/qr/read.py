@@ -40,9 +40,12 @@ class PhotoReader:
     The second child, with the grid reader, starts with the first photo that needs it.
     """
 
-    def __init__(self, *, any_text: bool = False, hard: bool = False) -> None:
-        """`any_text`: go on until every code in sight is read. `hard`: no budget of CPU time."""
-        self._request = {"any": any_text, "hard": hard}
+    def __init__(self, *, any_text: bool = False, hard: bool = False, picture: int = 0) -> None:
+        """`any_text`: go on until every code in sight is read. `hard`: no budget of CPU time.
+
+        `picture`: readings have the photo's pixels too, its longer side at most so many.
+        """
+        self._request = {"any": any_text, "hard": hard, "picture": picture}
         self._worker, self._grid = Worker(), Worker(module=GRID)
         self._unread: deque[tuple[str, bytes]] = deque(maxlen=UNREAD_LIMIT)
         self._turn = threading.Lock()

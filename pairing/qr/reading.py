@@ -91,6 +91,15 @@ class Tried:
 
 
 @dataclass(frozen=True, slots=True)
+class Gray:
+    """A photo's pixels, a byte each, row by row; smaller than the photo. It may show a token."""
+
+    width: int
+    height: int
+    pixels: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class PhotoToken:
     """The token that a photo shows. `text` holds a one-time secret."""
 
@@ -105,7 +114,8 @@ class Reading:
     `photo` is its file name, `format` such as JPEG, `tried` the decoding steps in order,
     `unreadable` where codes were located but not read, `seen` what the grid reader found out about
     codes, `cpu_ms` the CPU time spent, `blur` the whole picture's as in `Seen`. `soft` holds the
-    bits of unread codes, packed, for summing several photos of one screen.
+    bits of unread codes, packed, for summing several photos of one screen. `picture` is the photo
+    itself, where it was asked for.
     """
 
     photo: str = ""
@@ -119,6 +129,7 @@ class Reading:
     seen: tuple[Seen, ...] = ()
     blur: float = 0.0
     soft: tuple[bytes, ...] = field(default=(), repr=False)
+    picture: Gray | None = None
 
     @property
     def steps(self) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from pairing import errors
-from pairing.qr.reading import Code, Corners, Place, Reading, Seen, Tried, overlap
+from pairing.qr.reading import Code, Corners, Gray, Place, Reading, Seen, Tried, overlap
 
 SIDES = ("", "left", "right", "top", "bottom")
 _NAMED = (errors.NotAPicture, errors.PictureTooLarge, errors.ContainerRefused)
@@ -21,6 +21,8 @@ _NAMED = (errors.NotAPicture, errors.PictureTooLarge, errors.ContainerRefused)
 _TEXT_LIMIT = 8192
 _SOFT_LIMIT = 200 * 200
 """Bytes of the soft bits of one code; the largest has 177 x 177 modules."""
+_PICTURE_LIMIT = 1600 * 1600
+"""Bytes of a picture to draw on."""
 
 
 @contextlib.contextmanager
@@ -56,8 +58,17 @@ def reading(name: str, reply: dict[str, Any]) -> tuple[Reading, tuple[Place, ...
         cpu_ms=number(reply["cpu_ms"]),
         seen=_blurred(places, sequence(reply["blurs"])),
         blur=_size(reply["blur"]),
+        picture=_gray(*reply["picture"]) if "picture" in reply else None,
     )
     return read, places
+
+
+def _gray(width: object, height: object, pixels: object) -> Gray:
+    size = number(width), number(height)
+    found = base64.b64decode(text(pixels, _PICTURE_LIMIT * 4 // 3 + 4), validate=True)
+    if min(size) < 1 or len(found) != size[0] * size[1]:
+        raise ValueError
+    return Gray(*size, found)
 
 
 def _blurred(places: tuple[Place, ...], blurs: list[Any]) -> tuple[Seen, ...]:

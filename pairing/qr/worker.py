@@ -1,12 +1,13 @@
 """The child that opens untrusted pictures: `python -m pairing.qr.worker`, started by PhotoReader.
 
-Loads its decoders, locks itself down, then answers requests (`pairing.qr.pipe`): {any, hard} and
-a picture. The answer is {error, detail} or the fields of a Reading. It loads no numpy: what only
-the grid reader can read goes to a second child (`pairing.qr.gridworker`, docs/adr/0028).
+Loads its decoders, locks itself down, then answers requests (`pairing.qr.pipe`): a picture and
+{any, hard, picture}. The answer is {error, detail} or the fields of a Reading. It loads no numpy:
+what only the grid reader can read goes to a second child (`pairing.qr.gridworker`, docs/adr/0028).
 """
 
 from __future__ import annotations
 
+import base64
 import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -45,6 +46,7 @@ def answer(decoder: zbar.Zbar | None, request: dict[str, Any], data: bytes) -> d
         "unread": [[place.corners, place.version] for place in found.unread[:CODES_LIMIT]],
         "tried": [[t.step, t.ms, t.read, t.located] for t in found.tried],
         **_blur(image, found),
+        **_picture(image, request.get("picture", 0)),
         "cpu_ms": round((time.process_time() - start) * 1000),
     }
 
@@ -55,6 +57,16 @@ def _blur(image: Image.Image, found: ladder.Outcome) -> dict[str, Any]:
         return {"blur": 0.0, "blurs": []}
     blurs = [sharpness.blur(image, place.corners) for place in found.unread[:CODES_LIMIT]]
     return {"blur": sharpness.blur(image), "blurs": blurs}
+
+
+def _picture(image: Image.Image, side: int) -> dict[str, Any]:
+    """The picture itself where it is wanted, its longer side at most `side` pixels."""
+    if not side:
+        return {}
+    small = image.copy()
+    small.thumbnail((side, side))
+    pixels = base64.b64encode(small.tobytes()).decode("ascii")
+    return {"picture": [small.width, small.height, pixels]}
 
 
 def codes_said(codes: tuple[Code, ...]) -> list[list[Any]]:

@@ -50,7 +50,7 @@ def _seen(
     corners of the quiet zone."""
     from PIL import Image
 
-    wide, high = SIZE
+    high = SIZE[1]
     middle = [size / 2 + chance.uniform(-away, away) * size for size in SIZE]
     roll = math.radians(chance.uniform(-8, 8))
     towards, lean = chance.choice((0.0, 0.5, 1.0, 1.5)) * math.pi, math.radians(tilt)
