@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,6 +15,7 @@ from cli import screen
 from pairing import errors
 
 if TYPE_CHECKING:
+    from cli.annotating import Annotated
     from cli.sources import Source
     from pairing.qr.read import PhotoReader
     from pairing.qr.reading import Sum
@@ -26,13 +28,15 @@ Examples:
   kairos-fleet decode photo.jpg | kairos-fleet token -
   kairos-fleet decode --explain bad.jpg         what was tried
   kairos-fleet decode --lang es bad.jpg         and what to answer the shop
+  kairos-fleet decode --annotate out.png bad.jpg    draw what was seen
   kairos-fleet decode --output jsonl photos/    a line for each photo
   kairos-fleet decode export.zip scan.pdf       the pictures inside
   kairos-fleet decode bad1.jpg bad2.jpg         of one screen: read together
   kairos-fleet decode --any poster.jpg          the text of every QR code
   kairos-fleet decode - < photo.jpg
 
-A token holds a secret, so it is printed to a pipe or file only; a terminal shows its name.
+A token holds a secret, so it is printed to a pipe or file only; a terminal shows its name. The
+picture of --annotate shows the code as the photo does; it is written for its owner alone.
 Exit codes: 0 read, 4 not (the reason is said), 8 some of several not.
 """
 
@@ -46,6 +50,7 @@ class Wanted:
     output: str
     language: str
     several: bool
+    annotated: Annotated | None = None
 
 
 @click.command(help=HELP)
@@ -53,6 +58,10 @@ class Wanted:
 @click.option("--any", "any_text", is_flag=True, help="Every QR code's text, not only tokens.")
 @click.option("--explain", is_flag=True, help="Say what was tried and where codes were seen.")
 @click.option("--try-hard", is_flag=True, help="Take more time for bad photos.")
+@click.option(
+    "--annotate", metavar="OUT.png", type=click.Path(path_type=Path),
+    help="Draw what was seen into the photo: a new file; for several photos a folder.",
+)  # fmt: skip
 @click.option(
     "--lang", metavar="LANG",
     help="Also say what to send back to the photographer: en, es, fr, de, pt.",
@@ -66,6 +75,7 @@ def decode(
     any_text: bool,
     explain: bool,
     try_hard: bool,
+    annotate: Path | None,
     lang: str | None,
     output: str,
 ) -> int:
@@ -75,12 +85,17 @@ def decode(
 
         if lang not in LANGUAGES:
             raise errors.UsageError(f"The languages are {', '.join(LANGUAGES)}.", element=lang)
+    from cli.annotating import SIDE, Annotated
     from cli.sources import sources
     from pairing.qr.read import PhotoReader
 
     given = sources(photo)
-    wanted = Wanted(any_text, explain, output, lang or "", several=len(given) > 1)
-    with PhotoReader(any_text=any_text, hard=try_hard) as reader:
+    annotated = Annotated(annotate, lang or "") if annotate else None
+    if annotated:
+        annotated.check(len(given))
+    wanted = Wanted(any_text, explain, output, lang or "", len(given) > 1, annotated)
+    side = SIDE if annotated else 0
+    with PhotoReader(any_text=any_text, hard=try_hard, picture=side) as reader:
         codes = {source.name: _one(reader, source, wanted) for source in given}
         for found in reader.together():
             _show_sum(found, wanted)
@@ -100,6 +115,8 @@ def _one(reader: PhotoReader, source: Source, wanted: Wanted) -> int:
             token_from(seen)
     except errors.KnownError as error:
         wrong = error
+    if wanted.annotated:
+        wanted.annotated.write(seen, wrong)
     if wanted.output == "jsonl":
         click.echo(json.dumps(_body(name, seen, wrong, wanted), ensure_ascii=True))
     else:
