@@ -92,9 +92,12 @@ def test_with_its_builders_keys_it_opens_by_tpm_and_tang(installed: Story) -> No
     assert "volumes   open, opened by clevis" in installed.state
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def refused(installed: Story, factory: Factory) -> Iterator[qemu.Machine]:
-    """A copy of it whose kernel has another word; as it is switched on, and left alone."""
+    """A copy of it whose kernel has another word; as it is switched on, and left alone.
+
+    For one test: the copy is on the same cable as the machine of the next one.
+    """
     box = installed.shop.box.copy(fresh(ARTEFACTS / "own-keys-refused") / "box")
     shop = replace(installed.shop, box=box)
     thief = attacks.Thief.equipped(fresh(ARTEFACTS / "own-keys-thief"), factory.recipe)
