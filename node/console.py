@@ -18,6 +18,7 @@ import trio
 
 from node import canvas, texts, vt
 from node.framebuffer import Framebuffer
+from node.kernellog import KernelLog
 from node.kernelscreen import KernelScreen
 from node.screen import Abilities, Placed, Screen, layout, placed_code, placed_top
 
@@ -26,7 +27,7 @@ DEFAULT_SIZE = (80, 24)
 """Columns and rows of a console that does not know its size: a serial line."""
 REPAIR_SECONDS = 5.0
 """How often a Linux console is drawn anew, whatever is seen of it: the kernel's messages land on
-it unasked, and others change its font."""
+it unasked."""
 DRAW_SECONDS = 20.0
 """For one full page; 9600 baud take nine. What is not out by then is drawn anew next time."""
 _HOME = "\x1b[H"
@@ -43,12 +44,15 @@ class Console:
         language: str = "en",
         colour: bool = True,
         kernel: KernelScreen | None = None,
+        log: KernelLog | None = None,
     ) -> None:
-        """`fd` is a terminal; `kernel` what it is as one of the kernel's own consoles, None for
-        serial lines and windows. Both are closed with the console."""
+        """`fd` is a terminal; `kernel` what it is as a virtual console of the kernel, None for
+        serial lines and windows; `log` for what the kernel writes on it, if it cannot be read
+        back. All are closed with the console."""
         self._fd = fd
         self._texts = texts.load(language)
         self._kernel = kernel
+        self._log = log
         # Anything but a Linux console is taken to know all we write.
         self._able = Abilities(colour=colour)
         self._shown: tuple[str, ...] = ()
@@ -61,7 +65,9 @@ class Console:
     def open(cls, path: str | Path, *, language: str = "en", colour: bool = True) -> Self:
         """Open a terminal device without making it ours. Raises OSError."""
         fd = os.open(path, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
-        return cls(fd, language=language, colour=colour, kernel=_kernel_screen(fd, str(path)))
+        kernel = _kernel_screen(fd, str(path))
+        log = _log_on(str(path)) if kernel is None else None
+        return cls(fd, language=language, colour=colour, kernel=kernel, log=log)
 
     async def show(self, screen: Screen) -> None:
         """Draw `screen`: only rows that changed; everything if the size did."""
@@ -81,24 +87,25 @@ class Console:
             await self._draw(self._screen)
 
     async def follow_size(self, *, every: float = 1.0) -> None:
-        """Redraw when the size changes, a Linux console also when something else wrote on it, and
-        now and then; runs until cancelled.
+        """Redraw when the size changes, a console of the kernel also when something else wrote on
+        it; a virtual one now and then, whatever is seen. Runs until cancelled.
 
         `every`: seconds between looks.
         """
         repaired = trio.current_time()
         while True:
             await trio.sleep(every)
+            due = self._kernel is not None and trio.current_time() >= repaired + REPAIR_SECONDS
             if measure(self._fd) != self._size:
                 await self.show(self._screen)
-            elif self._kernel is None:
-                continue
-            elif (spoiled := self._kernel.is_spoiled) or self._is_due(repaired):
+            elif (spoiled := self._is_spoiled()) or due:
                 await self.refresh(cleared=spoiled)
                 repaired = trio.current_time()
 
-    def _is_due(self, repaired: float) -> bool:
-        return trio.current_time() >= repaired + REPAIR_SECONDS
+    def _is_spoiled(self) -> bool:
+        if self._kernel is not None:
+            return self._kernel.is_spoiled
+        return self._log is not None and self._log.spoke()
 
     async def _draw(self, screen: Screen) -> None:
         size = measure(self._fd)
@@ -150,6 +157,8 @@ class Console:
     def close(self) -> None:
         """Give the terminal back as it was."""
         with contextlib.suppress(OSError):
+            if self._log:
+                self._log.close()
             last = self._kernel.close() if self._kernel else ""
             os.write(self._fd, (last + canvas.END).encode())
         os.close(self._fd)
@@ -182,6 +191,14 @@ def measure(fd: int) -> tuple[int, int]:
     except OSError:
         return DEFAULT_SIZE
     return (columns, rows) if columns and rows else DEFAULT_SIZE
+
+
+def _log_on(name: str) -> KernelLog | None:
+    try:
+        return KernelLog() if name in active_consoles() else None
+    except OSError as wrong:
+        LOG.info("%s: the kernel's log cannot be read: %s", name, wrong.strerror)
+        return None
 
 
 def _kernel_screen(fd: int, name: str) -> KernelScreen | None:

@@ -111,3 +111,38 @@ def _ink(font: Font, slot: int) -> range | None:
     first = rows.index(solid)
     ink = range(first, first + rows.count(solid))
     return ink if all(rows[row] for row in ink) else None
+
+
+def picture(cells: bytes, font: Font) -> tuple[int, int, bytes]:
+    """Width, height and one byte of gray a pixel of a console: `cells` are lines, columns, then
+    glyph and colours of each cell (vcs(4), without the cursor). White is white, all else black.
+    """
+    lines, columns = cells[0], cells[1]
+    words = memoryview(cells[2:]).cast("H")[: lines * columns]
+    many = font.count > _FEW
+    dots = [_dots(font, slot) for slot in range(font.count)]
+    blank = {light: bytes([light]) * font.width for light in (0, 0xFF)}
+    rows = []
+    for line in range(lines):
+        shown = []
+        for word in words[line * columns : (line + 1) * columns]:
+            # With 512 glyphs the bit of bright ink is the ninth of the glyph (fbcon, vgacon).
+            slot, ink = (word & 0x1FF, word >> 9 & 7) if many else (word & 0xFF, word >> 8 & 15)
+            paper = word >> 12 & 7
+            if (ink in _WHITE) == (paper in _WHITE):
+                shown.append([blank[0xFF if paper in _WHITE else 0]] * font.height)
+            else:
+                shown.append(dots[slot][ink in _WHITE])
+        rows += [b"".join(parts) for parts in zip(*shown, strict=True)]
+    return columns * font.width, lines * font.height, b"".join(rows)
+
+
+_FEW = 256
+_WHITE = frozenset({7, 15})
+
+
+def _dots(font: Font, slot: int) -> tuple[list[bytes], list[bytes]]:
+    """A glyph in black on white, and in white on black."""
+    rows = [f"{row:0{font.width}b}".encode() for row in font.glyph(slot)]
+    black, white = bytes.maketrans(b"01", b"\xff\0"), bytes.maketrans(b"01", b"\0\xff")
+    return [row.translate(black) for row in rows], [row.translate(white) for row in rows]

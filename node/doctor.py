@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from node.checkup import hardware, reach, state
+from node.checkup import hardware, reach, screen, state
 from node.checkup.look import Check, Look, advice
 from pairing import errors
 from pairing.findings import Finding, Level
@@ -20,6 +20,7 @@ CHECKS: Sequence[Check] = (
     reach.names,
     reach.relays,
     reach.port,
+    screen.code,
     hardware.tpm,
     hardware.secure_boot,
     hardware.boot_entries,

@@ -50,6 +50,12 @@ class Mode:
     lines: int = 0
     wraps: bool = False
 
+    @property
+    def gray(self) -> int:
+        """Which byte of a pixel tells white from black."""
+        pairs = zip(self.white, self.black, strict=True)
+        return next(at for at, (white, black) in enumerate(pairs) if white == 0xFF and not black)
+
     def place(self, x: int, y: int) -> int:
         """Where in its memory a pixel of the monitor is."""
         line = self.top + y
@@ -164,6 +170,14 @@ class Framebuffer:
         lines = list(drawing.lines(self.mode()))
         step = max(1, len(lines) // SAMPLES)
         return all(os.pread(self._fd, len(line), at) == line for at, line in lines[::step])
+
+    def picture(self) -> tuple[int, int, bytes]:
+        """Width, height and one byte of gray a pixel of all that it shows."""
+        mode = self.mode()
+        at = mode.gray
+        size = mode.width * mode.depth
+        lines = (os.pread(self._fd, size, mode.place(0, y)) for y in range(mode.height))
+        return mode.width, mode.height, b"".join(line[at :: mode.depth] for line in lines)
 
     def close(self) -> None:
         """Leave everything as it is."""

@@ -39,6 +39,10 @@ class Way(enum.Enum):
     BACKGROUNDS = "background colours"
 
 
+Seen = tuple[bytes, Font, GlyphMap]
+"""What is in the cells, and what that looks like."""
+
+
 class Pixelled(Protocol):
     """`framebuffer.Framebuffer`, as far as it is used here. Everything may raise OSError."""
 
@@ -69,7 +73,7 @@ class KernelScreen:
         self._takes_fonts = True
         self._told: set[str] = set()
         self._drawing: Drawing | None = None
-        self._cells = b""
+        self._before: Seen | None = None
 
     def look(self, columns: int, rows: int, *, colour: bool) -> Abilities:
         """What it can show now; loads our glyphs where there is nothing better. Never fails."""
@@ -110,13 +114,14 @@ class KernelScreen:
             except OSError as wrong:
                 self._give_up("framebuffer", wrong)
                 return False
-        self._cells = self._seen()
+        self._before = self._seen()
         return True
 
     @property
     def is_spoiled(self) -> bool:
-        """Whether something else has written on it since. Not told of what is not in front."""
-        if self._cells and self._seen() != self._cells:
+        """Whether something else has written on it since, or changed its font. Not told of pixels
+        that are not in front."""
+        if self._before is not None and self._seen() != self._before:
             return True
         try:
             shown = self._vt.is_in_front()
@@ -188,11 +193,11 @@ class KernelScreen:
             self._framebuffer.draw(drawing)
         return drawing
 
-    def _seen(self) -> bytes:
+    def _seen(self) -> Seen | None:
         try:
-            return self._vt.cells()
+            return self._vt.cells(), self._vt.font(), self._vt.glyph_map()
         except OSError:
-            return b""
+            return None
 
     def _give_up(self, what: str, wrong: OSError) -> None:
         self._tell(f"{what} is not used", wrong)

@@ -94,7 +94,7 @@ def font(
     made = Font(8, 16, count, 32, bytes(32 * count))
     glyph_map = {bytes([slot]).decode("cp437"): slot for slot in range(32, 256)}
     glyph_map = {c: slot for c, slot in glyph_map.items() if c not in HALF_BLOCKS}
-    for slot in range(32, 256):
+    for slot in range(33, 256):
         made = made.with_glyph(slot, LETTER)
     blocks = ((upper, "\u2580"), (lower, "\u2584"), (full, "\u2588"))
     for (ink, block), slot in zip(blocks, slots, strict=False):

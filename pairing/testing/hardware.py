@@ -80,6 +80,9 @@ class Hardware:
     """QEMU's machine: `q35` (2009), or `pc` (1996), which has no AHCI and no Secure Boot."""
     serial_lines: int = 1
     """ttyS0 and so on; a PC has up to four."""
+    monitor: tuple[int, int] | None = None
+    """Pixels that the monitor says it likes best, which UEFI then takes. None: QEMU's, 1280 x 800.
+    """
     words: Sequence[str] = ()
     """More kernel words, by SMBIOS type 11 (systemd-stub(7)). They change PCR 12: a disk that was
     sealed without them stays locked."""
@@ -111,6 +114,9 @@ def argv(hardware: Hardware, boot: Boot | None, folder: Path, pidfile: Path) -> 
     words += ["-daemonize", "-pidfile", str(pidfile)]
     if hardware.memory_from is not None:
         words += ["-incoming", f"exec:cat {hardware.memory_from}"]
+    if hardware.monitor is not None:
+        for name, pixels in zip(("xres", "yres"), hardware.monitor, strict=True):
+            words += ["-global", f"VGA.{name}={pixels}"]
     words += _firmware(hardware) + _boot(hardware, boot) + _network(hardware) + _tpm(hardware)
     for line in range(hardware.serial_lines):
         words += _serial(folder / f"ttyS{line}", f"serial{line}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import random
@@ -9,6 +10,7 @@ import struct
 import termios
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import pytest
 import trio
@@ -18,6 +20,7 @@ import zxingcpp
 from node import console, vt
 from node.canvas import frame
 from node.console import Console, active_consoles, measure
+from node.kernellog import KernelLog
 from node.kernelscreen import KernelScreen
 from node.screen import Screen
 from node.testing.virtualconsole import RecordedVt, font
@@ -144,6 +147,51 @@ async def test_a_linux_console_is_repaired_by_itself(
         assert ("usb 1-1" in terminal.text()) is not is_kernels
 
 
+async def test_a_serial_line_is_drawn_anew_after_a_message(
+    line: Line, patient_clock: trio.testing.MockClock, tmp_path: Path
+) -> None:
+    line.resize(60, 20)
+    (tmp_path / "kmsg").write_text("6,1,0,-;before the node came\n")
+    (tmp_path / "levels").write_text("4 4 1 7\n")
+    log = KernelLog(tmp_path / "kmsg", tmp_path / "levels")
+    async with Console(line.far, log=log) as screen:
+        await show(screen, Screen(state=State.READY), line)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(screen.follow_size)
+            for record, loud in (("", False), ("6,2,9,-;quiet", False), ("3,3,9,-;loud", True)):
+                with (tmp_path / "kmsg").open("a") as written:
+                    written.write(record)
+                await trio.sleep(1.5)
+                assert ("\x1b[20;1H" in line.read()) is loud, record
+            await trio.sleep(console.REPAIR_SECONDS + 2)
+            assert line.read() == "", "it is slow: never for nothing"
+            nursery.cancel_scope.cancel()
+
+
+def test_records_that_were_dropped_may_have_been_loud(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers: list[bytes | OSError] = [
+        BrokenPipeError(errno.EPIPE, "dropped"),
+        b"6,1,0,-;quiet",
+        BlockingIOError(),
+    ]
+
+    def read(fd: int, size: int) -> bytes:
+        answer = answers.pop(0)
+        if isinstance(answer, OSError):
+            raise answer
+        return answer
+
+    (tmp_path / "kmsg").touch()
+    log = KernelLog(tmp_path / "kmsg", tmp_path / "none")
+    monkeypatch.setattr(os, "read", read)
+    assert log.spoke()
+    answers[:] = [BlockingIOError()]
+    assert not log.spoke()
+    log.close()
+
+
 async def test_refresh_repairs_what_others_wrote(line: Line) -> None:
     line.resize(80, 24)
     async with Console(line.far) as screen:
@@ -197,10 +245,8 @@ def test_serial_lines_count_as_80x24(line: Line) -> None:
     assert vt.of_terminal(line.far) is None
 
 
-def test_active_consoles(tmp_path: object) -> None:
-    from pathlib import Path
-
-    listed = Path(str(tmp_path)) / "active"
+def test_active_consoles(tmp_path: Path) -> None:
+    listed = tmp_path / "active"
     listed.write_text("tty0 ttyS0\n")
     assert active_consoles(listed) == ("/dev/tty0", "/dev/ttyS0")
     assert active_consoles(listed.with_name("none")) == ()

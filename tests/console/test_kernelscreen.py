@@ -198,7 +198,7 @@ async def test_what_is_not_in_front_is_not_drawn_over(with_pixels: Desk) -> None
     assert with_pixels.kernel.is_spoiled, "it came to the front: now it is drawn"
 
 
-@pytest.mark.parametrize("what", ["text", "pixels"])
+@pytest.mark.parametrize("what", ["text", "pixels", "font"])
 async def test_what_is_written_over_it_is_mended_within_a_second(
     with_pixels: Desk, patient_clock: trio.testing.MockClock, what: str
 ) -> None:
@@ -211,6 +211,8 @@ async def test_what_is_written_over_it_is_mended_within_a_second(
         assert framebuffer.drawn == 1, "what is whole is left alone"
         if what == "text":
             with_pixels.vt.written += b"x"
+        elif what == "font":
+            with_pixels.vt.shown, with_pixels.vt.glyphs = font()
         else:
             os.truncate(framebuffer.path, 0)
             os.truncate(framebuffer.path, 2560 * 480)

@@ -67,9 +67,14 @@ install:
 """What the machine of the story is told."""
 
 
+def missing_tools(*tools: str) -> list[str]:
+    """Those of these programs that are not installed."""
+    return [tool for tool in tools if shutil.which(tool) is None]
+
+
 @pytest.fixture(scope="module")
 def network(request: pytest.FixtureRequest) -> Iterator[Lan]:
-    missing = [tool for tool in TOOLS if shutil.which(tool) is None]
+    missing = missing_tools(*TOOLS)
     if missing or not EMPTY.exists():
         pytest.skip(f"not installed: {', '.join(missing) or 'ovmf'} (as root: .ci/packages)")
     if not netns.possible():
