@@ -21,9 +21,8 @@ from pairing import errors, process
 TOP = Path(__file__).resolve().parents[2]
 HOME = "opt/kairos-register"
 SOURCE_ONLY = "python-baseconv,varint"
-OPERATOR_ONLY = frozenset({"numpy", "pillow", "pygments", "pyzbar", "rich"})
-"""Locked packages that a node never imports: photos and progress bars are the operator's part. One
-reader of codes stays (2 MB): `kairos-node doctor` reads the node's own screen."""
+OPERATOR_ONLY = frozenset({"numpy", "pillow", "pygments", "pyzbar", "rich", "zxing-cpp"})
+"""Locked packages that a node never imports: photos and progress bars are the operator's part."""
 PACKAGES = ("pairing", "node")
 UNNEEDED = ("*.pyc", "testing", "image", "py.typed")
 """Of our packages: what only developers and the makers of images use."""
