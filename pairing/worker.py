@@ -80,6 +80,11 @@ class Worker:
             if not whole or self._photos >= PHOTOS_LIMIT:
                 self.stop()
 
+    @property
+    def running(self) -> bool:
+        """Whether there is a child."""
+        return self._child is not None
+
     def stop(self) -> None:
         """End the child, if there is one."""
         if self._child:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import importlib.util
 import os
 import stat
 import threading
@@ -81,12 +80,12 @@ class PhotoReader:
 
     def _read_by_grid(self, first: Reading, places: Sequence[Place], data: bytes) -> Reading:
         """`first`, and what the grid reader found; its failure takes nothing away."""
-        if importlib.util.find_spec(GRID) is None:
-            return first
         known = [[place.corners, place.version] for place in places[:PLACES_LIMIT]]
         try:
             reply = self._grid.ask({**self._request, "do": "read", "places": known}, data)
             with replies.checked():
+                if "failed" in reply:
+                    raise errors.PhotoWorkerFailed(replies.text(reply["failed"], 100))
                 return replies.with_grid(first, reply)
         except errors.PhotoWorkerFailed as failure:
             return replace(first, tried=(*first.tried, Tried(f"grid: {failure.detail}")))
@@ -116,6 +115,11 @@ class PhotoReader:
         """What keeps the child from harm; starts it. Raises errors.PhotoWorkerFailed."""
         with self._turn:
             return self._worker.protection()
+
+    @property
+    def grid_started(self) -> bool:
+        """Whether a photo so far needed the second child."""
+        return self._grid.running
 
     def close(self) -> None:
         """End the children."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import importlib.util
 import random
 from typing import Any
 
@@ -28,6 +27,8 @@ FIRST: dict[str, Any] = {
     "unread": [[SQUARE, 4]],
     "tried": [["raw", 5, 0, 1]],
     "cpu_ms": 5,
+    "blur": 1.5,
+    "blurs": [2.5],
 }
 SOFT = bytes(range(100))
 SECOND: dict[str, Any] = {
@@ -54,7 +55,6 @@ class TwoChildren:
         self.asked: list[dict[str, Any]] = []
         self.sent: list[bytes] = []
         monkeypatch.setattr(Worker, "ask", lambda worker, *given: self.ask(worker, *given))
-        monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)
 
     def ask(self, worker: Worker, request: dict[str, Any], data: bytes) -> dict[str, Any]:
         if worker.module != GRID:
@@ -76,7 +76,7 @@ def test_what_the_grid_reader_reads_is_read(monkeypatch: pytest.MonkeyPatch) -> 
     assert reading.steps == ("raw", "grid")
     assert reading.cpu_ms == 125
     assert reading.seen[0] == Seen(
-        tuple((x, y) for x, y in SQUARE), 4, 0.9, 6.5, 0.1, (20, 30), True, ""
+        tuple((x, y) for x, y in SQUARE), 4, 0.9, 6.5, 0.1, (20, 30), True, "", 2.5
     )
     wanted = {"any": False, "hard": True, "do": "read", "places": [[reading.codes[0].corners, 4]]}
     assert children.asked == [wanted]

@@ -1,0 +1,111 @@
+"""The child with the grid reader: `python -m pairing.qr.gridworker`, started by PhotoReader.
+
+Only for photos that `pairing.qr.worker` could not read, as loading numpy takes longer than reading
+most photos. A request (`pairing.qr.pipe`) is one of
+
+    {do: "read", any, hard, places: [[corners, version], ...]} and a picture
+    {do: "sum", any, sizes: [...], photos: [...]} and the soft bits of unread codes, one after
+        another: which of these photos show the same screen, and what it says
+
+The answers: {codes, seen, soft, tried, cpu_ms}, or {sums: [[text, [photo, ...]], ...], cpu_ms}, or
+{failed, cpu_ms}.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+# Before numpy loads: its threads spin, and their memory counts against the limit.
+os.environ |= {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+
+from PIL import Image
+
+from pairing import errors
+from pairing.qr import photo, pipe, render
+from pairing.qr.grid import reader
+from pairing.qr.reading import Place, Seen, kind_of
+from pairing.qr.worker import CODES_LIMIT, codes_said
+
+PLACES_LIMIT = 4
+
+
+def answer(request: dict[str, Any], data: bytes) -> dict[str, Any]:
+    """Read one picture, or sum the bits of several."""
+    start = time.process_time()
+    do = _sum if request["do"] == "sum" else _read
+    try:
+        found = do(request, data, _accept(request))
+    except Exception as broken:  # a stranger's picture brought the arithmetic to its end
+        found = {"failed": _where(broken)}
+    return {**found, "cpu_ms": round((time.process_time() - start) * 1000)}
+
+
+def _where(broken: Exception) -> str:
+    """Such as `LinAlgError, align.py 123`."""
+    last = traceback.extract_tb(broken.__traceback__)[-1]
+    return f"{type(broken).__name__}, {Path(last.filename).name} {last.lineno}"
+
+
+def _accept(request: dict[str, Any]) -> Callable[[str], bool]:
+    if request.get("any") is True:
+        return lambda text: True
+    return lambda text: kind_of(text) is not None
+
+
+def _read(request: dict[str, Any], data: bytes, accept: Callable[[str], bool]) -> dict[str, Any]:
+    try:
+        image = photo.open_gray(data)
+    except errors.PhotoError as wrong:
+        return {"error": wrong.slug, "detail": wrong.detail}
+    places = [
+        Place(tuple((x, y) for x, y in corners), version)
+        for corners, version in request["places"][:PLACES_LIMIT]
+    ]
+    found = reader.read(image, places, accept, hard=request.get("hard") is True)
+    return {
+        "codes": codes_said(found.codes),
+        "seen": [_said(seen) for seen in found.seen[:CODES_LIMIT]],
+        "soft": [],
+        "tried": [[t.step, t.ms, t.read, t.located] for t in found.steps[:CODES_LIMIT]],
+    }
+
+
+def _said(seen: Seen) -> list[Any]:
+    return [
+        seen.corners, seen.version, float(seen.fit), float(seen.pitch), float(seen.glare),
+        seen.glare_at, seen.read, seen.cut, float(seen.blur),
+    ]  # fmt: skip
+
+
+def _sum(request: dict[str, Any], data: bytes, accept: Callable[[str], bool]) -> dict[str, Any]:
+    return {"sums": []}
+
+
+def warm_up() -> None:
+    """Read a code made for it, so that whatever is loaded when first used is loaded."""
+    photo.preload()
+    reader.preload()
+    grid = render.enlarge(render.modules("EP1:WARM-UP"), 4)
+    size = len(grid)
+    image = Image.frombytes(
+        "L", (size, size), bytes(0 if dark else 255 for row in grid for dark in row)
+    )
+    edge, end = 4 * render.QUIET, size - 4 * render.QUIET
+    place = Place(((edge, edge), (end, edge), (end, end), (edge, end)), None)
+    for places in ([place], []):
+        reader.read(image, places, lambda text: True)
+
+
+def main() -> None:
+    """Serve until standard input ends."""
+    warm_up()
+    pipe.serve(answer, photo.FILE_LIMIT)
+
+
+if __name__ == "__main__":
+    main()
