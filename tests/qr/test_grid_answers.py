@@ -78,8 +78,8 @@ def test_what_the_grid_reader_reads_is_read(monkeypatch: pytest.MonkeyPatch) -> 
     assert reading.seen[0] == Seen(
         tuple((x, y) for x, y in SQUARE), 4, 0.9, 6.5, 0.1, (20, 30), True, "", 2.5
     )
-    wanted = {"any": False, "hard": True, "do": "read", "places": [[reading.codes[0].corners, 4]]}
-    assert children.asked == [wanted]
+    wanted = {"any": False, "hard": True, "picture": 0, "do": "read"}
+    assert children.asked == [{**wanted, "places": [[reading.codes[0].corners, 4]]}]
 
 
 def test_what_it_only_sees_is_unreadable(monkeypatch: pytest.MonkeyPatch) -> None:
