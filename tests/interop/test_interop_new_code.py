@@ -1,5 +1,6 @@
-"""Our node's screen with Kairos' own code: older senders, a refusal and the code after it, and our
-own channel in the same photo. The newer ones: test_interop_node."""
+"""Our node's screen with Kairos' own code: older senders, and our own channel in the same photo.
+
+The newer ones: test_interop_node. Refusals and the code after them: test_interop_twenty."""
 
 from __future__ import annotations
 
@@ -33,7 +34,6 @@ install:
   auto: true
   encrypt: none
 """
-ENCRYPTED = GOOD.replace("  encrypt: none\n", "")
 NEW, OLD = Stock("new"), Stock("old")
 
 
@@ -72,12 +72,6 @@ def sending(
     return peers.start(inside, "send", request, *flags)
 
 
-def send(inside: Namespace, code: str, config: str, *flags: str) -> None:
-    """Stock `Send`, until it has its answer."""
-    with sending(NEW, inside, code, config, *flags) as operator:
-        operator.wait("sent")
-
-
 def test_older_stock_senders_install_our_machines(
     lan: Callable[[int], Any], commands: Commands
 ) -> None:
@@ -94,18 +88,6 @@ def test_older_stock_senders_install_our_machines(
             operator.wait("sent")
             until_said(commands, number, "config received")
             until_said(commands, number, "written")
-
-
-def test_what_is_refused_comes_again_with_the_new_code(
-    lan: Callable[[int], Any], commands: Commands
-) -> None:
-    [(shop, office)] = lan(2).pairs()
-    picture = start(commands, shop, 0, "token: kairos\n")
-    code = code_on(picture)
-    send(office, code, ENCRYPTED)
-    until_said(commands, 0, "E680")
-    send(office, code_on(picture, other_than=code), GOOD)
-    until_said(commands, 0, "written")
 
 
 def test_the_native_channel_works_with_the_photo_of_both(
