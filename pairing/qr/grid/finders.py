@@ -32,7 +32,7 @@ _NEARLY = 1.2
 """Between sizes where one finder's size is known: perspective makes others larger or smaller."""
 _LEAST = 0.3
 """Correlation from which a place is looked at closely; noise reaches it too."""
-_PEAKS = 14
+_PEAKS = 18
 _FITS = 0.5
 """Correlation of a fitted finder below which it is none."""
 _CLEAR = 0.6
@@ -40,6 +40,8 @@ _CLEAR = 0.6
 _STRAIGHTENED = 3
 """How many finders, at most, are followed so after each stage."""
 _TRIPLES = 6
+_CORE = 1.6
+"""Sizes that differ more are looked at apart until they have been fitted."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -113,7 +115,7 @@ def triples(image: Image.Image, *, hard: bool = False) -> Iterator[list[Triple]]
     for stage in STAGES if hard else STAGES[:-1]:
         sizes = _SIZES if stage[0].squeeze == 1 else _SIZES[1:]
         peaks = (peak for view in stage for peak in _peaks(small, view.matrix, sizes))
-        found = _joined(found, _fitted(gray, strongest(peaks)))
+        found = _joined(found, _fitted(gray, strongest(peaks, alike=_CORE)))
         yield _fresh(found, seen, scale)
         clear = [f for f in found if f.score > _CLEAR and not any(f is g for g in followed)]
         for finder in clear[:_STRAIGHTENED]:
@@ -232,19 +234,24 @@ def _strong(score: NDArray[np.float32]) -> Iterator[tuple[float, float, float]]:
         rows, columns, values = rows[far], columns[far], values[far]
 
 
-def strongest(found: Iterable[Finder]) -> list[Finder]:
-    """The best of all sizes and views, each place once."""
+def strongest(found: Iterable[Finder], *, alike: float = 99) -> list[Finder]:
+    """The best of all sizes and views, each place once.
+
+    Those whose modules differ by more than `alike` times are kept apart: the core of a finder
+    looks like a smaller one from afar.
+    """
     kept: list[Finder] = []
     for finder in sorted(found, key=lambda f: -f.score):
-        if not any(_near(finder, other) for other in kept):
+        if not any(_near(finder, other, alike) for other in kept):
             kept.append(finder)
         if len(kept) == _PEAKS:
             break
     return kept
 
 
-def _near(one: Finder, other: Finder) -> bool:
-    return math.dist(one.middle, other.middle) < 4 * max(one.module, other.module)
+def _near(one: Finder, other: Finder, alike: float) -> bool:
+    larger, smaller = max(one.module, other.module), min(one.module, other.module)
+    return math.dist(one.middle, other.middle) < 4 * larger and larger < alike * smaller
 
 
 def _joined(old: list[Finder], new: list[Finder]) -> list[Finder]:
