@@ -112,7 +112,7 @@ def _decode_as(soft: SoftBits, word: Format) -> Corrected | None:
                     wrong += int((found != received[share.places]).sum())
         if len(solved) == len(shares):
             return _whole(soft, word, shares, solved, wrong)
-        if len(solved) == before or soft.samples is None:
+        if len(solved) == before or not soft.teachable:
             return None
         soft = learned_from(soft, _taught(soft, word, shares, solved))
     return None

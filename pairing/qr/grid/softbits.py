@@ -1,80 +1,60 @@
 """How dark each module of a located code is, with its confidence: soft bits.
 
-The picture is sampled twice a module each way. An equaliser, trained on the modules that every code
-has, undoes what blur and neighbouring modules did; what glare or shadow took is told apart by its
-lack of contrast. No loops over modules.
+A first guess comes from an equaliser, trained on the modules that every code has: it undoes part of
+what blur did. Then all bits are weighed together (`crosstalk`), those of several photos as well.
+What glare or shadow took is told apart by its lack of contrast. No loops over modules.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
-from numpy.typing import NDArray
 
-from pairing.qr.grid.layout import Bool, Float, known, size_of
+from pairing.qr.grid.crosstalk import weighed_together
+from pairing.qr.grid.layout import Float, known, size_of
+from pairing.qr.grid.sampling import (
+    LEVELS_OVER,
+    MARGIN,
+    Placed,
+    Samples,
+    centres,
+    kernel,
+    levelled,
+    sampled,
+)
 
-MARGIN = 4
-"""Modules sampled round the code: the first ring of the quiet zone and the window beyond it."""
 WIDE_FROM = 10
 """Version from which the equaliser looks 2.5 modules far instead of 1.5: there is enough to learn
 from, and modules are small."""
-LEVELS_OVER = 3.0
-"""Modules (sigma) over which black and white are taken to be the same."""
-CONTRAST_OVER = 1.5
-"""Modules (half a side) within which contrast is measured."""
-ENOUGH_CONTRAST = 0.45
-"""Of the median contrast: less lowers the confidence."""
 RIDGE = 3.0 / 200
 """Penalty on the equaliser's weights, a training module."""
 SURE = 0.5
 """From this strength on the equaliser learns from its own decisions."""
-ROUNDS = 4
-CLIP = 1.5
-"""Soft bits beyond this say no more; it becomes 1."""
+ROUNDS = 2
 LOST = 0.25
 """Confidence below which a module counts as lost to glare or shadow."""
-
-Reals = NDArray[np.float64]
-
-
-class Placed(Protocol):
-    """A lattice: where the modules of a code of this version lie, `pitch` pixels a module."""
-
-    @property
-    def version(self) -> int: ...
-
-    @property
-    def pitch(self) -> float: ...
-
-    def pixels(self, points: Reals) -> Reals:
-        """(k, 2) module coordinates (across, down) to pixels."""
-        ...
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Samples:
-    """A code as seen: `light` at half a module's pitch, `MARGIN` modules round it included;
-    `confidence` (n, n) from 0, lost, to 1."""
-
-    version: int
-    light: Float
-    confidence: Float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SoftBits:
     """`values` (n, n) from -1, surely light, to +1, surely dark. `glare` is the share of modules
     without contrast and `glare_at` their middle in pixels. `samples` for learning again; None in a
-    sum of photos."""
+    sum of photos, which has `parts`."""
 
     version: int
     values: Float
     glare: float = 0.0
     glare_at: tuple[float, float] | None = None
     samples: Samples | None = None
+    parts: tuple[SoftBits, ...] = ()
+
+    @property
+    def teachable(self) -> bool:
+        """Whether there are pictures to look at again."""
+        return bool(_pictures(self))
 
 
 def soft_bits(gray: Float, lattice: Placed) -> SoftBits:
@@ -87,137 +67,45 @@ def soft_bits(gray: Float, lattice: Placed) -> SoftBits:
         middle = np.array([[columns.mean() + 0.5, rows.mean() + 0.5]])
         x, y = lattice.pixels(middle)[0]
         at = float(x), float(y)
-    return SoftBits(lattice.version, equalised(samples), float(lost.mean()), at, samples)
+    return SoftBits(lattice.version, _weighed([samples]), float(lost.mean()), at, samples)
 
 
-def sampled(gray: Float, lattice: Placed) -> Samples:
-    """The picture along the lattice; each sample the mean of 2 x 2 points."""
-    n = size_of(lattice.version)
-    small, factor, corner = _crop(gray, lattice)
-    count = 2 * (n + 2 * MARGIN) + 1
-    along = (np.arange(2 * count) - 0.5) / 4 - MARGIN
-    across, down = np.meshgrid(along, along)
-    at = lattice.pixels(np.stack([across.ravel(), down.ravel()], axis=1))
-    fine, inside = _bilinear(small, ((at - corner) / factor - 0.5).astype(np.float32))
-    light = fine.reshape(count, 2, count, 2).mean(axis=(1, 3), dtype=np.float32)
-    seen: Bool = np.all(inside.reshape(count, 2, count, 2), axis=(1, 3))
-    return Samples(lattice.version, light, _confidence(light, n) * seen[_centres(n)])
-
-
-def _centres(n: int) -> tuple[slice, slice]:
-    """Which samples are the middles of the modules."""
-    middle = slice(2 * MARGIN + 1, 2 * (MARGIN + n), 2)
-    return middle, middle
-
-
-def _crop(gray: Float, lattice: Placed) -> tuple[Float, int, Reals]:
-    """The part round the code, shrunk by a whole number so that a module has 4 to 8 pixels; that
-    number, and the part's top left corner."""
-    n, m = size_of(lattice.version), MARGIN
-    frame = np.array([(-m, -m), (n + m, -m), (n + m, n + m), (-m, n + m)], dtype=np.float64)
-    corners = lattice.pixels(frame)
-    high, wide = gray.shape
-    left, top = np.clip(np.floor(corners.min(axis=0)) - 2, 0, (wide - 2, high - 2)).astype(int)
-    right, bottom = np.clip(np.ceil(corners.max(axis=0)) + 2, (left + 2, top + 2), (wide, high))
-    part = gray[top : int(bottom), left : int(right)]
-    factor = max(1, int(lattice.pitch / 4))
-    factor = min(factor, *(side // 2 for side in part.shape))
-    rows, columns = (side // factor for side in part.shape)
-    if factor > 1:
-        whole = part[: rows * factor, : columns * factor]
-        part = whole.reshape(rows, factor, columns, factor).mean(axis=(1, 3), dtype=np.float32)
-    return part.astype(np.float32, copy=False), factor, np.array((left, top), dtype=np.float64)
-
-
-def _bilinear(picture: Float, at: Float) -> tuple[Float, Bool]:
-    """Values at (k, 2) points (column, row; whole numbers are pixel centres), and whether they lie
-    in the picture; beyond it the nearest value counts."""
-    high, wide = picture.shape
-    limit = np.array((wide - 1, high - 1), dtype=np.float32)
-    inside: Bool = np.all((at > -1) & (at < limit + 1), axis=1)
-    at = np.clip(np.nan_to_num(at), 0, limit - np.float32(1e-3))
-    corner = at.astype(np.int32)
-    across, down = (at - corner).T
-    first = corner[:, 1] * wide + corner[:, 0]
-    flat = picture.ravel()
-    above = flat[first] * (1 - across) + flat[first + 1] * across
-    below = flat[first + wide] * (1 - across) + flat[first + wide + 1] * across
-    return above * (1 - down) + below * down, inside
-
-
-def _confidence(light: Float, n: int) -> Float:
-    """min(1, contrast nearby / enough of it) squared."""
-    reach = int(2 * CONTRAST_OVER)
-    first, width = 2 * MARGIN + 1 - reach, 2 * reach + 1
-    rows = np.zeros((n, len(light)), dtype=np.float32)
-    for step in range(width):
-        rows[np.arange(n), first + 2 * np.arange(n) + step] = 1 / width
-    mean = rows @ light @ rows.T
-    variance = rows @ (light - light.mean()) ** 2 @ rows.T - (mean - light.mean()) ** 2
-    contrast = np.sqrt(np.maximum(variance, 0))
-    enough = ENOUGH_CONTRAST * float(np.median(contrast)) + 1e-3
-    result: Float = np.minimum(1, contrast / enough) ** 2
-    return result
-
-
-def equalised(samples: Samples, truth: Float | None = None) -> Float:
-    """(n, n) from -1 to 1: what the equaliser says, times the confidence.
-
-    `truth` (n, n): +1 or -1 for modules that are certain beyond those of the version, else 0.
-    """
-    n = size_of(samples.version)
-    certain = known(samples.version)
+def _weighed(several: Sequence[Samples], truth: Float | None = None) -> Float:
+    """(n, n): the bits of one code in these photos; `truth`: +1 or -1 where certain, else 0."""
+    certain = known(several[0].version)
     if truth is not None:
         certain = np.where(certain == 0, truth, certain)
+    guess = np.mean([equalised(samples, certain) for samples in several], axis=0)
+    return weighed_together(several, guess, certain)
+
+
+def equalised(samples: Samples, certain: Float) -> Float:
+    """(n, n), about -1 to 1: what the equaliser says of each module, times the confidence.
+
+    `certain` (n, n): +1 or -1 for modules that are certain, else 0.
+    """
+    n = size_of(samples.version)
     framed = np.pad(certain, 1, constant_values=-1)
     confidence = np.pad(samples.confidence, 1, mode="edge")
     reach = 5 if samples.version >= WIDE_FROM else 3
     decided = np.where(certain == 0, _first_look(samples.light, n), certain)
     values = framed
     for _ in range(ROUNDS):
-        views = _windows(_levelled(samples.light, decided), n, reach)
+        views = _windows(levelled(samples.light, decided), n, reach)
         sure = np.where(np.abs(values) * confidence >= SURE, np.sign(values), 0)
         target = np.where(framed != 0, framed, sure).astype(np.float32).ravel()
         values = _fitted(views, target, confidence.ravel()).reshape(n + 2, n + 2)
         decided = np.where(certain == 0, np.sign(values[1:-1, 1:-1]), certain)
-    inner = values[1:-1, 1:-1] * samples.confidence
-    result: Float = np.clip(inner, -CLIP, CLIP) / np.float32(CLIP)
+    result: Float = values[1:-1, 1:-1] * samples.confidence
     return result
 
 
 def _first_look(light: Float, n: int) -> Float:
     """Darker or lighter than the neighbourhood."""
-    middle = light[_centres(n)]
-    spread = _kernel(np.arange(n), np.arange(n), LEVELS_OVER)
+    middle = light[centres(n)]
+    spread = kernel(np.arange(n), np.arange(n), LEVELS_OVER)
     mean = spread @ middle @ spread.T
     return np.where(middle < mean, np.float32(1), np.float32(-1))
-
-
-def _kernel(at: NDArray[np.generic], of: NDArray[np.generic], sigma: float) -> Float:
-    """(len(at), len(of)): Gaussian weights, each row of sum 1."""
-    weights = np.exp(-0.5 * (np.subtract.outer(at, of).astype(np.float32) / sigma) ** 2)
-    result: Float = (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
-    return result
-
-
-def _levelled(light: Float, decided: Float) -> Float:
-    """The samples with black at +1 and white at -1, as they are in each neighbourhood."""
-    n = len(decided)
-    middle = light[_centres(n)]
-    places = np.arange(len(light)) / 2 - MARGIN - 0.5
-    spread = _kernel(places, np.arange(n), LEVELS_OVER)
-    levels = []
-    for sign in (1, -1):
-        here = (decided == sign).astype(np.float32)
-        usual = float((middle * here).sum() / max(1.0, float(here.sum())))
-        weight = spread @ here @ spread.T
-        total = spread @ (middle * here) @ spread.T
-        levels.append((total + 0.02 * usual) / (weight + 0.02))
-    black, white = levels
-    half = (white - black) / 2
-    least = 0.1 * float(np.median(np.abs(half))) + 1e-3
-    result: Float = ((white + black) / 2 - light) / np.maximum(half, least)
-    return result
 
 
 def _windows(levelled: Float, n: int, reach: int) -> Float:
@@ -244,6 +132,27 @@ def _fitted(views: Float, target: Float, confidence: Float) -> Float:
 
 def learned_from(soft: SoftBits, truth: Float) -> SoftBits:
     """The soft bits again, with more modules known: +1 or -1 in `truth`, else 0."""
-    if soft.samples is None:
-        return soft
-    return replace(soft, values=equalised(soft.samples, truth))
+    several = _pictures(soft)
+    return replace(soft, values=_weighed(several, truth)) if several else soft
+
+
+def summed(several: Sequence[SoftBits]) -> SoftBits:
+    """What several photos of one code say together: where one is blind, others see.
+
+    Weighed together while all have their samples, else the mean. Raises ValueError for none, or
+    for different versions.
+    """
+    parts = tuple(several)
+    if len({part.version for part in parts}) != 1:
+        raise ValueError("only photos of one code can be summed")
+    version = parts[0].version
+    values: Float = np.mean([part.values for part in parts], axis=0).astype(np.float32)
+    together = SoftBits(version, values, parts=parts)
+    pictures = _pictures(together)
+    return replace(together, values=_weighed(pictures)) if len(parts) > 1 and pictures else together
+
+
+def _pictures(soft: SoftBits) -> list[Samples]:
+    """The samples of a photo or of all photos of a sum; none if some are missing."""
+    several = [part.samples for part in soft.parts or (soft,)]
+    return [] if None in several else [samples for samples in several if samples is not None]

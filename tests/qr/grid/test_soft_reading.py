@@ -81,7 +81,8 @@ def test_a_code_that_runs_out_of_the_picture_is_doubtful_there() -> None:
     photo = tilted(code_of(TOKEN), View(pitch=6, tilt=0))
     cut = photo.gray[:, : int(photo.gray.shape[1] * 0.8)]
     soft = soft_bits(cut, photo)
-    assert (soft.values[:, -3:] == 0).all()
+    data = layout.layout(soft.version).data[:, -3:]
+    assert (soft.values[:, -3:][data] == 0).all()
     assert (np.abs(soft.values[:, :20]) > 0.3).mean() > 0.9
 
 
