@@ -20,6 +20,7 @@ from cli import configs
 from cli.desk import OperatorDesk, Order, Rehearsed
 from cli.records import Records
 from cli.sources import Source, native_token
+from cli.together import read_together
 from pairing import errors, session
 from pairing.config import Problem
 from pairing.errors import ExitCode
@@ -131,7 +132,7 @@ class Run:
     def all(self) -> list[int]:
         """Register one after another; returns their exit codes. An interruption ends it."""
         codes: list[int] = []
-        for source in self.sources:
+        for source in read_together(self.sources, self.reader):
             codes.append(self.one(source))
             if codes[-1] == ExitCode.INTERRUPTED:
                 break

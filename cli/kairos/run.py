@@ -21,6 +21,7 @@ from cli.kairos.order import SAID, KairosOrder
 from cli.pairing_run import WarmUp, interruptible
 from cli.records import now
 from cli.sources import Source
+from cli.together import JOINT, read_together
 from pairing import errors
 from pairing.edgevpn import nettoken, session
 from pairing.edgevpn.gossip import KairosNetwork
@@ -128,18 +129,22 @@ class KairosRun:
 
     async def register(self) -> list[int]:
         """The same within a running event loop."""
-        nodes = [KairosNode(source) for source in self.sources]
+        nodes: list[KairosNode] = []
+        readings = read_together(self.sources, self.reader)
 
         async def work() -> bool:
             async with trio.open_nursery() as nursery:
                 limit = trio.CapacityLimiter(AT_ONCE)
-                for node in nodes:
+                while source := await trio.to_thread.run_sync(next, readings, None):
+                    nodes.append(node := KairosNode(source))
                     text = await self._read(node)
                     if text is not None:
                         nursery.start_soon(self._one, node, *text, limit)
             return True
 
         await interruptible(work)
+        told = {name for node in nodes for name in node.source.name.split(JOINT)}
+        nodes += [KairosNode(source) for source in self.sources if source.name not in told]
         for node in nodes:
             if node.verdict is None:
                 await self._conclude(node, _interrupted(node.released))

@@ -90,6 +90,10 @@ class PhotoReader:
         except errors.PhotoWorkerFailed as failure:
             return replace(first, tried=(*first.tried, Tried(f"grid: {failure.detail}")))
 
+    def keeps(self, name: str) -> bool:
+        """Whether bits of this unread photo wait for `together`."""
+        return any(photo == name for photo, _ in self._unread)
+
     def together(self) -> tuple[Sum, ...]:
         """Codes that no photo read so far gave alone and several of them give together.
 

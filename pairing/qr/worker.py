@@ -56,7 +56,7 @@ def _blur(image: Image.Image, found: ladder.Outcome) -> dict[str, Any]:
     if any(kind_of(code.text) for code in found.codes):
         return {"blur": 0.0, "blurs": []}
     blurs = [sharpness.blur(image, place.corners) for place in found.unread[:CODES_LIMIT]]
-    return {"blur": sharpness.blur(image), "blurs": blurs}
+    return {"blur": 0.0 if found.codes else sharpness.blur(image), "blurs": blurs}
 
 
 def _picture(image: Image.Image, side: int) -> dict[str, Any]:

@@ -1,0 +1,56 @@
+"""Photos of one screen, none of which can be read alone: they are summed when all were seen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from cli.sources import Source
+from pairing import errors
+from pairing.qr.read import PhotoReader, Sum
+
+JOINT = " + "
+"""Between the names of photos that were read together."""
+
+
+def read_together(given: Sequence[Source], reader: PhotoReader) -> Iterator[Source]:
+    """The sources as they are read, one after another; unreadable photos come last.
+
+    Those of one screen that can be read together become one source, named after all of them. Each
+    of the others says by `wrong` why it has no token. A single source is not looked at.
+    """
+    if len(given) < 2:
+        yield from given
+        return
+    unread: dict[str, Source] = {}
+    for source in given:
+        read = _read(source, reader)
+        if read.wrong is not None and reader.keeps(source.name):
+            unread[source.name] = read
+        else:
+            yield read
+    for found in _sums(reader):
+        for name in found.photos:
+            unread.pop(name, None)
+        yield Source(JOINT.join(found.photos), text=found.text)
+    yield from unread.values()
+
+
+def _read(source: Source, reader: PhotoReader) -> Source:
+    """With the text that its photo shows, or what is wrong with it."""
+    if source.photo is None or source.wrong is not None:
+        return source
+    try:
+        return replace(source, photo=None, text=source.code(reader).text)
+    except errors.KnownError as wrong:
+        return replace(source, wrong=wrong)
+    except KeyboardInterrupt:
+        stopped = errors.Interrupted("Nothing was released to this machine.")
+        return replace(source, wrong=stopped)
+
+
+def _sums(reader: PhotoReader) -> tuple[Sum, ...]:
+    try:
+        return reader.together()
+    except errors.PhotoWorkerFailed:
+        return ()  # then each says for itself why it cannot be read
