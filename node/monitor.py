@@ -1,4 +1,4 @@
-"""What the machine's own monitor shows, as pixels, and which codes are read from it."""
+"""What the machine's own monitor shows, as pixels, and which code is read from it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from node import consolefont, vt
+from node import consolefont, exactcode, vt
 from node.framebuffer import Framebuffer
 
 CONSOLE = 1
@@ -24,14 +24,9 @@ class Picture:
     height: int
     gray: bytes
 
-    def codes(self) -> tuple[str, ...] | None:
-        """The texts of the QR codes in it; None where there is no reader."""
-        try:
-            import zxingcpp
-        except ImportError:
-            return None
-        pixels = memoryview(self.gray).cast("B", (self.height, self.width))
-        return tuple(found.text for found in zxingcpp.read_barcodes(pixels))
+    def code(self) -> str | None:
+        """The text of the QR code in it; None if there is none, or one that is not whole."""
+        return exactcode.read(self.width, self.height, self.gray)
 
 
 def picture(console: vt.Vt, framebuffer: Framebuffer | None) -> Picture:

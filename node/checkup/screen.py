@@ -19,11 +19,9 @@ def code(look: Look) -> Iterator[Finding]:
             yield advice("screen", "another console is in front", "Press Alt-F1 to see the code.")
             return
         shown = monitor.picture(*found)
-    texts = shown.codes()
-    if texts is None:
-        return
+    text = shown.code()
     what = f"{shown.width} x {shown.height}, {shown.source}"
-    if any(kind_of(text) for text in texts):
+    if text and kind_of(text):
         yield ok("screen", f"the code on it can be read ({what})")
     elif look.mode == "live":
         hint = "It shows one until an operator has it. Otherwise: look at the monitor."

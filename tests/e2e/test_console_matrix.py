@@ -136,6 +136,13 @@ def test_the_code_is_read_in_every_font(screen: Screen, font: str) -> None:
     screen.wait(font)
 
 
+def test_the_doctor_reads_it_from_inside(screen: Screen) -> None:
+    screen.wait("before-doctor")
+    size = "{} x {}".format(*(screen.mode.monitor or (640, 400)))
+    said = screen.ask("kairos-node doctor 2>&1 | grep screen")
+    assert f"the code on it can be read ({size}" in said
+
+
 def test_kernel_messages_do_not_stay_over_it(screen: Screen) -> None:
     screen.wait("before-messages")
     say = f"i=0; while [ $i -lt {MESSAGES} ]; do echo '<1>usb: new device' >/dev/kmsg; i=$((i+1))"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import random
 import struct
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -52,7 +51,7 @@ def test_pixels_are_read(tmp_path: Path, mode: Mode) -> None:
     framebuffer.draw(Drawing(render.modules(TOKEN), 9, 4, 0, 48, 376, 384))
     seen = monitor.picture(console(font()), framebuffer)
     assert (seen.width, seen.height) == (640, 480)
-    assert seen.codes() == (TOKEN,)
+    assert seen.code() == TOKEN
     framebuffer.close()
 
 
@@ -68,13 +67,13 @@ def test_pixels_are_read(tmp_path: Path, mode: Mode) -> None:
 def test_cells_are_read_with_their_font(made: tuple[Font, dict[str, int]]) -> None:
     seen = monitor.picture(console(made), None)
     assert (seen.width, seen.height) == (640, 400)
-    assert seen.codes() == (TOKEN,)
+    assert seen.code() == TOKEN
 
 
 def test_a_font_with_wrong_pictures_is_found_out() -> None:
     """What the map alone would not tell: LatGrkCyr-8x16."""
     broken = font(upper=range(16), lower=range(16))
-    assert monitor.picture(console(broken), None).codes() == ()
+    assert monitor.picture(console(broken), None).code() is None
 
 
 def findings(
@@ -117,11 +116,6 @@ def test_another_console_in_front(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     shown.front = False
     (found,) = findings(monkeypatch, tmp_path, shown)
     assert "Alt-F1" in found.hint
-
-
-def test_without_a_reader_nothing_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "zxingcpp", None)
-    assert findings(monkeypatch, tmp_path, console(font())) == []
 
 
 def test_a_machine_without_a_console(tmp_path: Path) -> None:
