@@ -38,8 +38,8 @@ def read(image: Image.Image) -> str | None:
 
 
 texts = st.one_of(
-    st.text(ALPHABET, min_size=1, max_size=500),
-    st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=500),
+    st.text(ALPHABET, min_size=1, max_size=150),
+    st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=150),
 )
 
 
