@@ -28,7 +28,7 @@ from tests.e2e.conftest import ARTEFACTS, fresh, missing_tools
 
 pytestmark = [pytest.mark.qemu, pytest.mark.timeout(600)]
 
-BOOT_SECONDS, MEND_SECONDS = 240.0, 60.0
+BOOT_SECONDS, MEND_SECONDS, DOCTOR_SECONDS = 240.0, 60.0, 240.0
 FONTS = (*consoles.FOUND, consoles.BROKEN)
 WITHOUT_HALVES = ("Lat15-Fixed16", "Uni2-Fixed16", consoles.BROKEN)
 MESSAGES = 40
@@ -136,10 +136,12 @@ def test_the_code_is_read_in_every_font(screen: Screen, font: str) -> None:
     screen.wait(font)
 
 
+@pytest.mark.parametrize("screen", MODES[:2], indirect=True, ids=lambda mode: mode.name)
 def test_the_doctor_reads_it_from_inside(screen: Screen) -> None:
     screen.wait("before-doctor")
     size = "{} x {}".format(*(screen.mode.monitor or (640, 400)))
-    said = screen.ask("kairos-node doctor 2>&1 | grep screen")
+    shell = screen.machine.serial[guest_system.SHELL_LINE]
+    said = shell.ask("kairos-node doctor 2>&1 | grep screen", DOCTOR_SECONDS)
     assert f"the code on it can be read ({size}" in said
 
 
