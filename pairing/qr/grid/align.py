@@ -38,11 +38,18 @@ _MANY = 57
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Samples:
-    """Places in module coordinates and how dark the pattern is there: -1..1, with weights."""
+    """What is expected where: `a` and `b` are places across and down, -1/2..1/2 over the code;
+    `dark` the pattern there less its weighted mean; `weight` with sum 1."""
 
-    places: Float
+    a: Float
+    b: Float
     dark: Float
     weight: Float
+
+    @property
+    def power(self) -> float:
+        """Weighted variance of the pattern."""
+        return float((self.weight * self.dark) @ self.dark)
 
 
 def aligned(gray: Gray, guess: Lattice, *, bent: bool = False) -> Lattice:
@@ -132,7 +139,7 @@ def pattern(version: int, blur: float) -> Samples:
     """The modules that are the same in every code of this version, nine samples each."""
     signs = known(version)
     dark = spread(np.pad(signs, 2, constant_values=-1), blur, 3)[6:-6, 6:-6]
-    return samples_of(dark, np.kron(signs, np.ones((3, 3))) != 0, 3)
+    return samples_of(dark, np.kron(signs, np.ones((3, 3))) != 0, len(dark))
 
 
 def spread(signs: NDArray[np.floating], blur: float, fine: int) -> Float:
@@ -141,10 +148,16 @@ def spread(signs: NDArray[np.floating], blur: float, fine: int) -> Float:
     return blurred(sharp, blur * fine).astype(np.float64)
 
 
-def samples_of(dark: Float, chosen: NDArray[np.bool_], fine: int) -> Samples:
+def samples_of(
+    dark: Float, chosen: NDArray[np.bool_], size: float, weight: Float | None = None
+) -> Samples:
+    """The chosen ones of a square of samples that lies over a code of `size` samples a side."""
     rows, columns = np.nonzero(chosen)
-    places = np.stack((columns + 0.5, rows + 0.5), axis=1) / fine
-    return Samples(places, dark[rows, columns], np.ones(len(rows)))
+    middle = (len(dark) - 1) / 2
+    counts = np.ones(len(rows)) if weight is None else weight[rows, columns]
+    share, values = counts / counts.sum(), dark[rows, columns]
+    a, b = (np.asarray((index - middle) / size, dtype=np.float64) for index in (columns, rows))
+    return Samples(a, b, values - share @ values, share)
 
 
 def _descend(
@@ -163,20 +176,18 @@ def _with_data(patch: Gray, version: int, start: Float, fit: float) -> tuple[Flo
     n = size_of(version)
     soft = blurred(patch, BLURS[-1] * FINE)
     signs = known(version)
-    rows, columns = np.nonzero(signs == 0)
-    centres = np.stack((columns + 0.5, rows + 0.5), axis=1)
-    seen = signs.copy()
-    look = sampled(soft, _in_patch(_warp(start, centres, n)))
-    seen[rows, columns] = np.clip(look * 1.5, -1, 1)
+    line = (np.arange(n) + 0.5) / n - 0.5
+    b, a = (axis.ravel() for axis in np.meshgrid(line, line, indexing="ij"))
+    look = sampled(soft, _in_patch(_moved(start, a, b), n)).reshape(n, n)
+    seen = np.where(signs == 0, np.clip(look * 1.5, -1, 1), signs)
     fine = 3 if n < _MANY else 2
     dark = spread(np.pad(seen, 2, constant_values=-1), BLURS[-1], fine)
     dark = dark[2 * fine : -2 * fine, 2 * fine : -2 * fine]
-    every = samples_of(dark, np.ones(dark.shape, dtype=bool), fine)
-    counts = np.where(signs != 0, 1.0, _DATA_WEIGHT)
-    weight = counts.repeat(fine, axis=0).repeat(fine, axis=1).astype(np.float64)
-    moved, _ = settle(soft, n, start, replace(every, weight=weight.ravel()), rounds=3)
+    counts = np.where(signs != 0, 1.0, _DATA_WEIGHT).repeat(fine, axis=0).repeat(fine, axis=1)
+    every = samples_of(dark, np.ones(dark.shape, dtype=bool), len(dark), counts)
+    moved, _ = settle(soft, n, start, every, rounds=3)
     sure = pattern(version, BLURS[-1])
-    better = _correlation(sampled(soft, _in_patch(_warp(moved, sure.places, n))), sure)
+    better = _correlation(sampled(soft, _in_patch(_moved(moved, sure.a, sure.b), n)), sure)
     return (moved, better) if better > fit - 0.02 else (start, fit)
 
 
@@ -193,99 +204,101 @@ def settle(
 
     A movement is 8 numbers of a homography, or 8 more for a bend; only the first `free` change.
     """
-    down, across = (np.asarray(part, dtype=np.float32) * FINE for part in np.gradient(soft))
+    across, down = _slopes(soft)
     moved, best, fit = start, start, -1.0
     for _ in range(rounds):
-        at = _in_patch(_warp(moved, pattern.places, size))
-        look = sampled(soft, at).astype(np.float64)
+        places = _moved(moved, pattern.a, pattern.b)
+        at = _in_patch(places, size)
+        look = sampled(soft, at)
         now = _correlation(look, pattern)
         if now > fit:
             best, fit = moved, now
         slope = sampled(across, at), sampled(down, at)
-        step = _step(look, slope, moved, pattern, size, free or len(moved))
+        jacobian = _jacobian(slope, moved, places, pattern, size * FINE)
+        step = _step(look, jacobian[:, :free], pattern)
         if step is None:
             break
-        moved = moved + step
-        if np.abs(step).max() * size < _STILL:
+        # At most about a module and a half at once: further away the slope says nothing.
+        far = float(np.abs(step).max()) * size
+        moved = moved.copy()
+        moved[:free] += step * min(1.0, 1.5 / (far + 1e-9))
+        if far < _STILL:
             break
     return best, fit
 
 
-def _correlation(look: NDArray[np.floating], pattern: Samples) -> float:
-    a, b = look - look.mean(), pattern.dark - pattern.dark.mean()
-    size = float(np.sqrt((a @ a) * (b @ b)))
-    return float(a @ b) / size if size else 0.0
+def _slopes(soft: Gray) -> tuple[Gray, Gray]:
+    """How the patch changes to the right and down, by sample; nothing at its edges."""
+    across, down = np.zeros_like(soft), np.zeros_like(soft)
+    across[:, 1:-1] = (soft[:, 2:] - soft[:, :-2]) / 2
+    down[1:-1] = (soft[2:] - soft[:-2]) / 2
+    return across, down
 
 
-def _step(
-    look: Float,
-    slope: tuple[Gray, Gray],
-    moved: Float,
-    pattern: Samples,
-    size: int,
-    free: int,
-) -> Float | None:
+def _correlation(look: Gray, pattern: Samples) -> float:
+    off = look - pattern.weight @ look
+    power = float((pattern.weight * off) @ off) * pattern.power
+    return float((pattern.weight * pattern.dark) @ off) / power**0.5 if power > 0 else 0.0
+
+
+def _step(look: Gray, jacobian: Float, pattern: Samples) -> Float | None:
     """One Gauss-Newton step; None where the picture does not resemble the pattern at all."""
-    dark, weight = pattern.dark, pattern.weight
-    centred = dark - np.average(dark, weights=weight)
-    offset = look - np.average(look, weights=weight)
-    gain = float((weight * offset) @ centred) / float((weight * centred) @ centred)
+    weight, off = pattern.weight, look - pattern.weight @ look
+    gain = float((weight * off) @ pattern.dark) / pattern.power
     if gain < 0.05:
         return None
-    jacobian = _jacobian(slope, moved, pattern.places, size)[:, :free]
-    missing = gain * centred - offset
-    weighted = jacobian * weight[:, None]
-    square = weighted.T @ jacobian
-    square[np.diag_indices_from(square)] *= 1.01
-    square[np.diag_indices_from(square)] += 1e-6 * np.trace(square)
-    step = np.zeros(len(moved))
-    step[:free] = np.linalg.solve(square, weighted.T @ missing)
-    # At most about a module and a half at once: further away the slope says nothing.
-    return np.asarray(step * min(1.0, 1.5 / (np.abs(step).max() * size + 1e-9)))
+    weighted = jacobian.T * weight
+    square = weighted @ jacobian
+    diagonal = square.ravel()[:: len(square) + 1]
+    square.ravel()[:: len(square) + 1] = diagonal * 1.01 + 1e-6 * diagonal.sum()
+    return np.asarray(np.linalg.solve(square, weighted @ (gain * pattern.dark - off)))
 
 
-def _jacobian(slope: tuple[Gray, Gray], moved: Float, places: Float, size: int) -> Float:
-    """(k, 8 or 16): how each number of the movement changes the picture at each place."""
-    a, b = _centred(moved, places, size)
+def _jacobian(
+    slope: tuple[Gray, Gray], moved: Float, places: _Places, pattern: Samples, scale: float
+) -> Float:
+    """(k, 8 or 16): how each number of the movement changes the picture at each place.
+
+    `scale`: samples of the patch along the code.
+    """
+    a, b, x, y, below = places
+    across, down = slope[0] * (scale / below), slope[1] * (scale / below)
+    along = -(across * x + down * y)
+    rows = np.empty((len(moved), len(a)))
+    rows[0], rows[1], rows[2] = across * a, across * b, across
+    rows[3], rows[4], rows[5] = down * a, down * b, down
+    rows[6], rows[7] = along * a, along * b
+    if len(moved) > 8:
+        for number, term in enumerate(_bends(pattern.a, pattern.b)):
+            rows[8 + number], rows[12 + number] = across * term, down * term
+    return rows.T
+
+
+_Places = tuple[Float, Float, Float, Float, Float]
+"""a and b after the bend, x and y after the homography, and what it divided by."""
+
+
+def _moved(moved: Float, a: Float, b: Float) -> _Places:
+    """Where places of the code lie after a movement."""
+    if len(moved) > 8:
+        bends = np.stack(_bends(a, b))
+        a, b = a + moved[8:12] @ bends, b + moved[12:] @ bends
     below = 1 + moved[6] * a + moved[7] * b
     x = ((1 + moved[0]) * a + moved[1] * b + moved[2]) / below
     y = (moved[3] * a + (1 + moved[4]) * b + moved[5]) / below
-    # The slopes are by module, the movement is in sides of the code.
-    across, down = slope[0] * (size / below), slope[1] * (size / below)
-    along = -(across * x + down * y)
-    rows = [across * a, across * b, across, down * a, down * b, down, along * a, along * b]
-    if len(moved) > 8:
-        bends = _bends(places, size)
-        rows += [across * term for term in bends] + [down * term for term in bends]
-    return np.stack(rows, axis=1)
+    return a, b, x, y, below
 
 
-def _centred(moved: Float, places: Float, size: int) -> tuple[Float, Float]:
-    """Places as -1/2..1/2, bent."""
-    a, b = places[:, 0] / size - 0.5, places[:, 1] / size - 0.5
-    if len(moved) > 8:
-        bends = np.stack(_bends(places, size))
-        a, b = a + moved[8:12] @ bends, b + moved[12:] @ bends
-    return a, b
-
-
-def _bends(places: Float, size: int) -> list[Float]:
-    a, b = places[:, 0] / size - 0.5, places[:, 1] / size - 0.5
+def _bends(a: Float, b: Float) -> list[Float]:
     across, down = a * a - 0.25, b * b - 0.25
     return [across, down, across * b, down * a]
 
 
-def _warp(moved: Float, places: Float, size: int) -> Float:
-    """Where places of the code lie in the patch, in modules of the first guess."""
-    a, b = _centred(moved, places, size)
-    below = 1 + moved[6] * a + moved[7] * b
-    x = ((1 + moved[0]) * a + moved[1] * b + moved[2]) / below
-    y = (moved[3] * a + (1 + moved[4]) * b + moved[5]) / below
-    return (np.stack((x, y), axis=1) + 0.5) * size
-
-
-def _in_patch(modules: Float) -> Float:
-    return (modules + MARGIN) * FINE
+def _in_patch(places: _Places, size: int) -> Float:
+    """(k, 2): those places in samples of the patch."""
+    _, _, x, y, _ = places
+    middle, scale = (size / 2 + MARGIN) * FINE, size * FINE
+    return np.stack((x * scale + middle, y * scale + middle), axis=1)
 
 
 def movement(moved: Float, size: int) -> Float:

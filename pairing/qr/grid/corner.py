@@ -11,17 +11,18 @@ from collections.abc import Container
 
 import numpy as np
 
-from pairing.qr.grid.align import Gray, evened, sampled
+from pairing.qr.grid.align import Gray, evened
 from pairing.qr.grid.finders import Triple
-from pairing.qr.grid.lattice import Float, Lattice, convex, project, through
+from pairing.qr.grid.lattice import Float, Lattice, project
 from pairing.qr.grid.layout import known, size_of
 
 _LEAST = 0.28
 """Correlation below which a guess is noise; a right one has 0.4 and more."""
 _BEST = 4
+_STEP = 3
+"""Modules between places of the fourth point: a fit finds the way from half of that."""
 _FINDERS_COUNT = 0.35
 """Weight of the finders: they agree with every guess, as they hold it."""
-_UNIT = np.array([(0, 0), (1, 0), (1, 1), (0, 1)], dtype=np.float64)
 
 
 def guesses(gray: Gray, triple: Triple, versions: Container[int] | None = None) -> list[Lattice]:
@@ -31,42 +32,64 @@ def guesses(gray: Gray, triple: Triple, versions: Container[int] | None = None) 
     """
     even = evened(gray, max(8, round(9 * triple.module)))
     squares = _squares(triple)
+    if not len(squares):
+        return []
     found: list[Lattice] = []
     for version in _likely(triple, versions):
         places, dark, weight = _pattern(version)
-        best: tuple[float, Float] | None = None
-        looks = np.stack([sampled(even, project(square, places)) for square in squares])
-        scores = _correlations(looks, dark, weight)
+        scores = _correlations(_looks(even, squares, places), dark, weight)
         top = int(scores.argmax())
-        best = float(scores[top]), squares[top]
-        if best[0] >= _LEAST:
-            found.append(Lattice(version, best[1] @ _to_unit(version), fit=best[0]))
+        if scores[top] >= _LEAST:
+            homography = squares[top] @ _to_unit(version)
+            found.append(Lattice(version, homography, fit=float(scores[top])))
     return sorted(found, key=lambda lattice: -lattice.fit)[:_BEST]
 
 
+def _looks(even: Gray, squares: Float, places: Float) -> Gray:
+    """(s, k): the pixel under each of k places as each of s squares lies in the picture."""
+    high, wide = even.shape
+    flat = np.stack((places[:, 0], places[:, 1], np.ones(len(places)))).astype(np.float32)
+    seen = squares.astype(np.float32) @ flat
+    x, y = seen[:, 0] / seen[:, 2], seen[:, 1] / seen[:, 2]
+    column = np.clip(x, 0, wide - 1).astype(np.int32)
+    row = np.clip(y, 0, high - 1).astype(np.int32)
+    return np.asarray(even.ravel()[row * wide + column], dtype=np.float32)
+
+
 def _likely(triple: Triple, versions: Container[int] | None) -> list[int]:
-    """Versions by the distance of the finders, which are known to a sixth."""
+    """Versions by the distance of the finders, which are known to an eighth."""
     size = triple.apart + 7
     return [
         version
         for version in range(1, 41)
-        if 0.85 * size <= size_of(version) <= 1.18 * size
+        if 0.88 * size - 2 <= size_of(version) <= 1.12 * size + 2
         and (versions is None or version in versions)
     ]
 
 
-def _squares(triple: Triple) -> list[Float]:
-    """Homographies from the unit square to the finders' centres, one a place of the fourth."""
+def _squares(triple: Triple) -> Float:
+    """(s, 3, 3): homographies from the unit square to the finders' centres, one a place of the
+    fourth point. (Heckbert, Fundamentals of Texture Mapping, 1989, 2.2.3: square to quadrangle.)
+    """
     corner, right, down = triple.centres
-    along, across = right + down - 2 * corner, right - down
-    found = []
-    for far in np.arange(0.80, 1.30, 0.06):
-        for aside in np.arange(-0.18, 0.19, 0.06):
-            fourth = corner + along * far + across * aside
-            four = np.stack((corner, right, fourth, down))
-            if convex(four):
-                found.append(through(_UNIT, four))
-    return found
+    step = min(0.1, max(0.03, _STEP / triple.apart))
+    whole = 0.2 // step * step
+    far, aside = (
+        axis.ravel()[:, None]
+        for axis in np.meshgrid(np.arange(1 - whole, 1.28, step), np.arange(-whole, 0.2, step))
+    )
+    fourth = corner + (right + down - 2 * corner) * far + (right - down) * aside
+    (x1, y1), (x2, y2) = (right - fourth).T, (down - fourth).T
+    x, y = (corner - right + fourth - down).T
+    below = x1 * y2 - x2 * y1
+    g, h = (x * y2 - x2 * y) / below, (x1 * y - x * y1) / below
+    # Each corner lies before the camera, so the quadrangle has no dent.
+    seen = (below < 0) & (1 + g > 0) & (1 + h > 0) & (1 + g + h > 0)
+    g, h = g[seen, None], h[seen, None]
+    columns = (right - corner + g * right, down - corner + h * down, corner + 0 * g)
+    first = np.stack(columns, axis=2)
+    last = np.stack((g, h, np.ones_like(g)), axis=2)
+    return np.concatenate((first, last), axis=1)
 
 
 def _to_unit(version: int) -> Float:
@@ -76,7 +99,7 @@ def _to_unit(version: int) -> Float:
 
 
 @functools.lru_cache(maxsize=40)
-def _pattern(version: int) -> tuple[Float, Float, Float]:
+def _pattern(version: int) -> tuple[Float, Gray, Gray]:
     """Centres of known modules (in the unit square), how dark they are, how much they count."""
     signs = known(version)
     n = len(signs)
@@ -84,14 +107,14 @@ def _pattern(version: int) -> tuple[Float, Float, Float]:
     centres = np.stack((columns + 0.5, rows + 0.5), axis=1)
     finder = (rows < 8) & ((columns < 8) | (columns >= n - 8)) | (rows >= n - 8) & (columns < 8)
     weight = np.where(finder, _FINDERS_COUNT, 1.0)
-    dark = signs[rows, columns].astype(np.float64)
-    return project(_to_unit(version), centres), dark, weight / weight.sum()
+    weight = (weight / weight.sum()).astype(np.float32)
+    return project(_to_unit(version), centres), signs[rows, columns], weight
 
 
-def _correlations(looks: Gray, dark: Float, weight: Float) -> Float:
+def _correlations(looks: Gray, dark: Gray, weight: Gray) -> Float:
     """Weighted correlation of each row with the pattern."""
     centred = dark - weight @ dark
-    mean = looks @ weight
-    off = looks - mean[:, None]
+    off = looks - (looks @ weight)[:, None]
     size = np.sqrt(((off * off) @ weight) * float((centred * centred) @ weight))
-    return np.asarray((off @ (weight * centred)) / np.maximum(size, 1e-9))
+    scores = (off @ (weight * centred)) / np.maximum(size, 1e-9)
+    return np.asarray(scores, dtype=np.float64)

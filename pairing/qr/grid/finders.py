@@ -26,7 +26,7 @@ SIDE = 700
 """Pixels of the longer side of the picture that is searched."""
 _MODULE = 2
 """Pixels a module has in the pictures that are correlated."""
-_SMALLEST, _STEP, _LARGEST = 2.0, 1.4, 16.0
+_SMALLEST, _STEP = 2.0, 1.4
 """Pixels a module in the picture searched; 1.4 apart, a finder loses little."""
 _NEARLY = 1.2
 """Between sizes where one finder's size is known: perspective makes others larger or smaller."""
@@ -56,7 +56,8 @@ class Finder:
     @property
     def module(self) -> float:
         """Pixels a module."""
-        return math.sqrt(abs(float(np.linalg.det(self.modules))))
+        (a, b), (c, d) = self.modules.tolist()
+        return math.sqrt(abs(a * d - b * c))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -101,7 +102,7 @@ def _askew(squeeze: float, step: int) -> tuple[View, ...]:
 
 STAGES = ((View(),), (View(45),), _askew(0.7, 45), _askew(0.5, 30))
 """The next is searched only if those before led to no code; the last only when trying hard."""
-_SIZES = tuple(_SMALLEST * _STEP**power for power in range(7))
+_SIZES = tuple(_SMALLEST * _STEP**power for power in range(8))
 
 
 def triples(image: Image.Image, *, hard: bool = False) -> Iterator[list[Triple]]:
@@ -240,18 +241,18 @@ def strongest(found: Iterable[Finder], *, alike: float = 99) -> list[Finder]:
     Those whose modules differ by more than `alike` times are kept apart: the core of a finder
     looks like a smaller one from afar.
     """
+    ranked = sorted(found, key=lambda f: -f.score)
+    middles = np.array([f.middle for f in ranked]).reshape(-1, 2)
+    modules = np.array([f.module for f in ranked])
+    left = np.arange(len(ranked))
     kept: list[Finder] = []
-    for finder in sorted(found, key=lambda f: -f.score):
-        if not any(_near(finder, other, alike) for other in kept):
-            kept.append(finder)
-        if len(kept) == _PEAKS:
-            break
+    while len(left) and len(kept) < _PEAKS:
+        best, left = left[0], left[1:]
+        kept.append(ranked[best])
+        larger = np.maximum(modules[left], modules[best])
+        far = np.hypot(*(middles[left] - middles[best]).T) >= 4 * larger
+        left = left[far | (larger >= alike * np.minimum(modules[left], modules[best]))]
     return kept
-
-
-def _near(one: Finder, other: Finder, alike: float) -> bool:
-    larger, smaller = max(one.module, other.module), min(one.module, other.module)
-    return math.dist(one.middle, other.middle) < 4 * larger and larger < alike * smaller
 
 
 def _joined(old: list[Finder], new: list[Finder]) -> list[Finder]:
@@ -265,8 +266,10 @@ def _fitted(gray: NDArray[np.float32], peaks: Iterable[Finder]) -> list[Finder]:
     for peak in peaks:
         light = 255 - gray if peak.inverted else gray
         shape = shape_at(light, peak.middle, peak.modules)
-        if shape.fit > _FITS and abs(float(np.linalg.det(shape.modules))) > 1.5:
-            kept.append(Finder(shape.middle, shape.modules, shape.fit, peak.inverted))
+        if shape.fit > _FITS:
+            finder = Finder(shape.middle, shape.modules, shape.fit, peak.inverted)
+            if finder.module > 1.2:
+                kept.append(finder)
     return kept
 
 

@@ -24,6 +24,8 @@ from pairing.qr.grid.lattice import Float, Points, project
 SIZE = 7
 """Modules along a finder."""
 _BLURS = (0.8, 0.4)
+_HOPELESS = 0.35
+"""A fit below this after the first blur is not looked at again."""
 _ALIKE = 6
 """Numbers of an affine movement: a finder is too small to show perspective."""
 
@@ -49,6 +51,8 @@ def shape_at(gray: Gray, middle: Points, modules: Float) -> Shape:
     for blur in _BLURS:
         soft = blurred(patch, blur * FINE)
         moved, fit = settle(soft, SIZE, moved, _pattern(blur), free=_ALIKE)
+        if fit < _HOPELESS:
+            break
     found = guess @ movement(moved, SIZE)
     place = project(found, np.full((1, 2), SIZE / 2))[0]
     return Shape(place, found[:2, :2] / found[2, 2], fit)
@@ -61,5 +65,4 @@ def _pattern(blur: float) -> Samples:
     rings = np.maximum(np.abs(rows), np.abs(columns))
     signs = np.pad(np.where(rings == 2, -1.0, 1.0), 1, constant_values=-1)
     dark = spread(np.pad(signs, 2), blur, 3)[6:-6, 6:-6]
-    samples = samples_of(dark, np.ones(dark.shape, dtype=bool), 3)
-    return Samples(samples.places - 1, samples.dark, samples.weight)
+    return samples_of(dark, np.ones(dark.shape, dtype=bool), 3 * SIZE)

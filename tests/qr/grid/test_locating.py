@@ -98,7 +98,7 @@ def test_three_points_in_a_line_hold_no_lattice() -> None:
 
 
 @pytest.mark.parametrize("corners", [UPRIGHT, TILTED])
-@pytest.mark.parametrize("version", [1, 5, 10])
+@pytest.mark.parametrize("version", [1, 7])
 def test_a_guess_off_by_a_module_and_a_half_is_pulled_to_the_code(
     version: int, corners: list[tuple[float, float]]
 ) -> None:
@@ -111,7 +111,7 @@ def test_a_guess_off_by_a_module_and_a_half_is_pulled_to_the_code(
     assert off_by(found, seen.truth) < 0.15
 
 
-@pytest.mark.parametrize("other", [3, 4, 6, 7])
+@pytest.mark.parametrize("other", [4, 6])
 def test_another_version_does_not_fit(other: int) -> None:
     seen = shot(5, TILTED)
     assert align.aligned(seen.gray, lattice.from_corners(5, TILTED)).fit > 0.85
@@ -139,8 +139,8 @@ def located(seen: Shot, *, hard: bool = False) -> lattice.Lattice | None:
     return None
 
 
-@pytest.mark.parametrize("version", [1, 4, 7])
-@pytest.mark.parametrize("turn", [0, 20, 45, 70, 180])
+@pytest.mark.parametrize("version", [1, 6])
+@pytest.mark.parametrize("turn", [0, 25, 45, 160])
 def test_a_code_is_found_by_its_finders(version: int, turn: int) -> None:
     angle = math.radians(turn)
     spin = np.array([(math.cos(angle), math.sin(angle)), (-math.sin(angle), math.cos(angle))])
