@@ -120,7 +120,7 @@ def _shaken(chance: random.Random) -> Image.Image:
 
 
 def _small(chance: random.Random) -> Image.Image:
-    return _seen(_screen(chance), chance, side=41 * chance.uniform(1.6, 2.3), away=0.3)[0]
+    return _seen(_screen(chance), chance, side=41 * chance.uniform(1.2, 1.7), away=0.3)[0]
 
 
 def _glare(chance: random.Random) -> Image.Image:
@@ -131,7 +131,7 @@ def _glare(chance: random.Random) -> Image.Image:
     picture, corners = _seen(_screen(chance), chance, side=side)
     u, v = chance.choice(GLARE_AT)
     x, y = _within(corners, u, v)
-    radius = side * chance.uniform(0.14, 0.2)
+    radius = side * chance.uniform(0.24, 0.32)
     light = Image.new("L", SIZE, 0)
     ImageDraw.Draw(light).ellipse((x - radius, y - radius, x + radius, y + radius), fill=255)
     return ImageChops.add(picture, light.filter(ImageFilter.GaussianBlur(radius / 4)))
