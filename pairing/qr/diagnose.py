@@ -26,7 +26,7 @@ BLURRED_PHOTO = 0.3
 """The same for a photo in which nothing was found, if its code filled half of the height."""
 GLARE = 0.06
 """Share of the modules: what was hidden so far was not enough to be lost by itself."""
-FLAT = 62.0
+FLAT = 58.0
 """Degrees from straight before the screen."""
 OUTSIDE = 0.02
 """Share of a code's side that a corner may lie outside the photo by mistake of the measurement."""
@@ -77,7 +77,7 @@ def of_code(seen: Seen, reading: Reading) -> errors.PhotoError:
         return errors.CodeCutOff.at(cut, element=name)
     if seen.glare >= GLARE:
         return errors.CodeGlare.at(place(seen.glare_at, seen.corners), element=name)
-    if look.tilt >= FLAT:
+    if look.tilt >= FLAT and seen.fit:  # an engine's guess at corners is no measure
         return errors.CodeTooFlat(element=name)
     if 0 < look.pitch < SMALL:
         return errors.CodeTooSmall(f"({look.pitch:.1f} pixels a module)", element=name)

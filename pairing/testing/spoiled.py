@@ -120,7 +120,12 @@ def _shaken(chance: random.Random) -> Image.Image:
 
 
 def _small(chance: random.Random) -> Image.Image:
-    return _seen(_screen(chance), chance, side=41 * chance.uniform(1.2, 1.7), away=0.3)[0]
+    """And as soft as small things are."""
+    from PIL import ImageFilter
+
+    side = 41 * chance.uniform(1.7, 2.2)
+    picture, _ = _seen(_screen(chance), chance, side=side, away=0.3)
+    return picture.filter(ImageFilter.GaussianBlur(0.6))
 
 
 def _glare(chance: random.Random) -> Image.Image:

@@ -105,9 +105,19 @@ STAGES = ((View(),), (View(45),), _askew(0.7, 45), _askew(0.5, 30))
 _SIZES = tuple(_SMALLEST * _STEP**power for power in range(8))
 
 
-def triples(image: Image.Image, *, hard: bool = False) -> Iterator[list[Triple]]:
-    """After each stage, the triples that it adds, best first, in pixels of `image` (gray)."""
-    scale = min(1.0, SIDE / max(image.size))
+def searched(size: tuple[int, int]) -> float:
+    """Pixels of the picture that is searched for one of a photo of this size."""
+    return min(1.0, SIDE / max(size))
+
+
+def triples(
+    image: Image.Image, *, hard: bool = False, single: list[Finder] | None = None
+) -> Iterator[list[Triple]]:
+    """After each stage, the triples that it adds, best first, in pixels of `image` (gray).
+
+    `single` is filled with the finders themselves, in pixels of the picture searched.
+    """
+    scale = searched(image.size)
     small = _resized(image, scale, scale) if scale < 1 else image
     gray = np.asarray(small, dtype=np.float32)
     found: list[Finder] = []
@@ -117,6 +127,8 @@ def triples(image: Image.Image, *, hard: bool = False) -> Iterator[list[Triple]]
         sizes = _SIZES if stage[0].squeeze == 1 else _SIZES[1:]
         peaks = (peak for view in stage for peak in _peaks(small, view.matrix, sizes))
         found = _joined(found, _fitted(gray, strongest(peaks, alike=_CORE)))
+        if single is not None:
+            single[:] = found
         yield _fresh(found, seen, scale)
         clear = [f for f in found if f.score > _CLEAR and not any(f is g for g in followed)]
         for finder in clear[:_STRAIGHTENED]:

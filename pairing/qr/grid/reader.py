@@ -15,6 +15,7 @@ from PIL import Image
 
 from pairing.qr.grid import align, corner, finders
 from pairing.qr.grid.decode import Tries, decode, text_of
+from pairing.qr.grid.halfseen import FIT, half_seen
 from pairing.qr.grid.lattice import Lattice, Points, convex, from_corners
 from pairing.qr.grid.layout import known
 from pairing.qr.grid.softbits import SoftBits, soft_bits
@@ -87,7 +88,7 @@ def read(
     search = _Search(gray, accept, versions, time.process_time() + allowed / 1000)
     if places:
         search.step("grid", search.from_places(places))
-    stages = finders.triples(gray, hard=hard)
+    stages = finders.triples(gray, hard=hard, single=search.single)
     for name in STAGES if hard else STAGES[:-2]:
         if search.done:
             break
@@ -163,6 +164,7 @@ class _Search:
     codes: list[Code] = field(default_factory=list)
     looks: list[_Look] = field(default_factory=list)
     steps: list[Tried] = field(default_factory=list)
+    single: list[finders.Finder] = field(default_factory=list)
     accepted: bool = False
 
     @property
@@ -266,9 +268,13 @@ class _Search:
     def result(self) -> GridReading:
         """What came of it."""
         looks = sorted(self.looks, key=lambda look: (-look.read, -look.lattice.fit))
+        seen = tuple(_seen(look, self.image) for look in looks)
+        if all(one.fit < FIT and not one.read for one in seen):
+            half = half_seen(self.image, self.single, finders.searched(self.image.size))
+            seen = (half, *seen) if half else seen
         return GridReading(
             codes=tuple(self.codes),
-            seen=tuple(_seen(look, self.image) for look in looks),
+            seen=seen,
             steps=tuple(self.steps),
             soft=tuple(look.soft for look in looks if not look.read),
         )

@@ -11,7 +11,7 @@ TEXTS = Texts(
         " Dokument.",
         "photo-worker": "Ich kann dieses Foto nicht öffnen. Bitte in normaler Qualität senden.",
         "photo-no-code": "Auf dem Foto ist kein quadratischer Code zu sehen. Bitte den ganzen"
-        " Bildschirm gerade von vorn fotografieren, scharf und ohne Spiegelungen.",
+        " Bildschirm gerade von vorn und aus der Nähe fotografieren, scharf und ohne Spiegelungen.",
         "photo-unreadable": "Der Code ist zu sehen, aber nicht lesbar. Bitte näher herangehen, das"
         " Telefon ruhig und gerade halten und Spiegelungen vermeiden.",
         "photo-blurred": "Das Foto ist unscharf. Bitte das Telefon mit beiden Händen ruhig halten,"

@@ -11,7 +11,7 @@ TEXTS = Texts(
         " document.",
         "photo-worker": "I cannot open this photo. Please send it in normal quality.",
         "photo-no-code": "I see no square code in this photo. Please photograph the whole screen"
-        " straight from the front, sharp and without reflections.",
+        " straight from the front and close by, sharp and without reflections.",
         "photo-unreadable": "I see the code but cannot read it. Please go closer, hold the phone"
         " still and straight, and avoid reflections.",
         "photo-blurred": "This photo is blurred. Please hold the phone still with both hands, tap"

@@ -11,7 +11,7 @@ TEXTS = Texts(
         " documento.",
         "photo-worker": "No puedo abrir esta foto. Envíela en calidad normal.",
         "photo-no-code": "No veo ningún código cuadrado en la foto. Fotografíe toda la pantalla"
-        " de frente, nítida y sin reflejos.",
+        " de frente y de cerca, nítida y sin reflejos.",
         "photo-unreadable": "Veo el código, pero no puedo leerlo. Acérquese, sujete el teléfono"
         " quieto y recto, y evite reflejos.",
         "photo-blurred": "La foto está borrosa. Sujete el teléfono quieto con las dos manos, toque"

@@ -11,7 +11,7 @@ TEXTS = Texts(
         " document.",
         "photo-worker": "Je ne peux pas ouvrir cette photo. Envoyez-la en qualité normale.",
         "photo-no-code": "Je ne vois pas de code carré sur la photo. Photographiez tout l'écran"
-        " bien de face, net et sans reflets.",
+        " bien de face et de près, net et sans reflets.",
         "photo-unreadable": "Je vois le code mais ne peux pas le lire. Approchez-vous, tenez le"
         " téléphone droit et immobile, et évitez les reflets.",
         "photo-blurred": "La photo est floue. Tenez le téléphone immobile à deux mains, touchez le"

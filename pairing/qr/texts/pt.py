@@ -11,7 +11,7 @@ TEXTS = Texts(
         " documento.",
         "photo-worker": "Não consigo abrir esta foto. Envie em qualidade normal.",
         "photo-no-code": "Não vejo nenhum código quadrado na foto. Fotografe a tela inteira de"
-        " frente, nítida e sem reflexos.",
+        " frente e de perto, nítida e sem reflexos.",
         "photo-unreadable": "Vejo o código, mas não consigo lê-lo. Aproxime-se, segure o telefone"
         " firme e reto e evite reflexos.",
         "photo-blurred": "A foto está borrada. Segure o telefone firme com as duas mãos, toque no"
