@@ -205,8 +205,5 @@ def _kernel_screen(fd: int, name: str) -> KernelScreen | None:
     console = vt.of_terminal(fd)
     if console is None:
         return None
-    try:
-        return KernelScreen(console, Framebuffer.of_console(console.number or 1), name=name)
-    except OSError as wrong:
-        LOG.info("%s: no framebuffer: %s", name, wrong.strerror)
-        return KernelScreen(console, name=name)
+    number = console.number or 1
+    return KernelScreen(console, lambda: Framebuffer.of_console(number), name)

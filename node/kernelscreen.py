@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import enum
 import logging
+from collections.abc import Callable
 from typing import Protocol
 
 from node import consolefont
@@ -25,6 +26,8 @@ FEW_GLYPHS = 256
 """With more, a console has no bright ink: its bit chooses the glyph (vgacon, fbcon)."""
 
 
+MOST_FAILURES = 8
+"""Of framebuffers. A change of drivers costs one or two."""
 _UTF8 = "\x1b%G"
 _WHITE_IS_BRIGHT, _USUAL_COLOURS = "\x1b]P7ffffff", "\x1b]R"
 """Colour 7 is gray, and there is no brighter background (console_codes(4))."""
@@ -60,11 +63,20 @@ class Pixelled(Protocol):
 
 
 class KernelScreen:
-    """One virtual console, with its framebuffer if it has one."""
+    """One virtual console, with its framebuffer while it has one.
 
-    def __init__(self, vt: Vt, framebuffer: Pixelled | None = None, *, name: str = "") -> None:
-        """`name`: of its device, for the log. The framebuffer is closed with it."""
-        self._vt, self._framebuffer, self._name = vt, framebuffer, name
+    That may come late, go, and be another one then: the driver of the graphics card is loaded
+    after the code is shown, and takes over from the firmware's picture.
+    """
+
+    def __init__(self, vt: Vt, find: Callable[[], Pixelled] | None = None, name: str = "") -> None:
+        """`find`: its framebuffer as of now, closed with it; raises OSError if there is none.
+        `name`: of its device, for the log."""
+        self._vt, self._find, self._name = vt, find, name
+        self._framebuffer: Pixelled | None = None
+        self._failures = 0
+        self._barred = False
+        """The pixels have just failed: another way now, again at the next look."""
         self.way: Way | None = None
         self._few_glyphs = True
         self._found: tuple[Font, GlyphMap] | None = None
@@ -112,7 +124,8 @@ class KernelScreen:
             try:
                 self._drawing = self._draw(placed, rows)
             except OSError as wrong:
-                self._give_up("framebuffer", wrong)
+                self._drop(wrong)
+                self._barred = True
                 return False
         self._before = self._seen()
         return True
@@ -123,13 +136,17 @@ class KernelScreen:
         that are not in front."""
         if self._before is not None and self._seen() != self._before:
             return True
+        if self._framebuffer is None or self._drawing is None:
+            return False
         try:
-            shown = self._vt.is_in_front()
-            if shown and self._framebuffer and self._drawing:
-                return not self._framebuffer.shows(self._drawing)
+            if not self._vt.is_in_front():
+                return False
         except OSError:
-            pass  # drawing it will tell
-        return False
+            return False
+        try:
+            return not self._framebuffer.shows(self._drawing)
+        except OSError:
+            return True
 
     def close(self) -> str:
         """Give it its font back. What to write to it then."""
@@ -158,16 +175,28 @@ class KernelScreen:
 
     def _pixels(self, columns: int, rows: int, font: Font) -> Pixels | None:
         """None as well if this console's cells are not those of that framebuffer."""
-        if self._framebuffer is None:
-            return None
-        try:
-            mode = self._framebuffer.mode()
-        except OSError as wrong:
-            self._give_up("framebuffer", wrong)
+        barred, self._barred = self._barred, False
+        mode = None if barred else self._mode() or self._mode()  # another one may be there by now
+        if mode is None:
             return None
         if (columns, rows) != (mode.width // font.width, mode.height // font.height):
             return None
         return Pixels(mode.width, mode.height, font.width, font.height)
+
+    def _mode(self) -> Mode | None:
+        if self._find is None:
+            return None
+        try:
+            if self._framebuffer is None:
+                self._framebuffer = self._find()
+        except OSError as wrong:
+            self._tell("there is no framebuffer", wrong, logging.INFO)
+            return None
+        try:
+            return self._framebuffer.mode()
+        except OSError as wrong:
+            self._drop(wrong)
+            return None
 
     def _load(self, font: Font, glyph_map: GlyphMap) -> tuple[Font, GlyphMap] | None:
         if not self._takes_fonts:
@@ -199,15 +228,19 @@ class KernelScreen:
         except OSError:
             return None
 
-    def _give_up(self, what: str, wrong: OSError) -> None:
-        self._tell(f"{what} is not used", wrong)
+    def _drop(self, wrong: OSError) -> None:
+        """It is looked for again, but not for ever."""
+        self._tell("the framebuffer is not used", wrong)
         if self._framebuffer:
             self._framebuffer.close()
         self._framebuffer = None
+        self._failures += 1
+        if self._failures >= MOST_FAILURES:
+            self._find = None
 
-    def _tell(self, what: str, wrong: OSError) -> None:
+    def _tell(self, what: str, wrong: OSError, level: int = logging.WARNING) -> None:
         if what not in self._told:
-            LOG.warning("%s: %s: %s", self._name, what, wrong.strerror)
+            LOG.log(level, "%s: %s: %s", self._name, what, wrong.strerror)
             self._told.add(what)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import random
@@ -17,8 +18,8 @@ from PIL import Image
 
 from node.console import REPAIR_SECONDS, Console
 from node.consolefont import Font
-from node.framebuffer import Mode
-from node.kernelscreen import KernelScreen, Way
+from node.framebuffer import Drawing, Mode
+from node.kernelscreen import MOST_FAILURES, KernelScreen, Way
 from node.screen import Screen
 from node.testing.virtualconsole import RecordedFramebuffer, RecordedVt, font
 from pairing.events import State
@@ -64,11 +65,17 @@ class Desk:
         return [found.text for found in zxingcpp.read_barcodes(self.picture())]
 
 
+def found_again(framebuffer: RecordedFramebuffer | None) -> RecordedFramebuffer:
+    if framebuffer is None or framebuffer.recorded is None:
+        raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))
+    return framebuffer
+
+
 def desk(line: Line, found: tuple[Font, dict[str, int]], pixels: Path | None = None) -> Desk:
     line.resize(COLUMNS, ROWS)
     vt = RecordedVt(*found)
     framebuffer = RecordedFramebuffer(pixels / "fb", MODE) if pixels else None
-    kernel = KernelScreen(vt, framebuffer, name="tty1")
+    kernel = KernelScreen(vt, (lambda: found_again(framebuffer)) if pixels else None, "tty1")
     console = Console(os.dup(line.far), kernel=kernel)
     return Desk(line, vt, framebuffer, kernel, console, Terminal(COLUMNS, ROWS))
 
@@ -166,6 +173,7 @@ async def test_a_framebuffer_that_goes_away_is_replaced_by_text(
     before = with_pixels.framebuffer
     assert before is not None
     before.recorded = None
+    assert with_pixels.kernel.is_spoiled
     with_pixels.framebuffer = None
     with caplog.at_level(logging.WARNING):
         await with_pixels.show(replace(WAITING, serial="SN-2"))
@@ -173,6 +181,60 @@ async def test_a_framebuffer_that_goes_away_is_replaced_by_text(
     assert with_pixels.codes() == [TOKEN]
     assert any("framebuffer is not used" in record.getMessage() for record in caplog.records)
     assert before.drawn == 1
+
+
+async def test_a_framebuffer_that_comes_late_is_used(line: Line, tmp_path: Path) -> None:
+    """The driver of the graphics card is loaded after the code is shown."""
+    line.resize(COLUMNS, ROWS)
+    coming: list[RecordedFramebuffer] = []
+
+    def find() -> RecordedFramebuffer:
+        return found_again(coming[-1] if coming else None)
+
+    kernel = KernelScreen(RecordedVt(*font()), find, "tty1")
+    async with Console(os.dup(line.far), kernel=kernel) as screen:
+        await show(screen, WAITING, line)
+        ways = [kernel.way]
+        for name in ("first", "second"):
+            coming.append(RecordedFramebuffer(tmp_path / name, MODE))
+            await screen.refresh()
+            ways.append(kernel.way)
+            coming[-1].recorded = None  # and another driver takes over
+            await screen.refresh()
+            ways.append(kernel.way)
+            line.read()
+        assert ways == [Way.FONT, Way.PIXELS, Way.FONT, Way.PIXELS, Way.FONT]
+        assert [framebuffer.drawn for framebuffer in coming] == [1, 1]
+        coming.append(RecordedFramebuffer(tmp_path / "third", MODE))
+        await screen.refresh()
+        coming[-1].recorded = None
+        coming.append(RecordedFramebuffer(tmp_path / "fourth", MODE))
+        await screen.refresh()
+        assert coming[-1].drawn == 1, "the next one is taken at once"
+
+
+async def test_pixels_that_fail_each_time_are_given_up(
+    line: Line, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = desk(line, font(), tmp_path)
+    tries = 0
+
+    def draw(self: RecordedFramebuffer, drawing: Drawing) -> None:
+        nonlocal tries
+        tries += 1
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(RecordedFramebuffer, "draw", draw)
+    monkeypatch.setattr(RecordedFramebuffer, "close", lambda self: None)
+    for _ in range(2 * MOST_FAILURES):
+        await here.show(WAITING)
+        await here.console.refresh()
+        here.terminal.write(line.read())
+        assert here.kernel.way is Way.FONT
+    assert tries == MOST_FAILURES
+    here.framebuffer = None
+    assert here.codes() == [TOKEN]
+    here.console.close()
 
 
 async def test_pixels_of_another_screen_are_not_used(line: Line, tmp_path: Path) -> None:
