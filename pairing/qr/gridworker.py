@@ -13,6 +13,7 @@ The answers: {codes, seen, soft, tried, cpu_ms}, or {sums: [[text, [photo, ...]]
 
 from __future__ import annotations
 
+import base64
 import os
 import time
 import traceback
@@ -23,15 +24,20 @@ from typing import Any
 # Before numpy loads: its threads spin, and their memory counts against the limit.
 os.environ |= {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 
+import numpy as np
 from PIL import Image
 
 from pairing import errors
 from pairing.qr import photo, pipe, render
-from pairing.qr.grid import reader
+from pairing.qr.grid import combine, decode, reader
+from pairing.qr.grid.lattice import from_corners
+from pairing.qr.grid.softbits import SoftBits, soft_bits
 from pairing.qr.reading import Place, Seen, kind_of
 from pairing.qr.worker import CODES_LIMIT, codes_said
 
 PLACES_LIMIT = 4
+SUM_SECONDS = 7.0
+"""CPU time after which no further group of photos is summed; the kernel ends it at ten."""
 
 
 def answer(request: dict[str, Any], data: bytes) -> dict[str, Any]:
@@ -70,7 +76,10 @@ def _read(request: dict[str, Any], data: bytes, accept: Callable[[str], bool]) -
     return {
         "codes": codes_said(found.codes),
         "seen": [_said(seen) for seen in found.seen[:CODES_LIMIT]],
-        "soft": [],
+        "soft": [
+            base64.b64encode(combine.to_bytes(soft)).decode("ascii")
+            for soft in found.soft[:PLACES_LIMIT]
+        ],
         "tried": [[t.step, t.ms, t.read, t.located] for t in found.steps[:CODES_LIMIT]],
     }
 
@@ -83,14 +92,37 @@ def _said(seen: Seen) -> list[Any]:
 
 
 def _sum(request: dict[str, Any], data: bytes, accept: Callable[[str], bool]) -> dict[str, Any]:
-    return {"sums": []}
+    """Texts that no photo gave alone, with the numbers of the photos that gave them together."""
+    stop = time.process_time() + SUM_SECONDS
+    several = []
+    for size in request["sizes"]:
+        several.append(combine.from_bytes(data[:size]))
+        data = data[size:]
+    sums = []
+    for group in combine.groups(several):
+        # Of a code that was looked at twice in one photo, one look counts.
+        members = {request["photos"][index]: several[index] for index in reversed(group)}
+        if len(members) < 2:
+            continue
+        if time.process_time() > stop:
+            break  # the largest groups came first
+        text = _text_of(list(members.values()))
+        if text is not None and accept(text):
+            sums.append([text, sorted(members)])
+    return {"sums": sums[:CODES_LIMIT]}
+
+
+def _text_of(several: list[SoftBits]) -> str | None:
+    corrected = decode.decode(combine.summed(several), decode.Tries())
+    return None if corrected is None else decode.text_of(corrected)
 
 
 def warm_up() -> None:
     """Read a code made for it, so that whatever is loaded when first used is loaded."""
     photo.preload()
     reader.preload()
-    grid = render.enlarge(render.modules("EP1:WARM-UP"), 4)
+    code = render.modules("EP1:WARM-UP")
+    grid = render.enlarge(code, 4)
     size = len(grid)
     image = Image.frombytes(
         "L", (size, size), bytes(0 if dark else 255 for row in grid for dark in row)
@@ -99,6 +131,11 @@ def warm_up() -> None:
     place = Place(((edge, edge), (end, edge), (end, end), (edge, end)), None)
     for places in ([place], []):
         reader.read(image, places, lambda text: True)
+    version = render.version(code)
+    soft = soft_bits(np.asarray(image, np.float32), from_corners(version, place.corners))
+    several = [combine.from_bytes(combine.to_bytes(soft))] * 2
+    combine.groups(several)
+    _text_of(several)
 
 
 def main() -> None:

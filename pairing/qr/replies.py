@@ -19,8 +19,8 @@ SIDES = ("", "left", "right", "top", "bottom")
 _NAMED = (errors.NotAPicture, errors.PictureTooLarge, errors.ContainerRefused)
 """The errors that a worker may name; anything else from it is a failure of its own."""
 _TEXT_LIMIT = 8192
-_SOFT_LIMIT = 200 * 200
-"""Bytes of the soft bits of one code; the largest has 177 x 177 modules."""
+_SOFT_LIMIT = 250_000
+"""Bytes of the soft bits of one code; those of version 40 are 215 kB."""
 _PICTURE_LIMIT = 1600 * 1600
 """Bytes of a picture to draw on."""
 

@@ -105,7 +105,7 @@ def test_what_it_only_sees_is_unreadable(monkeypatch: pytest.MonkeyPatch) -> Non
         {"seen": [[SQUARE, 4, 0.9, 6.5, 0.1, None, True, "\x1b[2J", 0]]},
         {"seen": [[SQUARE, 4]]},
         {"soft": ["!!!"]},
-        {"soft": ["A" * 60_000]},
+        {"soft": ["A" * 400_000]},
         {"soft": [["AAAA"]] * 65},
         {"cpu_ms": True},
     ],

@@ -13,6 +13,7 @@ from PIL import Image, ImageFilter
 from pairing import errors, sandbox
 from pairing.qr import render
 from pairing.qr.read import GRID, PhotoReader, token_from
+from pairing.testing.noisy import noisy_photo
 from pairing.testing.tokens import random_token
 from pairing.worker import Worker
 
@@ -61,6 +62,7 @@ def test_the_second_child_is_locked_too() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(240)
 def test_the_largest_photo_fits_into_its_memory() -> None:
     chance = np.random.default_rng(1)
     noise = chance.integers(0, 255, (500, 800), dtype=np.uint8)
@@ -73,3 +75,19 @@ def test_the_largest_photo_fits_into_its_memory() -> None:
     assert not any(step.startswith("grid:") for step in reading.steps), "it did not end early"
     with pytest.raises(errors.PhotoError):
         token_from(reading)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_photos_that_nobody_reads_alone_are_read_together() -> None:
+    """Of two screens, mixed: which photos belong together is found out."""
+    other = random_token(random.Random(2))
+    with PhotoReader() as reader:
+        assert reader.read(noisy_photo(TOKEN, 0, noise=10)).tokens == (TOKEN,)  # the control
+        for seed in range(3):
+            for name, token, first in (("a", TOKEN, 0), ("b", other, 10)):
+                reading = reader.read(noisy_photo(token, first + seed), name=f"{name}{seed}")
+                assert reading.tokens == ()
+                assert reader.keeps(f"{name}{seed}")
+        found = {joint.text: joint.photos for joint in reader.together()}
+    assert found == {TOKEN: ("a0", "a1", "a2"), other: ("b0", "b1", "b2")}
