@@ -11,7 +11,7 @@ LONG := soak or interop
 
 .DEFAULT_GOAL := all
 .PHONY: all help install tools packages lint types contracts fast test e2e interop chroot-demo demo bench \
-	soak coverage dist wheelhouse lock clean
+	bench-photos soak coverage dist wheelhouse lock clean
 
 all: lint types contracts fast demo ## lint, types, contracts, fast tests, demo: under a minute
 
@@ -65,6 +65,9 @@ demo: install ## a node and an operator on this machine, paired from a photo
 
 bench: tools ## timings and memory as JSON in benchmarks/results
 	$(BIN)/python -m benchmarks
+
+bench-photos: tools ## photos read by us and by others: PHOTOS=DIR with an expected.tsv, CELLS=400
+	PHOTOS="$(PHOTOS)" CELLS="$(CELLS)" $(BIN)/python -m benchmarks.photos
 
 soak: tools ## races, kills, random input: an hour, or KAIROS_SOAK_MINUTES
 	$(PYTEST) tests/soak tests/e2e -m soak -n 0 --timeout 0

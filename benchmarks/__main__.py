@@ -28,6 +28,7 @@ SUBJECTS = {
     "meeting_point": "the relay",
     "boot": "a stick in an emulated machine, to its code on the screen",
     "machines": "state machines and parsers alone",
+    "photos": "photos read by us and by zxing-cpp and zbar alone",
     "kairos": "Kairos' own tools beside ours",
     "cluster": "joining a real Kubernetes",
     "upgrade": "an upgrade against its download",

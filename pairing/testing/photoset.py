@@ -8,7 +8,7 @@ Engines guess character sets differently, so texts are compared without what is 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -33,10 +33,9 @@ class Labelled:
         """One of `texts` is what the photo shows."""
         return not {plain(text) for text in texts}.isdisjoint(plain(text) for text in self.texts)
 
-    def is_wrong(self, texts: Iterable[str]) -> bool:
+    def is_wrong(self, texts: Collection[str]) -> bool:
         """Something was read, and none of it is what the photo shows."""
-        said = [text for text in texts if len(text) >= SHORTEST]
-        return bool(said) and not self.is_right(said)
+        return any(len(text) >= SHORTEST for text in texts) and not self.is_right(texts)
 
 
 def plain(text: str) -> str:
