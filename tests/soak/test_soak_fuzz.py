@@ -104,7 +104,7 @@ def certified(tpm: PaperTpm) -> tuple[bytes, x509.Certificate]:
     """The certificate of a TPM's endorsement key, as its memory may hold it, and its maker's."""
     key = ec.generate_private_key(ec.SECP256R1())
     began = datetime.now(UTC)
-    made = {}
+    made: dict[str, x509.Certificate] = {}
     for name, public, ca in (
         ("maker", key.public_key(), True),
         ("chip", tpm.key.public_key(), False),
