@@ -40,19 +40,24 @@ def variables(target: Path, keys: Certificates | None = None) -> Path:
     if keys is None:
         shutil.copy(EMPTY, target)
         return target
-    _change(["--input", str(EMPTY), "--output", str(target), *_enrolled(keys)])
+    enrolled = [*_enrolled(keys), "--secure-boot"]
+    _change(["--input", str(EMPTY), "--output", str(target), *enrolled])
     return target
 
 
 def add_keys(file: Path, keys: Certificates) -> None:
-    """Switch Secure Boot on with these keys; boot entries stay. Raises errors.CommandFailed."""
-    _change(["--inplace", str(file), *_enrolled(keys)])
+    """Enrol these keys with Secure Boot switched off; boot entries stay.
+
+    Off has to be said: where OVMF finds keys and no such variable, it switches Secure Boot on.
+    Raises errors.CommandFailed.
+    """
+    _change(["--inplace", str(file), *_enrolled(keys), "--set-false", "SecureBootEnable"])
 
 
 def _enrolled(keys: Certificates) -> list[str]:
     words = ["--set-pk", str(OWNER), str(keys.platform)]
     words += ["--add-kek", str(OWNER), str(keys.exchange)]
-    return [*words, "--add-db", str(OWNER), str(keys.database), "--secure-boot"]
+    return [*words, "--add-db", str(OWNER), str(keys.database)]
 
 
 def clear_keys(file: Path) -> None:
