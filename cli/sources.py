@@ -31,6 +31,8 @@ PICTURES = frozenset(
 )
 """Endings of files in a folder that are looked at; those we cannot read are named as errors."""
 
+_CONTAINER_END = re.compile(r"(?<=\.zip|\.pdf)(?=[/ ])", re.IGNORECASE)
+
 _WORD = re.compile(r"[^/.\s]{40}")
 """Longer than words in a path are."""
 
@@ -125,7 +127,18 @@ def _at(text: str) -> Iterator[Source]:
     elif exists or path.is_symlink():
         yield Source(text, photo=path)
     else:
-        raise errors.NoSuchSource(element=shown(text))
+        yield _within(text)
+
+
+def _within(text: str) -> Source:
+    """One picture in a zip or PDF, named as messages name it: `export.zip/shop/IMG_1.jpg`."""
+    for end in _CONTAINER_END.finditer(text):
+        name = text[: end.start()]
+        if is_container_file(Path(name)):
+            for source in _pictures(Path(name), name):
+                if Path(source.name) == Path(text):
+                    return source
+    raise errors.NoSuchSource(element=shown(text))
 
 
 def _folder(folder: Path) -> Iterator[Source]:

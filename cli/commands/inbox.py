@@ -33,10 +33,12 @@ Examples:
       kairos-register -c shop.yaml      register each as its photo arrives
   kairos-register -c shop.yaml photos/  or all that are there, one by one
 
-Every picture is read once, also over restarts; folders within are watched too. Photos of one
-machine are one: the newest counts. A machine that a config was released to is not named again,
-whoever registered it. For photos that cannot be read the report has the sentence to send back
-(--lang). A code lasts until its machine is restarted, so the report says how old photos are.
+Every picture is read once, also over restarts; folders within are watched too,
+zips and PDFs opened. Photos of one machine are one: the newest counts. A
+machine that a config was released to is not named again, whoever registered
+it. For photos that cannot be read the report has the sentence to send back
+(--lang). A code lasts until its machine is restarted, so the report says how
+old photos are.
 
 With --output paths the photo of each machine that still waits is named on standard output, at
 once, and a newer photo of it too as long as it waits: for kairos-register, which takes several
@@ -145,7 +147,8 @@ class Watch:
     def look(self) -> None:
         """Read what has arrived. Raises errors.NoSuchSource, errors.StoreUnwritable."""
         for found in self.arrivals.look():
-            self._say(self.intake.take(found))
+            for taken in self.intake.take(found):
+                self._say(taken)
 
     def _say(self, taken: Taken) -> None:
         from cli.inbox.intake import Result

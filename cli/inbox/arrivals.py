@@ -14,6 +14,7 @@ from pathlib import Path
 
 from cli.sources import PICTURES
 from pairing import errors
+from pairing.qr.unpack import ENDINGS
 
 SETTLE_SECONDS = 2.0
 OLD_SECONDS = 60.0
@@ -82,7 +83,7 @@ class Arrivals:
             below[:] = sorted(name for name in below if not name.startswith("."))
             for name in names:
                 path = Path(folder, name)
-                if name.startswith(".") or path.suffix.lower() not in PICTURES:
+                if name.startswith(".") or path.suffix.lower() not in PICTURES | ENDINGS:
                     continue
                 try:
                     status = path.lstat()

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 
 from cli.inbox.arrivals import Found
-from cli.inbox.ledger import Ledger, Photo
+from cli.inbox.ledger import CONTAINER, Ledger, Photo
 from cli.inbox.machines import Machine, Standing, machines
 from cli.records import Records, now
 from pairing import errors
 from pairing.qr.read import PhotoReader, load, token_from
 from pairing.qr.reading import Kind, PhotoToken
+from pairing.qr.unpack import CONTAINER_LIMIT, is_container_file, unpack
 
 
 class Result(StrEnum):
@@ -59,11 +60,45 @@ class Intake:
     paths: dict[str, Path] = field(default_factory=dict)
     """Where each content lies now."""
 
-    def take(self, found: Found) -> Taken:
-        """Look at a picture; it is read unless it was before.
+    def take(self, found: Found) -> Iterator[Taken]:
+        """Look at a picture, or at those in a zip or PDF; each is read unless it was before.
 
         Raises errors.StoreUnwritable.
         """
+        if is_container_file(found.path):
+            yield from self._inside(found)
+        else:
+            yield self._one(found)
+
+    def _inside(self, found: Found) -> Iterator[Taken]:
+        name = str(found.path.relative_to(self.folder))
+        photo = Photo(at=self.clock(), taken=_utc(found.taken), name=name, digest="")
+        try:
+            data = load(found.path, CONTAINER_LIMIT)
+            photo = replace(photo, digest=hashlib.sha256(data).hexdigest())
+            if photo.digest in self.ledger.containers and not self.again:
+                yield from self._known(photo.digest)
+                return
+            pictures = unpack(data, name)
+        except errors.KnownError as wrong:
+            yield _unread(photo, found.path, wrong)
+            return
+        for picture in pictures:
+            one = replace(photo, name=picture.name, digest="", within=photo.digest)
+            path = self.folder / picture.name
+            if picture.wrong is not None:
+                yield _unread(one, path, picture.wrong)
+            else:
+                yield self._content(one, picture.data, path)
+        self.ledger.add(replace(photo, kind=CONTAINER))
+
+    def _known(self, container: str) -> Iterator[Taken]:
+        """The pictures of a zip or PDF that was opened before."""
+        for photo in [one for one in self.ledger.photos if one.within == container]:
+            self.paths[photo.digest] = self.folder / photo.name
+            yield self._met(photo, photo, self.folder / photo.name)
+
+    def _one(self, found: Found) -> Taken:
         name = str(found.path.relative_to(self.folder))
         photo = Photo(at=self.clock(), taken=_utc(found.taken), name=name, digest="")
         try:
@@ -72,12 +107,15 @@ class Intake:
             data = load(found.path)
         except errors.KnownError as wrong:
             return _unread(photo, found.path, wrong)
+        return self._content(photo, data, found.path)
+
+    def _content(self, photo: Photo, data: bytes, path: Path) -> Taken:
         photo = replace(photo, digest=hashlib.sha256(data).hexdigest())
-        self.paths[photo.digest] = found.path
+        self.paths[photo.digest] = path
         earlier = self.ledger.known(photo.digest)
         if earlier and not (self.again and earlier.reason):
-            return self._met(earlier, photo, found.path)
-        return self._read(photo, data, found.path)
+            return self._met(earlier, photo, path)
+        return self._read(photo, data, path)
 
     def _met(self, earlier: Photo, photo: Photo, path: Path) -> Taken:
         if self.ledger.has(photo.digest, photo.name):
@@ -85,7 +123,7 @@ class Intake:
             newest = machine is not None and machine.newest.digest == earlier.digest
             wanted = newest and self._waits(earlier)
             return Taken(Result.KNOWN, earlier, path, wanted)
-        copy = replace(earlier, name=photo.name, at=photo.at)
+        copy = replace(earlier, name=photo.name, at=photo.at, within=photo.within)
         self.ledger.add(copy)
         return Taken(Result.COPY, copy, path, error=copy.error)
 

@@ -22,6 +22,7 @@ from node.journal import Journal
 from pairing import errors
 
 SCHEMA = 1
+CONTAINER = "container"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +31,8 @@ class Photo:
 
     `digest` is the content's SHA-256, `name` the path within the folder. Of a token: `kind`,
     `code` (its name) and `node` (the machine's fingerprint). Of any other photo: the error's slug
-    as `reason`, its `detail`, and `where` in the code.
+    as `reason`, its `detail`, and `where` in the code. Of one in a zip or PDF: that file's digest
+    as `within`; the file has a line too, with CONTAINER as `kind`, after those of its pictures.
     """
 
     at: str
@@ -43,6 +45,7 @@ class Photo:
     reason: str = ""
     detail: str = ""
     where: str = ""
+    within: str = ""
 
     @property
     def error(self) -> errors.KnownError | None:
@@ -69,9 +72,12 @@ class Ledger:
         self.path = home / f"{name}.jsonl"
         self._journal = self._open()
         self._lock()
-        self.photos = list(self._read())
-        self._known = {photo.digest: photo for photo in self.photos}
-        self._named = {(photo.digest, photo.name) for photo in self.photos}
+        self.photos: list[Photo] = []
+        self.containers: dict[str, Photo] = {}
+        self._known: dict[str, Photo] = {}
+        self._named: set[tuple[str, str]] = set()
+        for photo in self._read():
+            self._keep(photo)
 
     def _open(self) -> Journal:
         try:
@@ -115,6 +121,12 @@ class Ledger:
             self._journal.append(body)
         except errors.NodeError as wrong:
             raise errors.StoreUnwritable(wrong.detail, element=str(self.path)) from None
+        self._keep(photo)
+
+    def _keep(self, photo: Photo) -> None:
+        if photo.kind == CONTAINER:
+            self.containers[photo.digest] = photo
+            return
         self.photos.append(photo)
         self._known[photo.digest] = photo
         self._named.add((photo.digest, photo.name))

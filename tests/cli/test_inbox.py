@@ -6,6 +6,7 @@ import io
 import json
 import os
 import random
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from cli.inbox.ledger import Ledger
 from cli.inbox.machines import Standing, machines
 from cli.inbox.report import Summary, voice
 from cli.records import Records
+from cli.sources import sources
 from pairing import errors, keys, peertoken
 from pairing.protocol.terms import KnownLease
 from pairing.qr import render
@@ -149,6 +151,49 @@ def test_a_changed_file_is_another_photo(box: Inbox) -> None:
     box.results()
     box.drop("a.png", picture(token(2)))
     assert box.results() == {"a.png": "new"}
+
+
+def zipped(**pictures: bytes) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as file:
+        for name, data in pictures.items():
+            file.writestr(f"chat/{name}.png", data)
+        file.writestr("chat/_chat.txt", "hello")
+    return out.getvalue()
+
+
+def test_a_messengers_export_is_its_pictures(box: Inbox) -> None:
+    box.drop("export.zip", zipped(a=picture(token(1)), b=picture(token(2)), c=blank()))
+    assert box.results() == {
+        "export.zip/chat/a.png": "new",
+        "export.zip/chat/b.png": "new",
+        "export.zip/chat/c.png": "unreadable",
+    }
+    assert box.results() == {"export.zip/chat/a.png": "known", "export.zip/chat/b.png": "known"}
+    box.drop("later.zip", zipped(a=picture(token(1)), d=picture(token(3))), hours_old=0.5)
+    assert box.results() == {
+        "export.zip/chat/a.png": "known",
+        "export.zip/chat/b.png": "known",
+        "later.zip/chat/a.png": "copy",
+        "later.zip/chat/d.png": "new",
+    }
+
+
+def test_a_picture_in_an_export_is_a_source(box: Inbox) -> None:
+    box.drop("export.zip", zipped(a=picture(token(1)), b=picture(token(2))))
+    box.run("--once", "--output", "paths")
+    paths = box.capture.readouterr().out.splitlines()
+    assert len(paths) == 2
+    with PhotoReader() as reader:
+        found = [sources([path])[0].token(reader, loopback=True) for path in paths]
+    assert {keys.fingerprint(one.key) for one in found} == {node_of(token(n)) for n in (1, 2)}
+    with pytest.raises(errors.NoSuchSource):
+        sources([str(box.folder / "export.zip" / "chat" / "z.png")])
+
+
+def test_a_broken_export_is_said(box: Inbox) -> None:
+    box.drop("export.zip", zipped(a=picture(token(1)))[:-30])
+    assert box.results() == {"export.zip": "unreadable"}
 
 
 def test_a_damaged_record_is_set_aside_and_all_is_read_again(box: Inbox) -> None:
