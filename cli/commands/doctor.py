@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import shutil
@@ -85,16 +86,22 @@ def _libp2p() -> Iterator[Finding]:
 
 
 def _photos() -> Iterator[Finding]:
+    from pairing.qr.photo import HEIC_LIBRARY
     from pairing.qr.read import PhotoReader
 
     try:
         with PhotoReader() as reader:
-            protection = reader.protection()
+            protection, grid = reader.protection(), reader.grid_protection()
     except errors.KnownError as wrong:
         yield Finding("photos", Level.MISSING, wrong.sentence, wrong.hint)
         return
-    held = ", ".join(protection.held) or "none"
-    yield ok("photos", f"read in a process of their own; limits: {held}")
+    held = ", ".join(one for one in protection.held if one in grid.held) or "none"
+    yield ok("photos", f"read in two processes of their own; limits: {held}")
+    if importlib.util.find_spec(HEIC_LIBRARY):
+        yield ok("heic", "photos of iPhones that were sent as files are read")
+    else:
+        hint = "For photos of iPhones that are sent as files: make install HEIC=1"
+        yield Finding("heic", Level.ADVICE, "pillow-heif is not installed", hint)
     if protection.zbar:
         yield ok("zbar", "there: a second opinion on difficult photos")
     else:

@@ -21,7 +21,7 @@ from pairing import errors, process
 TOP = Path(__file__).resolve().parents[2]
 HOME = "opt/kairos-register"
 SOURCE_ONLY = "python-baseconv,varint"
-OPERATOR_ONLY = frozenset({"numpy", "pillow", "pygments", "pyzbar", "rich", "zxing-cpp"})
+OPERATOR_ONLY = frozenset({"numpy", "pillow", "pygments", "pypdf", "pyzbar", "rich", "zxing-cpp"})
 """Locked packages that a node never imports: photos and progress bars are the operator's part."""
 PACKAGES = ("pairing", "node")
 UNNEEDED = ("*.pyc", "testing", "image", "py.typed")

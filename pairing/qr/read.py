@@ -120,6 +120,11 @@ class PhotoReader:
         with self._turn:
             return self._worker.protection()
 
+    def grid_protection(self) -> Protection:
+        """The same of the second child."""
+        with self._turn:
+            return self._grid.protection()
+
     @property
     def grid_started(self) -> bool:
         """Whether a photo so far needed the second child."""
