@@ -16,8 +16,9 @@ JOINT = " + "
 def read_together(given: Sequence[Source], reader: PhotoReader) -> Iterator[Source]:
     """The sources as they are read, one after another; unreadable photos come last.
 
-    Those of one screen that can be read together become one source, named after all of them. Each
-    of the others says by `wrong` why it has no token. A single source is not looked at.
+    Those of one screen that can be read together become one source, named after all of them. One
+    that shows the code of another photo is left out. Each of the others says by `wrong` why it has
+    no token. A single source is not looked at.
     """
     if len(given) < 2:
         yield from given
@@ -32,7 +33,8 @@ def read_together(given: Sequence[Source], reader: PhotoReader) -> Iterator[Sour
     for found in _sums(reader):
         for name in found.photos:
             unread.pop(name, None)
-        yield Source(JOINT.join(found.photos), text=found.text)
+        if not found.shown_by:
+            yield Source(JOINT.join(found.photos), text=found.text)
     yield from unread.values()
 
 

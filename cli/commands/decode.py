@@ -143,16 +143,26 @@ def _body(name: str, seen: Any, wrong: errors.KnownError | None, wanted: Wanted)
 
 
 def _show_sum(found: Sum, wanted: Wanted) -> None:
-    """A code that several photos gave together."""
+    """A code that several photos gave together, or that another photo gave."""
     from pairing.qr.reading import kind_of
     from pairing.report import safe
 
     name, tokens = " + ".join(found.photos), [found.text] if kind_of(found.text) else []
     if wanted.output == "jsonl":
-        body = {"schema": 1, "photo": name, "photos": list(found.photos), "tokens": tokens}
+        body: dict[str, Any] = {
+            "schema": 1,
+            "photo": name,
+            "photos": list(found.photos),
+            "tokens": tokens,
+        }
         if wanted.any_text:
             body["texts"] = [found.text]
+        if found.shown_by:
+            body["shown_by"] = found.shown_by
         click.echo(json.dumps(body, ensure_ascii=True))
+        return
+    if found.shown_by:
+        click.echo(safe(f"{name}: of the same screen as {found.shown_by}"), err=True)
         return
     click.echo(safe(f"{name}: these photos show one code; together they can be read"), err=True)
     for text in _hidden([found.text], set(tokens)):

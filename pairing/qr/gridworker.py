@@ -4,8 +4,9 @@ Only for photos that `pairing.qr.worker` could not read, as loading numpy takes 
 most photos. A request (`pairing.qr.pipe`) is one of
 
     {do: "read", any, hard, places: [[corners, version], ...]} and a picture
-    {do: "sum", any, sizes: [...], photos: [...]} and the soft bits of unread codes, one after
-        another: which of these photos show the same screen, and what it says
+    {do: "sum", any, sizes: [...], photos: [...], shown: [...]} and the soft bits of unread codes,
+        one after another: which of these photos show the same screen, and what it says; `shown`
+        are the tokens that other photos gave
 
 The answers: {codes, seen, soft, tried, cpu_ms}, or {sums: [[text, [photo, ...]], ...], cpu_ms}, or
 {failed, cpu_ms}.
@@ -98,10 +99,13 @@ def _sum(request: dict[str, Any], data: bytes, accept: Callable[[str], bool]) ->
     for size in request["sizes"]:
         several.append(combine.from_bytes(data[:size]))
         data = data[size:]
-    sums = []
-    for group in combine.groups(several):
+    sums, taken = _copies(request, several)
+    left = [index for index in range(len(several)) if request["photos"][index] not in taken]
+    for group in combine.groups([several[index] for index in left]):
         # Of a code that was looked at twice in one photo, one look counts.
-        members = {request["photos"][index]: several[index] for index in reversed(group)}
+        members = {
+            request["photos"][left[place]]: several[left[place]] for place in reversed(group)
+        }
         if len(members) < 2:
             continue
         if time.process_time() > stop:
@@ -110,6 +114,21 @@ def _sum(request: dict[str, Any], data: bytes, accept: Callable[[str], bool]) ->
         if text is not None and accept(text):
             sums.append([text, sorted(members)])
     return {"sums": sums[:CODES_LIMIT]}
+
+
+def _copies(request: dict[str, Any], several: list[SoftBits]) -> tuple[list[list[Any]], set[int]]:
+    """Photos of codes that other photos gave, and their numbers. Only for codes that are drawn as
+    we draw them.
+    """
+    copies: dict[str, set[int]] = {}
+    for text in request["shown"]:
+        drawn = np.array(render.modules(text), dtype=np.float32) * 2 - 1
+        soft = SoftBits((len(drawn) - 17) // 4, drawn)
+        for photo_number, other in zip(request["photos"], several, strict=True):
+            if combine.same_screen(soft, other):
+                copies.setdefault(text, set()).add(photo_number)
+    said = [[text, sorted(numbers)] for text, numbers in copies.items()]
+    return said, set().union(*copies.values())
 
 
 def _text_of(several: list[SoftBits]) -> str | None:

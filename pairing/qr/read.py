@@ -16,7 +16,17 @@ from typing import Self
 from pairing import errors
 from pairing.qr import replies
 from pairing.qr.photo import FILE_LIMIT, check_format
-from pairing.qr.reading import Code, PhotoToken, Place, Reading, Sum, Tried, token_from
+from pairing.qr.reading import (
+    Code,
+    Kind,
+    PhotoToken,
+    Place,
+    Reading,
+    Sum,
+    Tried,
+    kind_of,
+    token_from,
+)
 from pairing.worker import Protection, Worker
 
 __all__ = ["Code", "PhotoReader", "PhotoToken", "Reading", "Sum", "token_from"]
@@ -47,6 +57,7 @@ class PhotoReader:
         self._request = {"any": any_text, "hard": hard, "picture": picture}
         self._worker, self._grid = Worker(), Worker(module=GRID)
         self._unread: deque[tuple[str, bytes]] = deque(maxlen=UNREAD_LIMIT)
+        self._shown: dict[str, str] = {}
         self._turn = threading.Lock()
 
     def read(self, photo: str | Path | bytes, *, name: str = "") -> Reading:
@@ -71,11 +82,13 @@ class PhotoReader:
             if wrong := replies.refused(reply):
                 raise wrong
             reading, places = replies.reading(name, reply)
-        if reading.tokens or (self._request["any"] and reading.codes and not self._request["hard"]):
-            return reading
-        reading = self._read_by_grid(reading, places, data)
+        enough = self._request["any"] and reading.codes and not self._request["hard"]
+        if not reading.tokens and not enough:
+            reading = self._read_by_grid(reading, places, data)
         if not reading.tokens:
             self._unread.extend((name, soft) for soft in reading.soft)
+        for token in reading.tokens:
+            self._shown.setdefault(token, name)
         return reading
 
     def _read_by_grid(self, first: Reading, places: Sequence[Place], data: bytes) -> Reading:
@@ -95,25 +108,31 @@ class PhotoReader:
         return any(photo == name for photo, _ in self._unread)
 
     def together(self) -> tuple[Sum, ...]:
-        """Codes that no photo read so far gave alone and several of them give together.
+        """What unread photos so far show: codes that several give together, and codes of ours that
+        another photo gave.
 
         Raises errors.PhotoWorkerFailed.
         """
         with self._turn:
             unread, self._unread = list(self._unread), deque(maxlen=UNREAD_LIMIT)
+            shown = [text for text in self._shown if kind_of(text) is Kind.NATIVE][:UNREAD_LIMIT]
             names = list(dict.fromkeys(name for name, _ in unread))
-            if len(names) < 2:
+            if not names or (len(names) < 2 and not shown):
                 return ()
             request = {
                 **self._request,
                 "do": "sum",
                 "photos": [names.index(name) for name, _ in unread],
                 "sizes": [len(soft) for _, soft in unread],
+                "shown": shown,
             }
             reply = self._grid.ask(request, b"".join(soft for _, soft in unread))
         with replies.checked():
-            found = replies.sums(reply, len(names))
-        return tuple(Sum(text, tuple(names[photo] for photo in photos)) for text, photos in found)
+            found = replies.sums(reply, len(names), shown)
+        return tuple(
+            Sum(text, tuple(names[photo] for photo in photos), self._shown.get(text, ""))
+            for text, photos in found
+        )
 
     def protection(self) -> Protection:
         """What keeps the child from harm; starts it. Raises errors.PhotoWorkerFailed."""

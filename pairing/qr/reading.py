@@ -149,10 +149,14 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Sum:
-    """A code that no photo gave alone; the bits of these photos together did."""
+    """A code that no photo gave alone; the bits of these photos together did.
+
+    With `shown_by`, the name of a photo that gave it alone, these show the same screen.
+    """
 
     text: str = field(repr=False)
     photos: tuple[str, ...] = ()
+    shown_by: str = ""
 
 
 def kind_of(text: str) -> Kind | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -112,15 +112,22 @@ def _both(grid: tuple[Seen, ...], quick: tuple[Seen, ...], here: list[Corners]) 
     return (*found, *(one for one in quick if not _any_overlap(one.corners, known)))
 
 
-def sums(reply: dict[str, Any], count: int) -> list[tuple[str, list[int]]]:
-    """Texts and the numbers of the photos, each below `count`, that gave them together."""
+def sums(
+    reply: dict[str, Any], count: int, shown: Sequence[str] = ()
+) -> list[tuple[str, list[int]]]:
+    """Texts and the numbers of the photos, each below `count`, that gave them together.
+
+    One photo is enough for a text that another one showed.
+    """
     found = []
     for said in sequence(reply["sums"]):
         words, photos = said
+        said_text = text(words, _TEXT_LIMIT)
+        least = 1 if said_text in shown else 2
         numbers = [number(photo) for photo in sequence(photos)]
-        if not all(0 <= photo < count for photo in numbers) or len(set(numbers)) < 2:
+        if not all(0 <= photo < count for photo in numbers) or len(set(numbers)) < least:
             raise ValueError
-        found.append((text(words, _TEXT_LIMIT), numbers))
+        found.append((said_text, numbers))
     return found
 
 

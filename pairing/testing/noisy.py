@@ -10,9 +10,9 @@ from PIL import Image, ImageFilter
 from pairing.qr import render
 
 
-def noisy_photo(token: str, seed: int, *, noise: float = 80.0) -> bytes:
+def noisy_photo(token: str, seed: int, *, noise: float = 68.0) -> bytes:
     """A PNG of a token's code, turned by some degrees. `noise` is a normal deviation in levels of
-    256 against a contrast of 128; at 80 two or three photos are needed, at 10 one is enough.
+    256 against a contrast of 128; at 68 two or three photos are needed, at 10 one is enough.
     """
     code = Image.open(io.BytesIO(render.png(render.modules(token), 6))).convert("L")
     page = Image.new("L", (code.width + 180, code.height + 120), 90)

@@ -22,10 +22,13 @@ ONE, TWO = (random_token(random.Random(seed)) for seed in (1, 2))
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Three bad photos of one screen, a good one of another, a bad one of a third, no photo."""
+    """Three bad photos of one screen, a good and a bad one of another, a bad one of a third, no
+    photo.
+    """
     for seed in range(3):
         (tmp_path / f"bad{seed}.png").write_bytes(noisy_photo(ONE, seed))
     (tmp_path / "good.png").write_bytes(noisy_photo(TWO, 3, noise=10))
+    (tmp_path / "copy.png").write_bytes(noisy_photo(TWO, 12))
     (tmp_path / "lone.png").write_bytes(noisy_photo(random_token(random.Random(3)), 4))
     (tmp_path / "text.png").write_bytes(b"no picture")
     return tmp_path
@@ -38,13 +41,15 @@ def test_what_can_be_read_comes_first_and_what_cannot_says_why(folder: Path) -> 
     given = [Source("token", text=TWO), *(Source(path.name, photo=path) for path in photos)]
     with PhotoReader() as reader:
         found = list(read_together(given, reader))
-        assert [source.name for source in found] == [
-            "token", "good.png", "text.png", "bad0.png + bad1.png + bad2.png", "lone.png",
-        ]  # fmt: skip
-        assert [found[place].code(reader).text for place in (0, 1, 3)] == [TWO, TWO, ONE]
-        for place, kind in ((2, errors.NotAPicture), (4, errors.PhotoError)):
+        named = {source.name: source for source in found}
+        together = "bad0.png + bad1.png + bad2.png"
+        assert [source.name for source in found][:2] == ["token", "good.png"]
+        assert set(named) == {"token", "good.png", "text.png", "lone.png", together}
+        texts = [named[name].code(reader).text for name in ("token", "good.png", together)]
+        assert texts == [TWO, TWO, ONE]
+        for name, kind in (("text.png", errors.NotAPicture), ("lone.png", errors.PhotoError)):
             with pytest.raises(kind):
-                found[place].code(reader)
+                named[name].code(reader)
 
 
 def test_a_single_source_is_left_to_its_reader() -> None:

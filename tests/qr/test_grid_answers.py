@@ -123,12 +123,16 @@ def test_its_failure_takes_nothing_away(
 
 
 def test_several_photos_give_one_code(monkeypatch: pytest.MonkeyPatch) -> None:
-    summed = {"sums": [[TOKEN, [0, 2]]], "cpu_ms": 9}
+    other = random_token(random.Random(6))
+    summed = {"sums": [[other, [0, 2]], [TOKEN, [1]]], "cpu_ms": 9}
     children = TwoChildren(monkeypatch, UNREAD, SECOND, UNREAD, UNREAD, summed)
     with PhotoReader() as reader:
         for name in ("a.png", "read.png", "b.png", "c.png"):
             reader.read(PNG, name=name)
-        assert reader.together() == (Sum(TOKEN, ("a.png", "c.png")),)
+        assert reader.together() == (
+            Sum(other, ("a.png", "c.png")),
+            Sum(TOKEN, ("b.png",), shown_by="read.png"),
+        )
         assert reader.together() == ()
     assert children.asked[-1]["photos"] == [0, 1, 2]
     assert children.sent[-1] == SOFT * 3
@@ -147,6 +151,13 @@ def test_a_sum_must_come_of_photos(said: list[Any]) -> None:
     with pytest.raises(errors.PhotoWorkerFailed), replies.checked():
         replies.sums({"sums": said}, 2)
     assert replies.sums({"sums": [[TOKEN, [0, 1]]]}, 2) == [(TOKEN, [0, 1])]  # the control
+
+
+def test_one_photo_is_enough_for_a_code_that_another_showed() -> None:
+    said = {"sums": [[TOKEN, [0]]]}
+    assert replies.sums(said, 1, [TOKEN]) == [(TOKEN, [0])]
+    with pytest.raises(errors.PhotoWorkerFailed), replies.checked():
+        replies.sums(said, 1, ["another"])
 
 
 def test_a_grid_answer_to_an_empty_reading() -> None:

@@ -85,7 +85,7 @@ def test_photos_that_nobody_reads_alone_are_read_together() -> None:
     with PhotoReader() as reader:
         assert reader.read(noisy_photo(TOKEN, 0, noise=10)).tokens == (TOKEN,)  # the control
         for seed in range(3):
-            for name, token, first in (("a", TOKEN, 0), ("b", other, 10)):
+            for name, token, first in (("a", TOKEN, 0), ("b", other, 11)):
                 reading = reader.read(noisy_photo(token, first + seed), name=f"{name}{seed}")
                 assert reading.tokens == ()
                 assert reader.keeps(f"{name}{seed}")
