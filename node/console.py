@@ -57,6 +57,7 @@ class Console:
         self._able = Abilities(colour=colour)
         self._shown: tuple[str, ...] = ()
         self._cleared: tuple[int, int, int] | None = None
+        self._has_code = False
         self._size = (0, 0)
         self._screen = Screen()
         self._turn = trio.Lock()
@@ -111,8 +112,10 @@ class Console:
         size = measure(self._fd)
         if size != self._size:
             self._size, self._shown, self._cleared = size, (), None
-        if not self._shown and self._kernel:
-            self._able = self._kernel.look(*size, colour=self._able.colour)
+        has_code = bool(screen.token)
+        if self._kernel and (not self._shown or has_code is not self._has_code):
+            self._able = self._kernel.look(*size, colour=self._able.colour, code=has_code)
+        self._has_code = has_code
         lines = layout(screen, *size, self._able, self._texts)
         placed = placed_code(screen, *size, self._able)
         before, self._shown = self._shown, ()  # stays unknown should sending be cut short

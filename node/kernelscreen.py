@@ -87,12 +87,19 @@ class KernelScreen:
         self._drawing: Drawing | None = None
         self._before: Seen | None = None
 
-    def look(self, columns: int, rows: int, *, colour: bool) -> Abilities:
-        """What it can show now; loads our glyphs where there is nothing better. Never fails."""
+    def look(self, columns: int, rows: int, *, colour: bool, code: bool = True) -> Abilities:
+        """What it can show now. Never fails.
+
+        `code`: one is to be shown: our glyphs are loaded where there is nothing better. Without
+        one the console has its own font: others may use it as well.
+        """
+        if not code:
+            self._give_back()
         font, glyph_map = self._font(), self._glyph_map()
         pixels = self._pixels(columns, rows, font) if font else None
         blocks = has_blocks(font, glyph_map)
-        if font and not blocks and not pixels and (ours := self._load(font, glyph_map)):
+        needed = code and not blocks and not pixels
+        if needed and font and (ours := self._load(font, glyph_map)):
             font, glyph_map = ours
             blocks = True
         self._few_glyphs = font is None or font.count <= FEW_GLYPHS
@@ -102,9 +109,9 @@ class KernelScreen:
             way = Way.OWN_GLYPHS if font and font == self._ours else Way.FONT
         else:
             way = Way.BACKGROUNDS
-        if way is not self.way:
+        if code and way is not self.way:
             LOG.info("%s: the code is drawn with %s", self._name, way.value)
-            self.way = way
+        self.way = way
         glyphs = frozenset(glyph_map) or REPERTOIRE
         return Abilities(half_blocks=blocks, colour=colour, glyphs=glyphs, pixels=pixels)
 
@@ -150,11 +157,7 @@ class KernelScreen:
 
     def close(self) -> str:
         """Give it its font back. What to write to it then."""
-        try:
-            if self._found and self._vt.font() == self._ours:
-                self._vt.load(*self._found)
-        except OSError as wrong:
-            LOG.info("%s: its font stays ours: %s", self._name, wrong.strerror)
+        self._give_back()
         if self._framebuffer:
             self._framebuffer.close()
         return _USUAL_COLOURS
@@ -210,6 +213,15 @@ class KernelScreen:
             return None
         self._found, self._ours = (font, glyph_map), ours[0]
         return ours
+
+    def _give_back(self) -> None:
+        """Its font, unless somebody else has changed it since."""
+        found, self._found = self._found, None
+        try:
+            if found and self._vt.font() == self._ours:
+                self._vt.load(*found)
+        except OSError as wrong:
+            self._tell("its font stays ours", wrong)
 
     def _draw(self, placed: Placed, rows: int) -> Drawing:
         assert self._framebuffer is not None

@@ -118,6 +118,22 @@ async def test_without_pixels_the_font_decides(
     assert (here.vt.shown, here.vt.glyphs) == found, "it is given back as it was"
 
 
+async def test_without_a_code_nobodys_font_is_changed(line: Line) -> None:
+    """An installed machine shows its state for years, and others use its consoles."""
+    here = desk(line, BAD)
+    await here.show(Screen(state=State.READY))
+    assert here.vt.loads == 0
+    await here.show(WAITING)
+    assert here.kernel.way is Way.OWN_GLYPHS
+    assert here.codes() == [TOKEN]
+    await here.show(Screen(state=State.INSTALLING))
+    assert (here.vt.shown, here.vt.glyphs) == BAD
+    await here.console.refresh()
+    line.read()
+    assert (here.vt.shown, here.vt.glyphs) == BAD
+    here.console.close()
+
+
 async def test_a_font_of_somebody_else_is_left_at_the_end(line: Line) -> None:
     here = desk(line, BAD)
     await here.show(WAITING)
