@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,8 +22,8 @@ from pairing.qr.grid.shape import shape_at
 
 Index = NDArray[np.int64]
 
-SIDE = 700
-"""Pixels of the longer side of the picture that is searched."""
+SIDE, FINE_SIDE = 700, 1400
+"""Pixels of the longer side of the picture that is searched; the latter for small codes."""
 _MODULE = 2
 """Pixels a module has in the pictures that are correlated."""
 _SMALLEST, _STEP = 2.0, 1.4
@@ -32,13 +32,16 @@ _NEARLY = 1.2
 """Between sizes where one finder's size is known: perspective makes others larger or smaller."""
 _LEAST = 0.3
 """Correlation from which a place is looked at closely; noise reaches it too."""
-_PEAKS = 18
+_PEAKS, _OF_A_SIZE = 22, 3
+"""Places looked at closely, and how many of each size come first."""
 _FITS = 0.5
 """Correlation of a fitted finder below which it is none."""
 _CLEAR = 0.6
 """One above this tells how to straighten the picture."""
 _STRAIGHTENED = 3
 """How many finders, at most, are followed so after each stage."""
+_REACH = 110
+"""Modules from a finder within which the others are looked for: up to version 24."""
 _TRIPLES = 6
 _CORE = 1.6
 """Sizes that differ more are looked at apart until they have been fitted."""
@@ -100,50 +103,78 @@ def _askew(squeeze: float, step: int) -> tuple[View, ...]:
     )
 
 
-STAGES = ((View(),), (View(45),), _askew(0.7, 45), _askew(0.5, 30))
-"""The next is searched only if those before led to no code; the last only when trying hard."""
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One part of the search: the longer side of the picture searched, how it is distorted, and
+    the sizes of modules in it."""
+
+    name: str
+    side: int
+    views: tuple[View, ...]
+    sizes: tuple[float, ...]
+
+
 _SIZES = tuple(_SMALLEST * _STEP**power for power in range(8))
+_EASY = (
+    Stage("finders", SIDE, (View(),), _SIZES),
+    Stage("tips", SIDE, (View(45),), _SIZES),
+    Stage("askew", SIDE, _askew(0.7, 45), _SIZES[1:]),
+)
+_FAR_ASKEW = Stage("far askew", SIDE, _askew(0.5, 30), _SIZES[1:])
+_FINE = (
+    Stage("fine", FINE_SIDE, (View(),), _SIZES[:2]),
+    Stage("fine tips", FINE_SIDE, (View(45),), _SIZES[:2]),
+)
+
+
+def stages(size: tuple[int, int], *, hard: bool = False) -> tuple[Stage, ...]:
+    """What to search in a picture of this size, in order; more when trying hard."""
+    fine = _FINE if max(size) > 1.4 * SIDE else ()
+    return (*_EASY, *((_FAR_ASKEW,) if hard else ()), *fine)
 
 
 def searched(size: tuple[int, int]) -> float:
-    """Pixels of the picture that is searched for one of a photo of this size."""
+    """Pixels of the picture that is searched first for one of a photo of this size."""
     return min(1.0, SIDE / max(size))
 
 
 def triples(
-    image: Image.Image, *, hard: bool = False, single: list[Finder] | None = None
-) -> Iterator[list[Triple]]:
-    """After each stage, the triples that it adds, best first, in pixels of `image` (gray).
+    image: Image.Image, todo: Iterable[Stage], single: list[Finder] | None = None
+) -> Iterator[tuple[str, list[Triple]]]:
+    """Twice a stage, its name and the triples that it adds, best first, in pixels of `image`.
 
-    `single` is filled with the finders themselves, in pixels of the picture searched.
+    The second time the picture was straightened as the finders say. `image` is gray. The next is
+    to be searched only if those before led to no code. `single` is filled with the finders
+    themselves, in pixels of the picture searched first.
     """
-    scale = searched(image.size)
-    small = _resized(image, scale, scale) if scale < 1 else image
-    gray = np.asarray(small, dtype=np.float32)
-    found: list[Finder] = []
-    seen: list[Triple] = []
-    followed: list[Finder] = []
-    for stage in STAGES if hard else STAGES[:-1]:
-        sizes = _SIZES if stage[0].squeeze == 1 else _SIZES[1:]
-        peaks = (peak for view in stage for peak in _peaks(small, view.matrix, sizes))
-        found = _joined(found, _fitted(gray, strongest(peaks, alike=_CORE)))
-        if single is not None:
+    side, found, seen = 0, list[Finder](), list[Triple]()
+    for stage in todo:
+        if stage.side != side:
+            side, followed, found = stage.side, list[Finder](), []
+            scale = min(1.0, side / max(image.size))
+            small = _resized(image, scale, scale) if scale < 1 else image
+            gray = np.asarray(small, dtype=np.float32)
+        peaks = [p for view in stage.views for p in _peaks(small, view.matrix, stage.sizes)]
+        found = _joined(found, _fitted(gray, strongest(_mixed(peaks), alike=_CORE)))
+        if single is not None and side == SIDE:
             single[:] = found
-        yield _fresh(found, seen, scale)
+        yield stage.name, _fresh(found, seen, scale)
         clear = [f for f in found if f.score > _CLEAR and not any(f is g for g in followed)]
         for finder in clear[:_STRAIGHTENED]:
             followed.append(finder)
-            found = _joined(found, _fitted(gray, strongest(_like(small, finder))))
-        yield _fresh(found, seen, scale)
+            found = _joined(found, _fitted(gray, strongest(_mixed(_like(small, finder)))))
+        yield f"{stage.name} straightened", _fresh(found, seen, scale)
 
 
 def _fresh(found: list[Finder], seen: list[Triple], scale: float) -> list[Triple]:
     """Triples of what was found that are not among those seen; they are from now on."""
-    fresh = [t for t in matched(found) if not any(_same(t, other) for other in seen)][:_TRIPLES]
-    seen += fresh
-    return [
-        Triple(t.centres / scale, t.module / scale, t.apart, t.score, t.inverted) for t in fresh
+    all_there = [
+        Triple(t.centres / scale, t.module / scale, t.apart, t.score, t.inverted)
+        for t in matched(found)
     ]
+    fresh = [t for t in all_there if not any(_same(t, other) for other in seen)][:_TRIPLES]
+    seen += fresh
+    return fresh
 
 
 def _same(one: Triple, other: Triple) -> bool:
@@ -152,10 +183,17 @@ def _same(one: Triple, other: Triple) -> bool:
 
 
 def _like(image: Image.Image, finder: Finder) -> Iterator[Finder]:
-    """What looks like a finder once the picture is straightened as this one says."""
-    sizes = [finder.module / _NEARLY, finder.module, finder.module * _NEARLY]
+    """What looks like a finder, not too far off, once the picture is straightened as this says."""
+    sizes = {max(2.0, finder.module * ratio) for ratio in (1 / _NEARLY, 1, _NEARLY)}
     straight = _inverse(finder.modules) * finder.module
-    yield from _peaks(image, straight, [max(_MODULE * 0.8, size) for size in sizes])
+    reach = _REACH * finder.module
+    left, top = (max(0, int(value - reach)) for value in finder.middle)
+    right, bottom = (
+        min(side, int(value + reach) + 1)
+        for value, side in zip(finder.middle, image.size, strict=True)
+    )
+    for peak in _peaks(image.crop((left, top, right, bottom)), straight, sorted(sizes)):
+        yield replace(peak, middle=peak.middle + (left, top))
 
 
 def _peaks(image: Image.Image, matrix: Float, sizes: Iterable[float]) -> Iterator[Finder]:
@@ -247,13 +285,26 @@ def _strong(score: NDArray[np.float32]) -> Iterator[tuple[float, float, float]]:
         rows, columns, values = rows[far], columns[far], values[far]
 
 
+def _mixed(peaks: Iterable[Finder]) -> list[Finder]:
+    """The best few of each size, then the rest: printed squares of one size must not crowd out a
+    finder of another. What is more than _PEAKS is left out."""
+    ranked = sorted(peaks, key=lambda f: -f.score)
+    of_size: dict[int, int] = {}
+    first, rest = list[Finder](), list[Finder]()
+    for peak in ranked:
+        size = round(2 * math.log(peak.module, _STEP))
+        of_size[size] = of_size.get(size, 0) + 1
+        (first if of_size[size] <= _OF_A_SIZE else rest).append(peak)
+    return [*first, *rest]
+
+
 def strongest(found: Iterable[Finder], *, alike: float = 99) -> list[Finder]:
-    """The best of all sizes and views, each place once.
+    """The first of each place, in order, at most _PEAKS.
 
     Those whose modules differ by more than `alike` times are kept apart: the core of a finder
     looks like a smaller one from afar.
     """
-    ranked = sorted(found, key=lambda f: -f.score)
+    ranked = list(found)
     middles = np.array([f.middle for f in ranked]).reshape(-1, 2)
     modules = np.array([f.module for f in ranked])
     left = np.arange(len(ranked))
@@ -269,7 +320,7 @@ def strongest(found: Iterable[Finder], *, alike: float = 99) -> list[Finder]:
 
 def _joined(old: list[Finder], new: list[Finder]) -> list[Finder]:
     """Both, the best of each place; those that were there stay the same objects."""
-    return strongest([*old, *new])
+    return strongest(sorted([*old, *new], key=lambda f: -f.score))
 
 
 def _fitted(gray: NDArray[np.float32], peaks: Iterable[Finder]) -> list[Finder]:

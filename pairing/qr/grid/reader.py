@@ -33,18 +33,12 @@ _FLAT = 0.95
 """A flat lattice that fits like this is not bent."""
 _PITCH = 7.0
 """Pixels a module at most: finer pictures are shrunk, which takes noise and moire away."""
-_BRIGHT = 97
+_BRIGHT = 95
 """Percentile of the light above which nothing is told apart."""
 _AROUND = 6
 """Modules round a code that are cut out with it."""
 _SOFTER = 0.35
 """Modules (sigma) of the blur for a second look at the bits."""
-
-STAGES = (
-    *("grid finders", "grid straightened", "grid tips", "grid tips straightened"),
-    *("grid askew", "grid askew straightened", "grid far askew", "grid far askew straightened"),
-)
-"""Names of the stages of `finders.triples`; the last two only when trying hard."""
 
 Accept = Callable[[str], bool]
 
@@ -87,12 +81,11 @@ def read(
     allowed = (HARD_MS if hard else BUDGET_MS) if budget_ms is None else budget_ms
     search = _Search(gray, accept, versions, time.process_time() + allowed / 1000)
     if places:
-        search.step("grid", search.from_places(places))
-    stages = finders.triples(gray, hard=hard, single=search.single)
-    for name in STAGES if hard else STAGES[:-2]:
-        if search.done:
-            break
-        search.step(name, search.from_finders(stages))
+        search.engine_places(places)
+    todo = finders.stages(gray.size, hard=hard)
+    found = finders.triples(gray, todo, search.single)
+    while not search.done and search.next_stage(found):
+        pass
     return search.result()
 
 
@@ -171,9 +164,21 @@ class _Search:
     def done(self) -> bool:
         return self.accepted or not self.tries.left or time.process_time() > self.until
 
-    def step(self, name: str, guesses: Iterable[tuple[Crop, list[Lattice]]]) -> None:
+    def engine_places(self, places: Sequence[Place]) -> None:
+        """Try the places of codes that an engine located."""
+        self._step(time.process_time(), "grid", self._from_places(places))
+
+    def next_stage(self, stages: Iterator[tuple[str, list[finders.Triple]]]) -> bool:
+        """Search on, and try what the search finds; False where there is nowhere left to look."""
+        begun = time.process_time()
+        name, triples = next(stages, ("", []))
+        if name:
+            self._step(begun, f"grid {name}", self._from_triples(triples))
+        return bool(name)
+
+    def _step(self, begun: float, name: str, guesses: Iterable[tuple[Crop, list[Lattice]]]) -> None:
         """Try guesses until a text is accepted, and note what the step found."""
-        begun, codes, looks = time.process_time(), len(self.codes), len(self.looks)
+        codes, looks = len(self.codes), len(self.looks)
         for part, lattices in guesses:
             self._try_all(name, part, lattices)
             if self.done:
@@ -182,7 +187,7 @@ class _Search:
         read = len(self.codes) - codes
         self.steps.append(Tried(name, spent, read, max(0, len(self.looks) - looks - read)))
 
-    def from_places(self, places: Sequence[Place]) -> Iterator[tuple[Crop, list[Lattice]]]:
+    def _from_places(self, places: Sequence[Place]) -> Iterator[tuple[Crop, list[Lattice]]]:
         """Guesses at the places and versions that an engine gave."""
         for place in places[:PLACES]:
             corners = np.array(place.corners, dtype=np.float64)
@@ -194,11 +199,11 @@ class _Search:
             part = crop(self.image, corners, guess.pitch)
             yield part, [guess.within(part.left, part.top, part.scale)]
 
-    def from_finders(
-        self, stages: Iterator[list[finders.Triple]]
+    def _from_triples(
+        self, triples: Iterable[finders.Triple]
     ) -> Iterator[tuple[Crop, list[Lattice]]]:
-        """Guesses over the finders of the next stage."""
-        for triple in next(stages, []):
+        """Guesses over three finders each."""
+        for triple in triples:
             if self._known(triple):
                 continue
             first, right, down = triple.centres

@@ -130,7 +130,8 @@ def test_a_curved_surface_is_followed_only_by_a_bent_lattice() -> None:
 def located(seen: Shot, *, hard: bool = False) -> lattice.Lattice | None:
     """The best lattice that the search finds in a picture."""
     gray = seen.gray
-    for stage in finders.triples(seen.image, hard=hard):
+    todo = finders.stages(seen.image.size, hard=hard)
+    for _, stage in finders.triples(seen.image, todo):
         for triple in stage:
             for guess in corner.guesses(255 - gray if triple.inverted else gray, triple):
                 found = align.aligned(255 - gray if triple.inverted else gray, guess)
@@ -163,6 +164,16 @@ def test_a_code_seen_from_far_aside_is_found() -> None:
     found = located(shot(3, leaning), hard=True)
     assert found is not None
     assert found.version == 3
+
+
+def test_a_code_too_small_for_the_quick_search_is_found_in_a_large_picture() -> None:
+    small = shot(2, [(300.0, 200.0), (366.0, 206.0), (360.0, 272.0), (294.0, 266.0)], blur=0.7)
+    large = Image.new("L", (1600, 1200), 120)
+    large.paste(small.image, (700, 500))
+    assert small.truth.pitch * finders.SIDE / 1600 < 1.3
+    found = located(Shot(large, small.truth.out_of(-700, -500, 1)))
+    assert found is not None
+    assert found.version == 2
 
 
 def test_noise_holds_no_code() -> None:
