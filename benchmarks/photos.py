@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from benchmarks import photos_cells, photos_others, photos_table
-from benchmarks.photos_crossed import crossed
+from benchmarks.photos_crossed import Crossed, crossed
 from benchmarks.photos_table import OURS, Look
 from pairing import errors
 from pairing.qr import photo as pictures
@@ -91,12 +91,14 @@ def _ours(reader: PhotoReader, photo: photoset.Labelled) -> Look:
 def main() -> int:
     """Everything, kept in benchmarks/results and, if it was a whole run, in README."""
     asked = _arguments()
-    photos = photoset.load(folder())[:: asked.every]
-    looks = list(look_at(photos, opencv=not asked.no_opencv))
-    print("\n".join(photos_table.of_groups(looks)), flush=True)
-    by_grid = [look.photo for look in looks if look.right and look.by.startswith("grid")]
-    carried = crossed(photos, by_grid) if asked.cross else None
-    if carried:
+    looks: list[Look] = []
+    carried: Crossed | None = None
+    if not asked.cells_only:
+        photos = photoset.load(folder())[:: asked.every]
+        looks += look_at(photos, opencv=not asked.no_opencv)
+        print("\n".join(photos_table.of_groups(looks)), flush=True)
+        by_grid = [look.photo for look in looks if look.right and look.by.startswith("grid")]
+        carried = crossed(photos, by_grid)
         print(photos_table.of_crossed(carried), flush=True)
     outcomes = []
     for outcome in _cells(asked.cells, asked.only):
@@ -105,7 +107,8 @@ def main() -> int:
     body = photos_table.to_json(looks, carried, outcomes)
     kept = measured.keep("photos-", {"every": asked.every, **body}, asked.keep)
     print(f"kept: {kept}")
-    if asked.keep == measured.RESULTS:
+    whole = asked.every == 1 and not asked.only
+    if whole and asked.keep == measured.RESULTS:
         photos_table.remember(kept, looks, carried, outcomes)
     return 1 if any(look.engine == OURS and look.wrong_token for look in looks) else 0
 
@@ -127,7 +130,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--only", default="", help="cells whose name and severity hold this")
     parser.add_argument("--every", type=int, default=1, metavar="N", help="each Nth photo only")
     parser.add_argument("--no-opencv", action="store_true", help="without setting it up")
-    parser.add_argument("--no-cross", dest="cross", action="store_false", help="nothing crossed")
+    parser.add_argument("--cells-only", action="store_true", help="simulated photos only")
     parser.add_argument("--keep", type=Path, default=measured.RESULTS, help="folder of results")
     return parser.parse_args()
 

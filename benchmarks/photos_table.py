@@ -16,7 +16,7 @@ from pairing.testing import photoset
 from pairing.testing.measured import short
 
 OURS = "ours"
-TITLE = "## Photos\n"
+TITLE, CELLS_TITLE = "## Photos\n", "## Simulated photos\n"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,10 +161,17 @@ def to_json(
 def remember(
     result: Path, looks: Sequence[Look], carried: Crossed | None, outcomes: Sequence[Outcome]
 ) -> None:
-    """Put this run into README.md, in place of the one before."""
+    """Put what this run measured into README.md, in place of what was measured before."""
+    link = [f"[{result.name}](results/{result.name}).", ""]
+    if looks and carried:
+        _section(TITLE, [*link, *of_groups(looks), "", of_crossed(carried), ""])
+    if outcomes:
+        _section(CELLS_TITLE, [*link, *CELL_HEAD, *map(cell_row, outcomes), ""])
+
+
+def _section(title: str, lines: Sequence[str]) -> None:
+    """Write one section before the last whole run's."""
     before, mark, after = README.read_text("utf-8").partition(MARK)
-    before = before.partition(TITLE)[0]
-    page = [f"[{result.name}](results/{result.name}).", "", *of_groups(looks), ""]
-    page += [of_crossed(carried), ""] if carried else []
-    page += [*CELL_HEAD, *map(cell_row, outcomes), ""] if outcomes else []
-    README.write_text(before + TITLE + "\n" + "\n".join(page) + "\n" + mark + after, "utf-8")
+    head, found, rest = before.partition(title)
+    rest = rest[rest.find("\n## ") + 1 :] if found and "\n## " in rest else ""
+    README.write_text(head + title + "\n" + "\n".join(lines) + "\n" + rest + mark + after, "utf-8")
