@@ -11,6 +11,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from benchmarks import photos_cells, photos_others, photos_table
@@ -54,6 +55,14 @@ def folder() -> Path:
 
 def look_at(photos: Sequence[photoset.Labelled], *, opencv: bool) -> Iterator[Look]:
     """Every photo with every reader."""
+    with ThreadPoolExecutor(1) as beside:
+        others = beside.submit(lambda: list(photos_others.opencv(photos) if opencv else ()))
+        yield from _by_ours_and_engines(photos)
+        for photo, said in others.result():
+            yield Look(engine=said.engine, photo=photo, texts=said.texts, ms=said.ms)
+
+
+def _by_ours_and_engines(photos: Sequence[photoset.Labelled]) -> Iterator[Look]:
     engines: dict[str, Engine] = {"zxing-cpp": zxing_alone}
     if zbar.load() is not None:
         engines["pyzbar"] = zbar_alone
@@ -66,9 +75,6 @@ def look_at(photos: Sequence[photoset.Labelled], *, opencv: bool) -> Iterator[Lo
                 texts = engine(image)
                 spent = (time.process_time() - begun) * 1000
                 yield Look(engine=name, photo=photo, texts=texts, ms=spent)
-    if opencv:
-        for photo, said in photos_others.opencv(photos):
-            yield Look(engine=said.engine, photo=photo, texts=said.texts, ms=said.ms)
 
 
 def _ours(reader: PhotoReader, photo: photoset.Labelled) -> Look:

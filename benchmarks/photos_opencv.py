@@ -28,7 +28,7 @@ def main() -> None:
             begun = time.process_time()
             try:
                 _, texts, _, _ = detector.detectAndDecodeMulti(image)
-            except cv2.error:
+            except (cv2.error, UnicodeDecodeError):  # it hands on what is not UTF-8 as if it were
                 texts = ()
             spent = (time.process_time() - begun) * 1000
             said = [text for text in texts or () if text]

@@ -30,15 +30,15 @@ def opencv(
     photos: Sequence[photoset.Labelled],
 ) -> Iterator[tuple[photoset.Labelled, Said]]:
     """Both detectors on every photo; nothing where OpenCV cannot be installed."""
-    try:
-        python = _environment()
-    except errors.KnownError as wrong:
-        print(f"  without OpenCV: {wrong}", file=sys.stderr)
-        return
     script = str(TOP / "benchmarks" / "photos_opencv.py")
     paths = json.dumps([str(photo.path) for photo in photos]).encode()
     seconds = 60 + SECONDS_A_PHOTO * len(photos)
-    done = process.run([python, "-S", script, str(PLACE)], stdin=paths, seconds=seconds)
+    try:
+        python = _environment()
+        done = process.run([python, "-S", script, str(PLACE)], stdin=paths, seconds=seconds)
+    except errors.KnownError as wrong:
+        print(f"  without OpenCV: {wrong}", file=sys.stderr)
+        return
     lines = [json.loads(line) for line in done.text().splitlines()]
     every = len(lines) // len(photos)
     for number, line in enumerate(lines):
