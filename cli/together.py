@@ -30,7 +30,7 @@ def read_together(given: Sequence[Source], reader: PhotoReader) -> Iterator[Sour
             unread[source.name] = read
         else:
             yield read
-    for found in _sums(reader):
+    for found in sums(reader):
         for name in found.photos:
             unread.pop(name, None)
         if not found.shown_by:
@@ -51,7 +51,8 @@ def _read(source: Source, reader: PhotoReader) -> Source:
         return replace(source, wrong=stopped)
 
 
-def _sums(reader: PhotoReader) -> tuple[Sum, ...]:
+def sums(reader: PhotoReader) -> tuple[Sum, ...]:
+    """What unread photos show together; nothing where the reader fails."""
     try:
         return reader.together()
     except errors.PhotoWorkerFailed:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from cli.annotating import Annotated
     from cli.sources import Source
     from pairing.qr.read import PhotoReader
-    from pairing.qr.reading import Sum
+    from pairing.qr.reading import Reading, Sum
 
 HELP = """Read the codes in photos: a dry run for kairos-register, or for any QR code.
 
@@ -96,14 +96,38 @@ def decode(
     wanted = Wanted(any_text, explain, output, lang or "", len(given) > 1, annotated)
     side = SIDE if annotated else 0
     with PhotoReader(any_text=any_text, hard=try_hard, picture=side) as reader:
-        codes = {source.name: _one(reader, source, wanted) for source in given}
-        for found in reader.together():
-            _show_sum(found, wanted)
-            codes |= dict.fromkeys(found.photos, 0)
-    return screen.exit_code(list(codes.values()))
+        return screen.exit_code(_all(reader, given, wanted))
 
 
-def _one(reader: PhotoReader, source: Source, wanted: Wanted) -> int:
+def _all(reader: PhotoReader, given: Sequence[Source], wanted: Wanted) -> list[int]:
+    """Read and show all; what several photos may tell together comes last. Their exit codes."""
+    from cli.together import sums
+
+    codes: dict[str, int] = {}
+    later: dict[str, tuple[Reading, errors.KnownError]] = {}
+    for source in given:
+        name, (seen, wrong) = source.name, _read(reader, source, wanted)
+        codes[name] = int(wrong.exit_code) if wrong else 0
+        if wanted.output == "jsonl":
+            click.echo(json.dumps(_body(name, seen, wrong, wanted), ensure_ascii=True))
+            continue
+        _explain(name, seen, wanted)
+        if wrong is not None and wanted.several and reader.keeps(name):
+            later[name] = seen, wrong
+        else:
+            _show(name, seen, wrong, wanted)
+    for found in sums(reader):
+        _show_sum(found, wanted)
+        codes |= dict.fromkeys(found.photos, 0)
+    for name, (seen, wrong) in later.items():
+        if codes[name]:
+            _show(name, seen, wrong, wanted)
+    return list(codes.values())
+
+
+def _read(
+    reader: PhotoReader, source: Source, wanted: Wanted
+) -> tuple[Reading, errors.KnownError | None]:
     from pairing.qr.reading import Reading, token_from
 
     name = source.name
@@ -117,11 +141,7 @@ def _one(reader: PhotoReader, source: Source, wanted: Wanted) -> int:
         wrong = error
     if wanted.annotated:
         wanted.annotated.write(seen, wrong)
-    if wanted.output == "jsonl":
-        click.echo(json.dumps(_body(name, seen, wrong, wanted), ensure_ascii=True))
-    else:
-        _show(name, seen, wrong, wanted)
-    return int(wrong.exit_code) if wrong else 0
+    return seen, wrong
 
 
 def _body(name: str, seen: Any, wrong: errors.KnownError | None, wanted: Wanted) -> dict[str, Any]:
@@ -166,17 +186,22 @@ def _show_sum(found: Sum, wanted: Wanted) -> None:
         return
     click.echo(safe(f"{name}: these photos show one code; together they can be read"), err=True)
     for text in _hidden([found.text], set(tokens)):
-        click.echo(safe(f"{name}\t{text}"))
+        click.echo(f"{safe(name)}\t{safe(text)}")
 
 
-def _show(name: str, seen: Any, wrong: errors.KnownError | None, wanted: Wanted) -> None:
-    from pairing.report import error_lines, safe
+def _explain(name: str, seen: Any, wanted: Wanted) -> None:
+    from pairing.report import safe
 
     if wanted.explain and seen.format:
         from cli import explaining
 
         for line in explaining.lines(name, seen):
             click.echo(safe(line), err=True)
+
+
+def _show(name: str, seen: Any, wrong: errors.KnownError | None, wanted: Wanted) -> None:
+    from pairing.report import error_lines, safe
+
     if wrong is not None:
         for line in error_lines(wrong):
             click.echo(line, err=True)
@@ -184,7 +209,7 @@ def _show(name: str, seen: Any, wrong: errors.KnownError | None, wanted: Wanted)
             click.echo(f"send back: {_advice(wrong, wanted)}", err=True)
         return
     for text in _texts(seen, wanted):
-        click.echo(safe(f"{name}\t{text}" if wanted.several else text))
+        click.echo(f"{safe(name)}\t{safe(text)}" if wanted.several else safe(text))
 
 
 def _advice(wrong: errors.KnownError, wanted: Wanted) -> str:
