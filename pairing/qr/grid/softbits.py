@@ -34,6 +34,9 @@ RIDGE = 3.0 / 200
 SURE = 0.5
 """From this strength on the equaliser learns from its own decisions."""
 ROUNDS = 2
+TRUST_OF_PARTS = 2.0
+"""Half of what a soft bit of 1 counts as log likelihood when photos are added up: less than it
+says, for the same blur makes the same mistakes."""
 LOST = 0.25
 """Confidence below which a module counts as lost to glare or shadow."""
 
@@ -60,6 +63,8 @@ class SoftBits:
 def soft_bits(gray: Float, lattice: Placed) -> SoftBits:
     """The soft bits of a code in a picture (height, width), 0 black to 255 white."""
     samples = sampled(gray, lattice)
+    certain = known(lattice.version)
+    values = weighed_together([samples], equalised(samples, certain), certain)
     lost = samples.confidence < LOST
     at = None
     if lost.any():
@@ -67,16 +72,7 @@ def soft_bits(gray: Float, lattice: Placed) -> SoftBits:
         middle = np.array([[columns.mean() + 0.5, rows.mean() + 0.5]])
         x, y = lattice.pixels(middle)[0]
         at = float(x), float(y)
-    return SoftBits(lattice.version, _weighed([samples]), float(lost.mean()), at, samples)
-
-
-def _weighed(several: Sequence[Samples], truth: Float | None = None) -> Float:
-    """(n, n): the bits of one code in these photos; `truth`: +1 or -1 where certain, else 0."""
-    certain = known(several[0].version)
-    if truth is not None:
-        certain = np.where(certain == 0, truth, certain)
-    guess = np.mean([equalised(samples, certain) for samples in several], axis=0)
-    return weighed_together(several, guess, certain)
+    return SoftBits(lattice.version, values, float(lost.mean()), at, samples)
 
 
 def equalised(samples: Samples, certain: Float) -> Float:
@@ -132,8 +128,13 @@ def _fitted(views: Float, target: Float, confidence: Float) -> Float:
 
 def learned_from(soft: SoftBits, truth: Float) -> SoftBits:
     """The soft bits again, with more modules known: +1 or -1 in `truth`, else 0."""
-    several = _pictures(soft)
-    return replace(soft, values=_weighed(several, truth)) if several else soft
+    pictures = _pictures(soft)
+    if not pictures:
+        return soft
+    certain = np.where(known(soft.version) == 0, truth, known(soft.version))
+    # From the beginning: what is wrong in the old bits would hold on to itself.
+    guess = np.mean([equalised(samples, certain) for samples in pictures], axis=0)
+    return replace(soft, values=weighed_together(pictures, guess, certain))
 
 
 def summed(several: Sequence[SoftBits]) -> SoftBits:
@@ -146,10 +147,14 @@ def summed(several: Sequence[SoftBits]) -> SoftBits:
     if len({part.version for part in parts}) != 1:
         raise ValueError("only photos of one code can be summed")
     version = parts[0].version
-    values: Float = np.mean([part.values for part in parts], axis=0).astype(np.float32)
-    together = SoftBits(version, values, parts=parts)
+    mean: Float = np.mean([part.values for part in parts], axis=0).astype(np.float32)
+    together = SoftBits(version, mean, parts=parts)
     pictures = _pictures(together)
-    return replace(together, values=_weighed(pictures)) if len(parts) > 1 and pictures else together
+    if len(parts) < 2 or not pictures:
+        return together
+    # What each believes of itself, added up, is a far better start than any equaliser's guess.
+    guess = np.tanh(TRUST_OF_PARTS * len(parts) * mean)
+    return replace(together, values=weighed_together(pictures, guess, known(version)))
 
 
 def _pictures(soft: SoftBits) -> list[Samples]:
