@@ -37,6 +37,12 @@ FEEDBACK = 3
 SPARE_IN_BLOCK, SPARE_IN_CODE = 4, 12
 """Parity symbols not spent on erasures: in each block, and over all."""
 
+CLEAR_SPARE = 8
+"""A block that keeps as much is mended wrongly once in 5,000 times, at 4 once in 30: then the
+erased symbols must agree with what was seen of them."""
+AGREEMENT = 3.5
+"""By how many standard deviations of chance."""
+
 Bytes = NDArray[np.uint8]
 
 
@@ -103,10 +109,11 @@ def _decode_as(soft: SoftBits, word: Format) -> Corrected | None:
     wrong = 0
     for _ in range(FEEDBACK + 1):
         before = len(solved)
-        received, trust = read_codewords(soft, word.mask)
+        received, trust, bits = read_codewords(soft, word.mask)
         for number, share in enumerate(shares):
             if number not in solved:
-                found = _mended(received[share.places], trust[share.places], share, len(shares))
+                at = share.places
+                found = _mended(received[at], trust[at], bits[at], share, len(shares))
                 if found is not None:
                     solved[number] = found
                     wrong += int((found != received[share.places]).sum())
@@ -118,27 +125,40 @@ def _decode_as(soft: SoftBits, word: Format) -> Corrected | None:
     return None
 
 
-def read_codewords(soft: SoftBits, mask: int) -> tuple[Bytes, Float]:
-    """The codewords as decided, and how far each can be trusted: by its weakest bit and a little
-    by the one after."""
+def read_codewords(soft: SoftBits, mask: int) -> tuple[Bytes, Float, Float]:
+    """The codewords as decided; how far each can be trusted: by its weakest bit and a little by
+    the one after; and (k, 8) their soft bits, from -1 for 0 to +1 for 1."""
     rows, columns = layout(soft.version).order.T
     values = soft.values[rows, columns]
-    received = codewords_of((values > 0) ^ mask_bits(soft.version, mask))
-    strength = np.abs(values[: 8 * len(received)]).reshape(-1, 8)
-    weakest = np.partition(strength, 1, axis=1)
+    inverted = mask_bits(soft.version, mask)
+    received = codewords_of((values > 0) ^ inverted)
+    bits = np.where(inverted, -values, values)[: 8 * len(received)].reshape(-1, 8)
+    weakest = np.partition(np.abs(bits), 1, axis=1)
     trust: Float = weakest[:, 0] + np.float32(0.25) * weakest[:, 1]
-    return received, trust
+    return received, trust, bits
 
 
-def _mended(received: Bytes, trust: Float, share: Block, block_count: int) -> Bytes | None:
+def _mended(
+    received: Bytes, trust: Float, bits: Float, share: Block, block_count: int
+) -> Bytes | None:
     """Errors only first, then with ever more of the least trusted symbols erased."""
     signs = reedsolomon.syndromes(received[None], share.parity)[0]
     doubtful = np.argsort(trust, kind="stable").tolist()
     for erased in range(0, share.parity - spare(block_count) + 1, 2):
         found = reedsolomon.mended(received, signs, doubtful[:erased])
-        if found is not None:
+        if found is None:
+            continue
+        lost = doubtful[:erased]
+        if share.parity - erased >= CLEAR_SPARE or _agree(found[lost], bits[lost]):
             return found
     return None
+
+
+def _agree(symbols: Bytes, bits: Float) -> bool:
+    """Whether mended symbols fit their soft bits better than chance would."""
+    signs = np.unpackbits(symbols).astype(np.float32).reshape(-1, 8) * 2 - 1
+    spread = float(np.sqrt(np.square(bits).sum()))
+    return float((signs * bits).sum()) >= AGREEMENT * spread > 0
 
 
 def _taught(

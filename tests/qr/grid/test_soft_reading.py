@@ -152,7 +152,33 @@ def test_without_the_limit_garbage_is_accepted(monkeypatch: pytest.MonkeyPatch) 
     """The control: with all parity spent on erasures, chance becomes a code."""
     monkeypatch.setattr(decoding, "SPARE_IN_BLOCK", 0)
     monkeypatch.setattr(decoding, "SPARE_IN_CODE", 0)
+    monkeypatch.setattr(decoding, "CLEAR_SPARE", 0)
     assert accepted(20, seed=7) > 10
+
+
+def misread(count: int) -> int:
+    """How often a large code is accepted of which one block is chance and all others are right."""
+    code = code_of(KAIROS_SIZE)
+    sure = exact(code)
+    table = layout.layout(sure.version)
+    places = layout.blocks(sure.version, "M")[2].places
+    rows, columns = table.order[(places[:, None] * 8 + np.arange(8)).ravel()].T
+    found = 0
+    for seed in range(count):
+        values = sure.values.copy()
+        values[rows, columns] = np.random.default_rng(seed).uniform(-1, 1, len(rows))
+        found += decode(SoftBits(sure.version, values), Tries()) is not None
+    return found
+
+
+def test_a_block_of_chance_among_right_ones_is_not_mended() -> None:
+    assert misread(60) == 0
+
+
+def test_without_a_look_at_what_was_seen_such_a_block_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The control: the parity that is kept lets one such block in 30 pass."""
+    monkeypatch.setattr(decoding, "CLEAR_SPARE", 0)
+    assert misread(120) > 0
 
 
 def test_codes_without_parity_to_spare_are_not_read_here() -> None:
