@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import signal
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +14,9 @@ import click
 from pairing import errors
 
 if TYPE_CHECKING:
+    import trio
+    from trio import TaskStatus
+
     from cli.inbox.arrivals import Arrivals
     from cli.inbox.intake import Intake, Taken
     from cli.inbox.report import Voice
@@ -116,7 +120,15 @@ class Watch:
     """Pictures that could not be read in this run and are not remembered."""
     bad: int = 0
     """Photos of this run that could not be read."""
+    stopped: bool = False
+    """By Ctrl-C or SIGTERM."""
     _named: set[str] = field(default_factory=set)
+    _told: trio.Event = field(init=False)
+
+    def __post_init__(self) -> None:
+        import trio
+
+        self._told = trio.Event()
 
     async def once(self) -> int:
         """What is there now; the exit code. Files that are being written are waited for."""
@@ -124,31 +136,51 @@ class Watch:
 
     async def until(self, seconds: float | None) -> int:
         """Watch for so many seconds, or until Ctrl-C; the exit code."""
-        try:
-            return await self._watch(math.inf if seconds is None else seconds, once=False)
-        except KeyboardInterrupt:
-            return int(errors.ExitCode.INTERRUPTED)
+        return await self._watch(math.inf if seconds is None else seconds, once=False)
 
     async def _watch(self, seconds: float, *, once: bool) -> int:
+        """Ctrl-C and SIGTERM end it after the photo that is being read; then the report comes."""
         import trio
 
         end = trio.current_time() + seconds
         try:
-            self.look()
-            while (left := end - trio.current_time()) > 0:
-                if once and not self.arrivals.unfinished:
-                    break
-                await trio.sleep(min(POLL_SECONDS, left))
-                self.look()
+            async with trio.open_nursery() as nursery:
+                await nursery.start(self._listen)
+                await self.look()
+                while not self.stopped and (left := end - trio.current_time()) > 0:
+                    if once and not self.arrivals.unfinished:
+                        break
+                    with trio.move_on_after(min(POLL_SECONDS, left)):
+                        await self._told.wait()
+                    await self.look()
+                nursery.cancel_scope.cancel()
+        except* errors.KnownError as group:
+            raise errors.first_known(group) from None
         finally:
             self.report()
+        if self.stopped:
+            return int(errors.ExitCode.INTERRUPTED)
         return int(errors.ExitCode.BATCH if once and self.bad else errors.ExitCode.DONE)
 
-    def look(self) -> None:
+    async def _listen(self, task_status: TaskStatus[None]) -> None:
+        import trio
+
+        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            task_status.started()
+            async for _ in signals:
+                self.stopped = True
+                self._told.set()
+
+    async def look(self) -> None:
         """Read what has arrived. Raises errors.NoSuchSource, errors.StoreUnwritable."""
+        import trio
+
         for found in self.arrivals.look():
             for taken in self.intake.take(found):
                 self._say(taken)
+                await trio.lowlevel.checkpoint()
+                if self.stopped:
+                    return
 
     def _say(self, taken: Taken) -> None:
         from cli.inbox.intake import Result

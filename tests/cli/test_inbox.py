@@ -6,6 +6,7 @@ import io
 import json
 import os
 import random
+import signal
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -307,6 +308,18 @@ class Heard:
         self.ends.append(all_of_it)
 
 
+@dataclass(slots=True)
+class Stopping(Heard):
+    """Somebody presses Ctrl-C when the first photo is named."""
+
+    number: signal.Signals
+
+    def taken(self, one: Any) -> None:
+        Heard.taken(self, one)
+        if len(self.said) == 1:
+            signal.raise_signal(self.number)
+
+
 @pytest.fixture
 def reader() -> Iterator[PhotoReader]:
     with PhotoReader() as reader:
@@ -336,6 +349,34 @@ async def test_a_file_counts_once_it_has_stopped_changing(
     (end,) = heard.ends
     assert end.count(Standing.WAITING) == 1
     assert end.unfinished == ()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_a_signal_ends_it_with_all_that_was_found(
+    box: Inbox, reader: PhotoReader, number: signal.Signals
+) -> None:
+    names = [f"{number_of}.png" for number_of in range(8)]
+    for place, name in enumerate(names):
+        box.drop(name, picture(token(place)), hours_old=place + 1)
+    with Ledger(box.folder) as ledger:
+        watch, _ = watch_of(box, reader, ledger)
+        watch.arrivals.now = lambda: 1e12
+        watch.voice = heard = Stopping([], [], number)
+        with trio.fail_after(30):
+            assert await watch.until(None) == errors.ExitCode.INTERRUPTED
+        seen = [name for name, _ in heard.said]
+        assert 0 < len(seen) < 6, "it takes note between two photos"
+        assert len(heard.ends) == 1
+    assert box.results() == {name: "known" if name in seen else "new" for name in names}
+
+
+async def test_a_folder_that_goes_away_is_a_named_error(box: Inbox, reader: PhotoReader) -> None:
+    with Ledger(box.folder) as ledger:
+        watch, heard = watch_of(box, reader, ledger)
+        box.folder.rmdir()
+        with pytest.raises(errors.NoSuchSource):
+            await watch.until(60)
+        assert len(heard.ends) == 1
 
 
 async def test_a_file_that_never_ends_is_named(
