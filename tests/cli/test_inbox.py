@@ -22,7 +22,7 @@ from cli.inbox.arrivals import Arrivals
 from cli.inbox.intake import Intake, Result
 from cli.inbox.ledger import Ledger
 from cli.inbox.machines import Standing, machines
-from cli.inbox.report import Summary, voice
+from cli.inbox.report import Summary
 from cli.records import Records
 from cli.sources import sources
 from pairing import errors, keys, peertoken
@@ -188,13 +188,8 @@ def test_a_picture_in_an_export_is_a_source(box: Inbox) -> None:
     with PhotoReader() as reader:
         found = [sources([path])[0].token(reader, loopback=True) for path in paths]
     assert {keys.fingerprint(one.key) for one in found} == {node_of(token(n)) for n in (1, 2)}
-    with pytest.raises(errors.NoSuchSource):
-        sources([str(box.folder / "export.zip" / "chat" / "z.png")])
-
-
-def test_a_broken_export_is_said(box: Inbox) -> None:
-    box.drop("export.zip", zipped(a=picture(token(1)))[:-30])
-    assert box.results() == {"export.zip": "unreadable"}
+    box.drop("broken.zip", zipped(a=picture(token(1)))[:-30])
+    assert box.results()["broken.zip"] == "unreadable"
 
 
 def test_a_damaged_record_is_set_aside_and_all_is_read_again(box: Inbox) -> None:
@@ -245,17 +240,9 @@ def test_usage(box: Inbox, arguments: tuple[str, ...]) -> None:
         box.run(*arguments)
 
 
-def test_a_folder_that_is_none(box: Inbox) -> None:
-    box.folder.rmdir()
-    with pytest.raises(errors.NoSuchSource):
-        box.run()
-
-
-@pytest.mark.parametrize(
-    ("text", "seconds"), [("90", 90), ("90s", 90), ("1.5h", 5400), ("2m", 120), ("1d", 86400)]
-)
-def test_times(text: str, seconds: float) -> None:
-    assert seconds_of(text) == seconds
+def test_times() -> None:
+    found = [seconds_of(text) for text in ("90", "90s", "1.5h", "2m", "1d")]
+    assert found == [90, 90, 5400, 120, 86400]
 
 
 # --- what the records know ----------------------------------------------------------------------
@@ -277,8 +264,7 @@ def test_a_machine_that_is_registered_is_not_named_again(box: Inbox) -> None:
     box.run("--once", "--output", "paths")
     assert box.capture.readouterr().out.splitlines() == [str(box.folder / "b.png")]
     box.run()
-    (report,) = [line for line in box.lines() if line["type"] == "inbox"]
-    assert [one["standing"] for one in report["machines"]] == ["waiting", "registered"]
+    assert [one["standing"] for one in box.lines()[-1]["machines"]] == ["waiting", "registered"]
 
 
 def test_a_newer_photo_of_a_registered_machine_is_not_wanted(box: Inbox) -> None:
@@ -367,7 +353,7 @@ async def test_a_signal_ends_it_with_all_that_was_found(
         seen = [name for name, _ in heard.said]
         assert 0 < len(seen) < 6, "it takes note between two photos"
         assert len(heard.ends) == 1
-    assert box.results() == {name: "known" if name in seen else "new" for name in names}
+        assert [photo.name for photo in ledger.photos] == seen
 
 
 async def test_a_folder_that_goes_away_is_a_named_error(box: Inbox, reader: PhotoReader) -> None:
@@ -412,4 +398,3 @@ def test_people_read_it(box: Inbox) -> None:
     assert "2 photos, 1 machine: 1 waiting" in said.out
     assert "photo 5 h old" in said.out
     assert "Bitte den ganzen Bildschirm" in said.out
-    assert voice("human", "en") != voice("paths", "en")
