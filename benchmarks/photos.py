@@ -111,7 +111,9 @@ def main() -> int:
         outcomes.append(outcome)
         print(photos_table.cell_row(outcome), flush=True)
     body = photos_table.to_json(looks, carried, outcomes)
-    kept = measured.keep("photos-", {"every": asked.every, **body}, asked.keep)
+    kept = measured.keep(
+        "cells-" if asked.cells_only else "photos-", {"every": asked.every, **body}, asked.keep
+    )
     print(f"kept: {kept}")
     whole = asked.every == 1 and not asked.only
     if whole and asked.keep == measured.RESULTS:

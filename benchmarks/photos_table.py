@@ -61,7 +61,9 @@ def of_groups(looks: Sequence[Look]) -> list[str]:
     for name, figure in _FIGURES.items():
         values = " | ".join(figure(_of(looks, engine)) for engine in engines)
         found.append(f"| {name} | | {values} |")
-    return [*found, *_of_grid(looks)]
+    misread = [f"{k.photo.group}/{k.photo.path.name}" for k in _of(looks, OURS) if k.wrong]
+    note = ["", "Misread by us: " + ", ".join(misread) + "."] if misread else []
+    return [*found, *_of_grid(looks), *note]
 
 
 def _of(looks: Sequence[Look], engine: str) -> list[Look]:
