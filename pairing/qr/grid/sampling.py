@@ -18,6 +18,8 @@ CONTRAST_OVER = 1.5
 """Modules (half a side) within which contrast is measured."""
 ENOUGH_CONTRAST = 0.45
 """Of the median contrast: less lowers the confidence."""
+_FAR = 1e6
+"""Pixels."""
 
 Reals = NDArray[np.float64]
 
@@ -53,7 +55,7 @@ def sampled(gray: Float, lattice: Placed) -> Samples:
     count = 2 * (n + 2 * MARGIN) + 1
     along = (np.arange(2 * count) - 0.5) / 4 - MARGIN
     across, down = np.meshgrid(along, along)
-    at = lattice.pixels(np.stack([across.ravel(), down.ravel()], axis=1))
+    at = _pixels(lattice, np.stack([across.ravel(), down.ravel()], axis=1))
     fine, inside = _bilinear(small, ((at - corner) / factor - 0.5).astype(np.float32))
     light = fine.reshape(count, 2, count, 2).mean(axis=(1, 3), dtype=np.float32)
     seen: Bool = np.all(inside.reshape(count, 2, count, 2), axis=(1, 3))
@@ -66,12 +68,19 @@ def centres(n: int) -> tuple[slice, slice]:
     return middle, middle
 
 
+def _pixels(lattice: Placed, points: Reals) -> Reals:
+    """Also for points at the horizon of a wrong guess: they lie far beyond the picture."""
+    with np.errstate(all="ignore"):
+        at = lattice.pixels(points)
+    return np.clip(np.nan_to_num(at, nan=-_FAR), -_FAR, _FAR)
+
+
 def _crop(gray: Float, lattice: Placed) -> tuple[Float, int, Reals]:
     """The part round the code, shrunk by a whole number so that a module has 4 to 8 pixels; that
     number, and the part's top left corner."""
     n, m = size_of(lattice.version), MARGIN
     frame = np.array([(-m, -m), (n + m, -m), (n + m, n + m), (-m, n + m)], dtype=np.float64)
-    corners = lattice.pixels(frame)
+    corners = _pixels(lattice, frame)
     high, wide = gray.shape
     left, top = np.clip(np.floor(corners.min(axis=0)) - 2, 0, (wide - 2, high - 2)).astype(int)
     right, bottom = np.clip(np.ceil(corners.max(axis=0)) + 2, (left + 2, top + 2), (wide, high))

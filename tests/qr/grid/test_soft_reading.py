@@ -6,16 +6,20 @@ import random
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
 
 from pairing.qr import render
 from pairing.qr.grid import decode as decoding
 from pairing.qr.grid import layout
 from pairing.qr.grid.decode import Corrected, Tries, decode, spare, text_of
+from pairing.qr.grid.lattice import convex, from_corners
 from pairing.qr.grid.softbits import SoftBits, learned_from, soft_bits
 from pairing.testing.tilted import Tilted, View, tilted
 from pairing.testing.tokens import random_token
 
 TOKEN = random_token(random.Random(6))
+NOISE = np.random.default_rng(2).uniform(0, 255, (300, 400)).astype(np.float32)
 KAIROS_SIZE = "b3RwOgogIGRodDoKICAgIGludGVydmFsOiA5" * 15
 
 
@@ -106,6 +110,24 @@ def test_solved_blocks_teach_the_equaliser(seed: int) -> None:
         return float(((bits.values > 0) != code)[data].mean())
 
     assert wrong(learned) < wrong(soft)
+
+
+@given(
+    st.lists(st.tuples(*[st.floats(-900, 1500)] * 2), min_size=4, max_size=4),
+    st.sampled_from([1, 4, 12]),
+)
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
+def test_wherever_a_code_is_guessed_the_answer_is_no_code(
+    corners: list[tuple[float, float]], version: int
+) -> None:
+    """Beyond the picture, its margin behind the camera: no exception, no warning."""
+    edges = np.roll(np.array(corners), -1, axis=0) - corners
+    assume(
+        convex(np.array(corners))
+        and (np.linalg.det(np.stack([edges, np.roll(edges, -1, axis=0)], axis=1)) > 50).all()
+    )
+    guess = from_corners(version, corners)
+    assert decode(soft_bits(NOISE, guess), Tries()) is None
 
 
 # --- luck ---------------------------------------------------------------------------------------
