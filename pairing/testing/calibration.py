@@ -15,7 +15,9 @@ from pairing.testing.consolecodes import CODES, show
 from pairing.testing.photos import photograph
 
 RATES = {1: 0.62, 2: 0.91, 3: 0.94, 4: 0.70, 5: 0.18}
-"""What the first simulator, which the decoders were chosen with, had at each severity."""
+"""What the first simulator, which the decoders were chosen with, had at each severity. This one has
+0.65, 0.87, 0.97, 0.75 and 0.21 (104 photos each, 2026-11-30).
+"""
 BOUND = 0.10
 
 
