@@ -19,6 +19,7 @@ import os
 import time
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ import numpy as np
 from PIL import Image
 
 from pairing import errors
-from pairing.qr import photo, pipe, render
+from pairing.qr import photo, pipe, render, sharpness
 from pairing.qr.grid import combine, decode, reader
 from pairing.qr.grid.lattice import from_corners
 from pairing.qr.grid.softbits import SoftBits, soft_bits
@@ -76,13 +77,18 @@ def _read(request: dict[str, Any], data: bytes, accept: Callable[[str], bool]) -
     found = reader.read(image, places, accept, hard=request.get("hard") is True)
     return {
         "codes": codes_said(found.codes),
-        "seen": [_said(seen) for seen in found.seen[:CODES_LIMIT]],
+        "seen": [_said(_blurred(image, seen)) for seen in found.seen[:CODES_LIMIT]],
         "soft": [
             base64.b64encode(combine.to_bytes(soft)).decode("ascii")
             for soft in found.soft[:PLACES_LIMIT]
         ],
         "tried": [[t.step, t.ms, t.read, t.located] for t in found.steps[:CODES_LIMIT]],
     }
+
+
+def _blurred(image: Image.Image, seen: Seen) -> Seen:
+    """With its blur, where that may explain why it was not read."""
+    return seen if seen.read else replace(seen, blur=sharpness.blur(image, seen.corners))
 
 
 def _said(seen: Seen) -> list[Any]:
@@ -150,6 +156,7 @@ def warm_up() -> None:
     place = Place(((edge, edge), (end, edge), (end, end), (edge, end)), None)
     for places in ([place], []):
         reader.read(image, places, lambda text: True)
+    sharpness.blur(image, place.corners)
     version = render.version(code)
     soft = soft_bits(np.asarray(image, np.float32), from_corners(version, place.corners))
     several = [combine.from_bytes(combine.to_bytes(soft))] * 2

@@ -37,7 +37,10 @@ def blur(gray: Image.Image, corners: Corners = ()) -> float:
 
     0 where there is nothing to measure.
     """
-    region = gray.crop(_box(corners, gray.size)) if corners else gray
+    box = _box(corners, gray.size) if corners else (0, 0, *gray.size)
+    if box[2] - box[0] < 8 or box[3] - box[1] < 8:
+        return 0.0
+    region = gray.crop(box)
     scale = max(1.0, max(region.size) / (_CODE_SIDE if corners else _SIDE))
     if scale > 1:
         from PIL import Image
