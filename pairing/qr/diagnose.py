@@ -20,7 +20,7 @@ PLACES = (
 
 SMALL, RATHER_SMALL = 3.5, 5.0
 """Pixels for a module: below the first hardly any code is read, below the second half of them."""
-BLURRED = 0.5
+BLURRED = 0.45
 """Sigma of the blur in modules from which neighbours run into each other."""
 BLURRED_PHOTO = 0.3
 """The same for a photo in which nothing was found, if its code filled half of the height."""
