@@ -42,7 +42,7 @@ fast: tools ## tests that take seconds
 	KAIROS_TEST_PROFILE=fast $(PYTEST) -q -n $(JOBS) -m "not ($(NEEDS_MACHINE) or $(LONG) or slow)"
 
 test: tools ## every test that needs neither root nor a virtual machine: 5 minutes
-	$(PYTEST) -n $(JOBS) --dist worksteal -m "not ($(NEEDS_MACHINE) or $(LONG))"
+	$(PYTEST) -n $(JOBS) --dist worksteal --durations=60 -m "not ($(NEEDS_MACHINE) or $(LONG))"
 
 # The image is built with the network; its machines then run where no network is but their own.
 e2e: tools packages chroot-demo ## virtual machines, network namespaces, the demo in a bare system (root)
@@ -50,7 +50,7 @@ e2e: tools packages chroot-demo ## virtual machines, network namespaces, the dem
 	$(BIN)/python -m node.testing.images
 	$(BIN)/python -m node.testing.kube_build
 	$(BIN)/python -m node.testing.cluster_image
-	$(PYTEST) -n 2 --dist loadfile --no-loadscope-reorder -m "($(NEEDS_MACHINE)) and not ($(LONG))"
+	$(PYTEST) -n 2 --dist loadfile --no-loadscope-reorder --durations=60 -m "($(NEEDS_MACHINE)) and not ($(LONG))"
 
 interop: tools packages ## Kairos' own tools (Go) with ours, both ways, in network namespaces (root)
 	$(BIN)/python -m pairing.testing.stock

@@ -26,7 +26,7 @@ def test_from_photo_to_verdict(station: Station) -> None:
     assert json.loads(escrow.read_text())["proof"]["dry_run"] is True
     with PhotoReader() as reader:
         seen = reader.read(folder / "photo.png")
-    assert (seen.width, seen.height) == (1600, 1200), "a photo, not the screen itself"
+    assert (seen.width, seen.height) == (1280, 960), "a photo, not the screen itself"
     (code,) = seen.codes
     assert len({y for _, y in code.corners}) == 4, "tilted"
     token = token_from(seen).text
