@@ -20,9 +20,9 @@ from pairing.testing.engines import ENGINES
 from pairing.testing.strangers import acquaintance, flipped, stranger, wrong_check
 from pairing.testing.tokens import random_token
 
-PICTURES, BY_ENGINES = 20, 300
-CONTROLS = 20
-READ_OF_CONTROLS = 18
+PICTURES, BY_ENGINES = 8, 100
+CONTROLS = 10
+READ_OF_CONTROLS = 9
 TOKENS = 50
 
 
