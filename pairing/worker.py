@@ -16,8 +16,8 @@ from pairing import errors, process
 
 PHOTOS_LIMIT = 100
 START_SECONDS = 60.0
-"""Until the child has loaded its decoders: a second where nothing else runs, but four emulated
-machines starting on two cores beside it have made it more than thirty."""
+"""Until the child has loaded its decoders: a second where nothing else runs, but where it had
+the lowest priority beside starting machines it took more than thirty."""
 PHOTO_SECONDS = 60.0
 """Wall clock for one picture; its CPU limit of ten seconds ends an ordinary one long before."""
 ANSWER_LIMIT = 4 * 1024 * 1024
