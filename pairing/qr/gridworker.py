@@ -128,8 +128,8 @@ def _copies(request: dict[str, Any], several: list[SoftBits]) -> tuple[list[list
     """
     copies: dict[str, set[int]] = {}
     for text in request["shown"]:
-        drawn = np.array(render.modules(text), dtype=np.float32) * 2 - 1
-        soft = SoftBits((len(drawn) - 17) // 4, drawn)
+        code = render.modules(text)
+        soft = SoftBits(render.version(code), np.array(code, dtype=np.float32) * 2 - 1)
         for photo_number, other in zip(request["photos"], several, strict=True):
             if combine.same_screen(soft, other):
                 copies.setdefault(text, set()).add(photo_number)
