@@ -11,7 +11,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 
 from benchmarks import photos_cells, photos_others, photos_table
@@ -126,9 +126,11 @@ def _cells(tries: int, only: str) -> Iterator[photos_cells.Outcome]:
         return
     if not only:
         yield from photos_cells.calibrated(max(1, min(ROUNDS, tries // 5)))
-    for cell in photos_cells.cells():
-        if only in f"{cell.name} {cell.severity}":
-            yield photos_cells.run(cell, tries)
+    count = os.cpu_count() or 1
+    with ProcessPoolExecutor(count) as cores:
+        for cell in photos_cells.cells():
+            if only in f"{cell.name} {cell.severity}":
+                yield photos_cells.run(cell, tries, cores, count)
 
 
 def _arguments() -> argparse.Namespace:
