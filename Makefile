@@ -70,7 +70,7 @@ bench-photos: tools ## photos read by us and by others: PHOTOS=DIR with an expec
 	PHOTOS="$(PHOTOS)" CELLS="$(CELLS)" $(BIN)/python -m benchmarks.photos
 
 soak: tools ## races, kills, random input: an hour, or KAIROS_SOAK_MINUTES
-	$(PYTEST) tests/soak tests/qr tests/e2e -m soak -n 0 --timeout 0
+	$(PYTEST) tests/soak tests/qr tests/netns tests/e2e -m soak -n 0 --timeout 0
 
 coverage: tools ## the tests of `make test` with branch coverage
 	$(BIN)/coverage erase

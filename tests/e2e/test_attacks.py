@@ -144,6 +144,7 @@ def test_no_secret_shows_while_the_config_is_applied(unmoved: Seen) -> None:
     assert unmoved.journal[1] > 0
 
 
+@pytest.mark.soak
 def test_without_a_policy_the_same_attacks_open_the_volumes(weak: Seen) -> None:
     """The control of this file, and of the matrix."""
     assert weak.came_to == OPEN
@@ -153,6 +154,7 @@ def test_without_a_policy_the_same_attacks_open_the_volumes(weak: Seen) -> None:
     assert "thief" in weak.said["homes"]
 
 
+@pytest.mark.soak
 def test_nothing_that_root_left_in_the_system_survives_a_start(unmoved: Seen, weak: Seen) -> None:
     assert set(unmoved.said["planted"].split()) == {*PLANTED.split()[1:], "same"}
     assert weak.said["planted"].split() == ["/usr/local/thief"]

@@ -14,7 +14,7 @@ from pairing.testing.hardware import Drive, Firmware, Plug
 from pairing.testing.lan import Lan
 from tests.e2e.conftest import ARTEFACTS, CONFIG, fresh
 
-pytestmark = [pytest.mark.root, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.root, pytest.mark.soak, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")

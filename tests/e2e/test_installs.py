@@ -274,6 +274,7 @@ def test_a_disk_is_not_sealed_to_a_start_that_was_given_words(
     assert zeros(alone.disks[0]), "before the first write"
 
 
+@pytest.mark.soak
 def test_where_nothing_is_encrypted_every_secret_is_found_on_the_disk(
     by_hand: str, alone: Corner
 ) -> None:
@@ -284,6 +285,7 @@ def test_where_nothing_is_encrypted_every_secret_is_found_on_the_disk(
     assert plain == set(SECRETS)
 
 
+@pytest.mark.soak
 def test_by_hand_it_says_each_step(by_hand: str) -> None:
     assert "status 0" in by_hand, by_hand
     steps = set(re.findall(r"(\d+)/(\d+) done", by_hand))
@@ -292,6 +294,7 @@ def test_by_hand_it_says_each_step(by_hand: str) -> None:
     assert "Installed. Take the stick out" in by_hand
 
 
+@pytest.mark.soak
 def test_by_hand_it_starts_and_applies_its_config(started: qemu.Machine, alone: Corner) -> None:
     shop = alone.shop
     assert shop.on("hostname") == "till-7"

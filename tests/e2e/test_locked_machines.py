@@ -126,6 +126,7 @@ def test_the_new_key_opens_and_the_old_one_is_refused(rotated: Run, stolen: Stor
     assert kept == newest.record.to_json(), "for whoever has the escrow key and the disk"
 
 
+@pytest.mark.soak
 def test_a_machine_that_awaits_approval_opens_only_then(rotated: Run, stolen: Story) -> None:
     """Bound to TPM and approval from now on; restarted, it waits until somebody approves."""
     shop = stolen.shop

@@ -177,6 +177,7 @@ def changed_slot(upgraded: str, shop: Shop) -> str:
     return restart_until(shop, "running   1.0.0", "version   1.1.0: bad, all tries used")
 
 
+@pytest.mark.soak
 def test_a_good_slot_that_was_changed_falls_back(changed_slot: str, shop: Shop) -> None:
     """Nobody presses a key, and no volume is opened by the changed one."""
     (why,) = [line for line in changed_slot.splitlines() if line.startswith("failed ")]

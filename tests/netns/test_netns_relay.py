@@ -104,6 +104,7 @@ def test_only_the_relay_is_reachable_from_both_sides(world: World) -> None:
 
 
 @pytest.mark.timeout(900)
+@pytest.mark.soak
 def test_a_hundred_nodes_are_paired_through_the_relay(world: World) -> None:
     world.start_relay()
     pictures = world.nodes(HUNDRED)
