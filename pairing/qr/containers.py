@@ -11,13 +11,9 @@ import io
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
 from pairing import errors
-from pairing.qr import photo
-
-if TYPE_CHECKING:
-    from pypdf import PageObject
+from pairing.qr import pdf, photo
 
 MEMBERS_LIMIT = 20_000
 """Entries of a zip, folders and texts included."""
@@ -26,11 +22,6 @@ TOTAL_LIMIT = 256 * 1000 * 1000
 """Bytes of all pictures."""
 RATIO_LIMIT = 100
 """Bytes of all pictures for one of the file: pictures are compressed already."""
-PAGES_LIMIT = 200
-_SMALLEST_SIDE = 64
-"""Pixels; smaller ones in a PDF are logos and lines."""
-_DEEPEST = 4
-"""Forms within forms on a page of a PDF."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,57 +90,9 @@ def _of_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Iterator[In
 
 
 def _of_pdf(data: bytes) -> Iterator[Inside]:
-    import pypdf
-
-    document = pypdf.PdfReader(io.BytesIO(data))
-    if document.is_encrypted and not document.decrypt(""):
-        raise errors.ContainerRefused("A password protects it.")
-    for number, page in enumerate(document.pages, 1):
-        if number > PAGES_LIMIT:
-            raise errors.ContainerRefused(f"It has more than {PAGES_LIMIT} pages.")
-        streams = list(_streams(page, _DEEPEST))
-        for count, stream in enumerate(streams, 1):
-            name = f" page {number}" + (f" picture {count}" if len(streams) > 1 else "")
-            try:
-                yield Inside(name, _content(stream))
-            except errors.PhotoError as wrong:
-                yield Inside(name, wrong=wrong)
-
-
-def _streams(owner: PageObject | Any, depth: int) -> Iterator[Any]:
-    """The picture objects that a page or a form on it draws (ISO 32000-1, 8.9 and 8.10)."""
-    resources = owner.get("/Resources", {}).get_object()
-    objects = resources.get("/XObject", {}).get_object() if resources else {}
-    for value in objects.values():
-        stream = value.get_object()
-        kind = stream.get("/Subtype")
-        if kind == "/Form" and depth:
-            yield from _streams(stream, depth - 1)
-        elif kind == "/Image" and min(_size(stream)) >= _SMALLEST_SIDE:
-            yield stream
-
-
-def _size(stream: Any) -> tuple[int, int]:
-    return int(stream.get("/Width", 0)), int(stream.get("/Height", 0))
-
-
-def _content(stream: Any) -> bytes:
-    """A JPEG as it is; anything else as a gray PNG."""
-    photo.check_size(*_size(stream))
-    try:
-        filters = stream.get("/Filter", [])
-        filters = filters if isinstance(filters, list) else [filters]
-        if filters and filters[-1] == "/DCTDecode":
-            content = bytes(stream.get_data())
-        else:
-            out = io.BytesIO()
-            photo.gray_of(stream.decode_as_image()).save(out, "PNG", compress_level=1)
-            content = out.getvalue()
-    except Exception as broken:
-        raise errors.NotAPicture(f"Its content is damaged ({type(broken).__name__}).") from None
-    if len(content) > photo.FILE_LIMIT:
-        raise errors.PictureTooLarge
-    return content
+    for found in pdf.pictures(data):
+        name = f" page {found.page}" + (f" picture {found.number}" if found.of > 1 else "")
+        yield Inside(name, found.data, found.wrong)
 
 
 _CODECS = ("cp437", "utf-8", "utf-8-sig", "utf-16", "utf-16-be", "utf-16-le", "latin-1", "cp1252")

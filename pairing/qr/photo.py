@@ -108,7 +108,7 @@ def preload() -> None:
     ImageFile.LOAD_TRUNCATED_IMAGES = True
     for name in _READERS:
         with contextlib.suppress(ImportError):  # HEIC's
-            _reader(name)
+            reader(name)
 
 
 _READERS = {
@@ -119,15 +119,18 @@ _READERS = {
     "BMP": ("PIL.BmpImagePlugin", "BmpImageFile"),
     "GIF": ("PIL.GifImagePlugin", "GifImageFile"),
     "HEIC": (HEIC_LIBRARY, "HeifImageFile"),
+    "JPEG 2000": ("PIL.Jpeg2KImagePlugin", "Jpeg2KImageFile"),
 }
-"""The plug-in for each format and no other, so no other parser sees the bytes."""
+"""The plug-in for each format and no other, so no other parser sees the bytes. JPEG 2000 only
+inside a PDF, where scanners use it."""
 
 
-def _reader(name: str) -> Callable[[io.BytesIO], ImageFile.ImageFile]:
+def reader(name: str) -> Callable[[io.BytesIO], ImageFile.ImageFile]:
+    """The plug-in for a format of `ALLOWED` or for JPEG 2000. Raises ImportError."""
     module, kind = _READERS[name]
-    reader: Callable[[io.BytesIO], ImageFile.ImageFile]
-    reader = getattr(importlib.import_module(module), kind)
-    return reader
+    found: Callable[[io.BytesIO], ImageFile.ImageFile]
+    found = getattr(importlib.import_module(module), kind)
+    return found
 
 
 def _open(name: str, data: bytes) -> ImageFile.ImageFile:
@@ -135,7 +138,7 @@ def _open(name: str, data: bytes) -> ImageFile.ImageFile:
         check_size(*_webp_size(data))  # its decoder allocates on opening
     if name == "PNG":
         check_size(*struct.unpack(">II", data[16:24]))
-    return _reader(name)(io.BytesIO(data))
+    return reader(name)(io.BytesIO(data))
 
 
 def check_size(width: int, height: int) -> None:

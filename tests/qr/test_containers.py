@@ -23,6 +23,7 @@ from pypdf.generic import (
 from cli.sources import sources
 from pairing import errors
 from pairing.qr import containers, render
+from pairing.qr import pdf as pdf_pages
 from pairing.qr.read import PhotoReader, token_from
 from pairing.qr.unpack import Picture, unpack
 from pairing.testing.tokens import random_token
@@ -218,7 +219,7 @@ def test_limits_of_count(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(containers, "MEMBERS_LIMIT", 3)
     with pytest.raises(errors.ContainerRefused, match="more than 3 files"):
         list(containers.pictures(data))
-    monkeypatch.setattr(containers, "PAGES_LIMIT", 1)
+    monkeypatch.setattr(pdf_pages, "PAGES_LIMIT", 1)
     with pytest.raises(errors.ContainerRefused, match="more than 1 pages"):
         list(containers.pictures(pdf(page(TOKENS[0]), page(TOKENS[1]))))
 
