@@ -90,7 +90,7 @@ def open_gray(data: bytes) -> Image.Image:
         turn = None if name in ("TIFF", "HEIC") else _turn(image)  # their readers turn them
         if name == "JPEG":
             image.draft("L", image.size)  # colour planes are never decoded
-        image.load()
+        _load(name, image)
         gray = gray_of(image)
         return gray if turn is None else gray.transpose(turn)
     except errors.KnownError:
@@ -139,6 +139,20 @@ def _open(name: str, data: bytes) -> ImageFile.ImageFile:
     if name == "PNG":
         check_size(*struct.unpack(">II", data[16:24]))
     return reader(name)(io.BytesIO(data))
+
+
+def _load(name: str, image: ImageFile.ImageFile) -> None:
+    from PIL import ImageFile
+
+    if name != "HEIC":
+        image.load()
+        return
+    ImageFile.LOAD_TRUNCATED_IMAGES = False  # else its reader makes black out of nothing
+    try:
+        image.load()  # of tiles gives those that are there
+    finally:
+        ImageFile.LOAD_TRUNCATED_IMAGES = True
+    check_size(*image.size)  # its header does not bind it
 
 
 def check_size(width: int, height: int) -> None:

@@ -12,7 +12,6 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
-import pillow_heif
 import pytest
 import zxingcpp
 from PIL import Image, ImageDraw
@@ -23,7 +22,6 @@ from pairing.qr.read import PhotoReader, load, token_from
 from pairing.testing.tokens import random_token
 
 TOKEN = random_token(random.Random(1))
-pillow_heif.register_heif_opener()
 
 
 @pytest.fixture(scope="module")
@@ -68,11 +66,11 @@ def tiff_header(width: int, height: int) -> bytes:
 # --- what is read -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF", "HEIF"])
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF"])
 def test_allowed_formats(kind: str, reader: PhotoReader) -> None:
     reading = reader.read(encoded(clean(), kind))
     assert token_from(reading).text == TOKEN
-    assert reading.format.upper() == {"HEIF": "HEIC"}.get(kind, kind)
+    assert reading.format.upper() == kind
     assert (reading.width, reading.height) == clean().size
 
 
@@ -182,7 +180,6 @@ def test_a_file_cut_short_gives_what_is_there(reader: PhotoReader) -> None:
         (bytes(1000), "none"),
         (b"%PDF-1.7", "PDF"),
         (b"\0\0\0\x18ftypavif" + bytes(100), "AVIF"),
-        (b"\0\0\0\x18ftypheic" + bytes(100), "damaged"),
         (b"BM" + bytes(100), "damaged"),
         (b"GIF89a" + bytes(100), "damaged"),
         (b"II*\0" + bytes(100), "damaged"),
@@ -200,7 +197,7 @@ def test_no_picture(data: bytes, said: str, reader: PhotoReader) -> None:
 def test_without_its_library_a_heic_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with PhotoReader() as reader, pytest.raises(errors.HeicMissing) as raised:
-        reader.read(encoded(clean(), "HEIF"), name="IMG_1.HEIC")
+        reader.read(b"\0\0\0\x18ftypheic" + bytes(100), name="IMG_1.HEIC")
     assert "IMG_1.HEIC" in raised.value.sentence
     assert "make install HEIC=1" in raised.value.hint
     assert raised.value.exit_code == 9
