@@ -43,6 +43,8 @@ def place(corners: Sequence[tuple[int, int]]) -> str:
 
 def _said(code: Seen) -> str:
     version = f"version {code.version}, " if code.version else ""
+    if code.guessed:
+        return f"looks like a code at {place(code.corners)}, {code.pitch:.1f} px a module"
     words = f"grid at {_start(code.corners)}: {version}fit {code.fit:.2f}, {code.pitch:.1f} px"
     words += " a module"
     if code.glare:
@@ -66,4 +68,5 @@ def _body(code: Seen) -> dict[str, Any]:
         "read": code.read,
         "cut": code.cut,
         "blur": round(code.blur, 2),
+        "guessed": code.guessed,
     }

@@ -81,6 +81,9 @@ def marks(reading: Reading, texts: Texts) -> Iterator[Mark]:
         words = texts.labels.get(why.slug, texts.labels["seen"])
         glare = one.glare_at if isinstance(why, errors.CodeGlare) else None
         yield Mark(one.corners, words, read=False, glare_at=glare)
+    for one in reading.seen:
+        if one.guessed and (plain_why := diagnose.of_guess(one, reading)):
+            yield Mark(one.corners, texts.labels[plain_why.slug], read=False)
 
 
 def _below(error: errors.KnownError | None, language: str) -> str:

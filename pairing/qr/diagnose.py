@@ -24,6 +24,12 @@ BLURRED = 0.45
 """Sigma of the blur in modules from which neighbours run into each other."""
 BLURRED_PHOTO = 0.3
 """The same for a photo in which nothing was found, if its code filled half of the height."""
+SHARP_PHOTO = 2.0
+"""Pixels: a photo that is blurred by less is not called so, however small it is."""
+FAR = 3.0
+"""Pixels that a module would have, seen straight, below which an area that only looks like a code
+is one that is too small: a larger one would have been located. How often the reason is right then
+is in docs/adr/0027."""
 GLARE = 0.06
 """Share of the modules: what was hidden so far was not enough to be lost by itself."""
 FLAT = 58.0
@@ -52,15 +58,18 @@ def reason(reading: Reading) -> errors.PhotoError:
         return of_code(unread[0], reading)
     if reading.texts:
         return errors.ForeignCode(f"It is {describe(reading.texts)}.", element=name)
+    for one in reading.seen:
+        if one.guessed and (why := of_guess(one, reading)):
+            return why
     half = min(reading.width, reading.height) / 2 / _MODULES
-    if half and reading.blur > BLURRED_PHOTO * half:
+    if half and reading.blur > max(SHARP_PHOTO, BLURRED_PHOTO * half):
         return errors.PhotoBlurred(element=name)
     return errors.NoCodeFound(element=name)
 
 
 def unread_codes(reading: Reading) -> tuple[Seen, ...]:
     """The codes that were seen but not read, the likeliest to be ours first."""
-    seen = [one for one in reading.seen if not one.read]
+    seen = [one for one in reading.seen if not one.read and not one.guessed]
     seen += [
         Seen(corners)
         for corners in reading.unreadable
@@ -86,6 +95,23 @@ def of_code(seen: Seen, reading: Reading) -> errors.PhotoError:
     if 0 < look.pitch < RATHER_SMALL:
         return errors.CodeTooSmall(f"({look.pitch:.1f} pixels a module)", element=name)
     return errors.CodeUnreadable(element=name)
+
+
+def of_guess(seen: Seen, reading: Reading) -> errors.PhotoError | None:
+    """What is wrong with an area that only looks like a code; None if that is not plain.
+
+    Size comes before angle: where the code would be too small even straight from the front, going
+    there does not help, and few pixels say little of an angle.
+    """
+    name, look = reading.photo, look_at(seen)
+    straight = look.pitch / math.sqrt(max(1e-3, math.cos(math.radians(look.tilt))))
+    if 0 < straight < FAR:
+        return errors.CodeTooSmall(f"({straight:.1f} pixels a module)", element=name)
+    if look.tilt >= FLAT:
+        return errors.CodeTooFlat(element=name)
+    if look.blur >= BLURRED:
+        return errors.PhotoBlurred(element=name)
+    return None
 
 
 def look_at(seen: Seen) -> Look:

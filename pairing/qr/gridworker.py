@@ -31,10 +31,10 @@ from PIL import Image
 
 from pairing import errors
 from pairing.qr import photo, pipe, render, sharpness
-from pairing.qr.grid import combine, decode, reader
+from pairing.qr.grid import codelike, combine, decode, reader
 from pairing.qr.grid.lattice import from_corners
 from pairing.qr.grid.softbits import SoftBits, soft_bits
-from pairing.qr.reading import Place, Seen, kind_of
+from pairing.qr.reading import Place, Seen, Tried, kind_of
 from pairing.qr.worker import CODES_LIMIT, codes_said
 
 PLACES_LIMIT = 4
@@ -75,15 +75,27 @@ def _read(request: dict[str, Any], data: bytes, accept: Callable[[str], bool]) -
         for corners, version in request["places"][:PLACES_LIMIT]
     ]
     found = reader.read(image, places, accept, hard=request.get("hard") is True)
+    seen, steps = found.seen[:CODES_LIMIT], found.steps[: CODES_LIMIT - 1]
+    if not places and not found.codes and not seen:
+        seen, guess = _guessed(image)
+        steps = (*steps, guess)
     return {
         "codes": codes_said(found.codes),
-        "seen": [_said(_blurred(image, seen)) for seen in found.seen[:CODES_LIMIT]],
+        "seen": [_said(_blurred(image, code)) for code in seen],
         "soft": [
             base64.b64encode(combine.to_bytes(soft)).decode("ascii")
             for soft in found.soft[:PLACES_LIMIT]
         ],
-        "tried": [[t.step, t.ms, t.read, t.located] for t in found.steps[:CODES_LIMIT]],
+        "tried": [[t.step, t.ms, t.read, t.located] for t in steps],
     }
+
+
+def _guessed(image: Image.Image) -> tuple[tuple[Seen, ...], Tried]:
+    """What looks like a code where none was located: it may say why."""
+    begun = time.process_time()
+    found = codelike.code_like(image)
+    spent = round((time.process_time() - begun) * 1000)
+    return (() if found is None else (found,)), Tried("grid looks like a code", spent)
 
 
 def _blurred(image: Image.Image, seen: Seen) -> Seen:
@@ -94,7 +106,7 @@ def _blurred(image: Image.Image, seen: Seen) -> Seen:
 def _said(seen: Seen) -> list[Any]:
     return [
         seen.corners, seen.version, float(seen.fit), float(seen.pitch), float(seen.glare),
-        seen.glare_at, seen.read, seen.cut, float(seen.blur),
+        seen.glare_at, seen.read, seen.cut, float(seen.blur), seen.guessed,
     ]  # fmt: skip
 
 
@@ -157,6 +169,7 @@ def warm_up() -> None:
     for places in ([place], []):
         reader.read(image, places, lambda text: True)
     sharpness.blur(image, place.corners)
+    codelike.code_like(image)
     version = render.version(code)
     soft = soft_bits(np.asarray(image, np.float32), from_corners(version, place.corners))
     several = [combine.from_bytes(combine.to_bytes(soft))] * 2

@@ -67,6 +67,7 @@ class Seen:
     module. `glare` is the share of modules that a reflection has eaten, 0 to 1, and `glare_at` its
     middle (x, y) in pixels. `cut` is the side of the photo that the code runs out of: `left`,
     `right`, `top`, `bottom` or nothing. `blur` is a Gaussian's sigma in pixels, 0 if not measured.
+    `guessed`: no code was located here, the area only looks like one.
     """
 
     corners: Corners
@@ -78,6 +79,7 @@ class Seen:
     read: bool = False
     cut: str = ""
     blur: float = 0.0
+    guessed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,7 +88,8 @@ def with_grid(first: Reading, reply: dict[str, Any]) -> Reading:
     here = [code.corners for code in codes]
     unread = [corners for corners in first.unreadable if not _any_overlap(corners, here)]
     for code in seen:
-        if not code.read and not _any_overlap(code.corners, [*unread, *here]):
+        located = not code.read and not code.guessed
+        if located and not _any_overlap(code.corners, [*unread, *here]):
             unread.append(code.corners)
     return replace(
         first,
@@ -156,8 +157,8 @@ def _step(step: object, ms: object, read: object, located: object) -> Tried:
 
 
 def _seen(*said: object) -> Seen:
-    corners, version, fit, pitch, glare, at, read, cut, blur = said
-    if not isinstance(read, bool) or cut not in SIDES:
+    corners, version, fit, pitch, glare, at, read, cut, blur, guessed = said
+    if not isinstance(read, bool) or not isinstance(guessed, bool) or cut not in SIDES:
         raise ValueError
     return Seen(
         corners=_corners(corners),
@@ -169,6 +170,7 @@ def _seen(*said: object) -> Seen:
         read=read,
         cut=str(cut),
         blur=_size(blur),
+        guessed=guessed,
     )
 
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cli import explaining
 from pairing import errors
 from pairing.language import LANGUAGES
-from pairing.qr import diagnose
+from pairing.qr import annotate, diagnose
 from pairing.qr.advice import advice
 from pairing.qr.read import PhotoReader, token_from
 from pairing.qr.reading import Code, Corners, Reading, Seen
@@ -114,6 +115,51 @@ def test_a_foreign_code_is_foreign_in_a_blurred_photo_too() -> None:
     assert type(diagnose.reason(read)) is errors.ForeignCode
 
 
+def guess(**about: object) -> Seen:
+    """An area that looks like a code and has nothing wrong with it."""
+    return code(**{"version": None, "fit": 0.0, "pitch": 400 / 37, "guessed": True, **about})
+
+
+def flat(side: int, angle: float) -> Corners:
+    high = round(side * math.cos(math.radians(angle)))
+    return ((400, 300), (400 + side, 300), (400 + side, 300 + high), (400, 300 + high))
+
+
+@pytest.mark.parametrize(
+    ("about", "error"),
+    [
+        ({}, errors.NoCodeFound),
+        ({"pitch": 2.9, "corners": flat(107, 10)}, errors.CodeTooSmall),
+        ({"pitch": 3.1, "corners": flat(115, 10)}, errors.NoCodeFound),
+        ({"pitch": 5.0, "corners": flat(400, 75)}, errors.CodeTooFlat),
+        ({"pitch": 5.0, "corners": flat(400, 50)}, errors.NoCodeFound),
+        ({"blur": 9.0}, errors.PhotoBlurred),
+        # Both: from the front it would still be too small; only from there its angle shows.
+        ({"pitch": 1.0, "corners": flat(80, 75)}, errors.CodeTooSmall),
+        ({"pitch": 2.0, "corners": flat(160, 75)}, errors.CodeTooFlat),
+        ({"pitch": 5.0, "corners": flat(400, 75), "blur": 9.0}, errors.CodeTooFlat),
+    ],
+)
+def test_what_only_looks_like_a_code_gives_a_reason_where_it_is_plain(
+    about: dict[str, object], error: type[errors.PhotoError]
+) -> None:
+    assert type(why(guess(**about))) is error
+
+
+def test_a_guess_comes_after_whatever_was_located_or_read() -> None:
+    small = guess(pitch=2.0, corners=flat(74, 10))
+    assert type(why(small)) is errors.CodeTooSmall
+    assert type(why(small, code(cut="left"))) is errors.CodeCutOff
+    read = Reading(photo="x", codes=(Code("hello", BOX),), width=1600, height=1200, seen=(small,))
+    assert type(diagnose.reason(read)) is errors.ForeignCode
+
+
+def test_a_sharp_picture_is_not_blurred_however_small_it_is() -> None:
+    tiny = Reading(photo="x", width=160, height=120, blur=1.4)
+    assert type(diagnose.reason(tiny)) is errors.NoCodeFound
+    assert type(diagnose.reason(replace(tiny, blur=4.0))) is errors.PhotoBlurred
+
+
 @given(st.floats(0, 75), st.floats(0, 360), st.floats(0, 360), st.floats(50, 500))
 def test_tilt_is_measured_from_the_corners(
     tilt: float, towards: float, roll: float, size: float
@@ -143,23 +189,11 @@ def test_whatever_was_seen_has_a_reason(
     corners: list[tuple[int, int]], glare: float, pitch: float, at: tuple[int, int] | None
 ) -> None:
     seen = Seen(tuple(corners), fit=0.5, pitch=pitch, glare=glare, glare_at=at, blur=2.0)
-    assert advice(why(seen)).endswith(".")
+    for one in (seen, replace(seen, guessed=True)):
+        assert advice(why(one)).endswith(".")
 
 
 # --- photos -------------------------------------------------------------------------------------
-
-NAMED = {
-    "blurred": {"photo-blurred"},
-    "shaken": {"photo-blurred"},
-    "small": {"photo-too-small", "photo-no-code"},
-    "glare": {"photo-glare"},
-    "cut": {"photo-cut-off"},
-    "flat": {"photo-too-flat", "photo-no-code"},
-    "foreign": {"photo-foreign"},
-    "nothing": {"photo-no-code"},
-}
-"""What each fault may be called. Below two pixels a module and beyond 70 degrees no code is found:
-so the sentence for "nothing found" says to go close and to stand before the screen."""
 
 
 @pytest.fixture(scope="module")
@@ -168,39 +202,27 @@ def reader() -> Iterator[PhotoReader]:
         yield reader
 
 
-def reasons(reader: PhotoReader, fault: str, seeds: range) -> Counter[str]:
-    """How often each reason is named; photos that are read in spite of the fault left out."""
-    found: Counter[str] = Counter()
-    for seed in seeds:
-        try:
-            token_from(reader.read(spoiled.photo(fault, seed), name=fault))
-        except errors.PhotoError as wrong:
-            found[wrong.slug] += 1
-    return found
-
-
 def test_a_good_photo_is_read(reader: PhotoReader) -> None:
-    assert not reasons(reader, "none", range(3))
+    assert token_from(reader.read(spoiled.photo("none"))).text
 
 
-@pytest.mark.parametrize("fault", NAMED)
+@pytest.mark.parametrize("fault", spoiled.NAMED)
 def test_the_fault_is_named(fault: str, reader: PhotoReader) -> None:
-    found = reasons(reader, fault, range(1))
-    assert found.keys() <= NAMED[fault]
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(300)
-def test_faults_are_not_confused(reader: PhotoReader) -> None:
-    """Of the photos that are not read, nine in ten are called what they are."""
-    table = {fault: reasons(reader, fault, range(100, 102)) for fault in NAMED}
-    rights = sum(found[slug] for fault, found in table.items() for slug in NAMED[fault])
-    assert rights >= 0.9 * sum(found.total() for found in table.values()), table
-    assert sum(found.total() for found in table.values()) > 8, "the control: few are read"
-
-
-def test_the_place_of_a_reflection_is_right(reader: PhotoReader) -> None:
-    for seed in (0,):
-        with pytest.raises(errors.CodeGlare) as raised:
-            token_from(reader.read(spoiled.photo("glare", seed)))
+    """One photo of each here, and twenty in `make soak`; none of these is read in spite of it."""
+    with pytest.raises(errors.PhotoError) as raised:
+        token_from(reader.read(spoiled.photo(fault)))
+    assert raised.value.slug == spoiled.NAMED[fault]
+    if isinstance(raised.value, errors.CodeGlare):
         assert raised.value.where in ("middle", "bottom", "right", "bottom right")
+
+
+def test_what_only_looks_like_a_code_is_said_and_drawn_but_not_located(reader: PhotoReader) -> None:
+    reading = reader.read(spoiled.photo("small on console"))
+    (seen,) = reading.seen
+    assert seen.guessed
+    assert reading.tried[-1].step == "grid looks like a code"
+    assert not reading.unreadable
+    (mark,) = annotate.marks(reading, load("en"))
+    assert mark.words == "too small"
+    assert mark.corners == seen.corners
+    assert "looks like a code at" in explaining.lines("x", reading)[-1]

@@ -33,7 +33,7 @@ FIRST: dict[str, Any] = {
 SOFT = bytes(range(100))
 SECOND: dict[str, Any] = {
     "codes": [[TOKEN, "grid", SQUARE]],
-    "seen": [[SQUARE, 4, 0.9, 6.5, 0.1, [20, 30], True, "", 0.0]],
+    "seen": [[SQUARE, 4, 0.9, 6.5, 0.1, [20, 30], True, "", 0.0, False]],
     "soft": [],
     "tried": [["grid", 120, 1, 0]],
     "cpu_ms": 120,
@@ -41,7 +41,7 @@ SECOND: dict[str, Any] = {
 UNREAD: dict[str, Any] = {
     **SECOND,
     "codes": [],
-    "seen": [[FAR, None, 0.7, 2.5, 0, None, False, "left", 3]],
+    "seen": [[FAR, None, 0.7, 2.5, 0, None, False, "left", 3, False]],
     "soft": [base64.b64encode(SOFT).decode()],
     "tried": [["grid", 120, 0, 1]],
 }
@@ -97,12 +97,12 @@ def test_what_it_only_sees_is_unreadable(monkeypatch: pytest.MonkeyPatch) -> Non
     [
         {"fails": True},
         {"codes": [[TOKEN, "grid"]]},
-        {"seen": [[SQUARE, 41, 0.9, 6.5, 0.1, None, True, "", 0]]},
-        {"seen": [[SQUARE, 4, float("nan"), 6.5, 0.1, None, True, "", 0]]},
-        {"seen": [[SQUARE, 4, 0.9, -1, 0.1, None, True, "", 0]]},
-        {"seen": [[SQUARE, 4, 0.9, 6.5, 0.1, [1], True, "", 0]]},
-        {"seen": [[SQUARE, 4, 0.9, 6.5, 0.1, None, "yes", "", 0]]},
-        {"seen": [[SQUARE, 4, 0.9, 6.5, 0.1, None, True, "\x1b[2J", 0]]},
+        {"seen": [[SQUARE, 41, 0.9, 6.5, 0.1, None, True, "", 0, False]]},
+        {"seen": [[SQUARE, 4, float("nan"), 6.5, 0.1, None, True, "", 0, False]]},
+        {"seen": [[SQUARE, 4, 0.9, -1, 0.1, None, True, "", 0, False]]},
+        {"seen": [[SQUARE, 4, 0.9, 6.5, 0.1, [1], True, "", 0, False]]},
+        {"seen": [[SQUARE, 4, 0.9, 6.5, 0.1, None, "yes", "", 0, False]]},
+        {"seen": [[SQUARE, 4, 0.9, 6.5, 0.1, None, True, "\x1b[2J", 0, False]]},
         {"seen": [[SQUARE, 4]]},
         {"soft": ["!!!"]},
         {"soft": ["A" * 400_000]},

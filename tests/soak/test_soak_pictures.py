@@ -1,4 +1,4 @@
-"""Ten thousand pictures without a token, a thousand screenshots with one."""
+"""Ten thousand pictures without a token, a thousand screenshots with one, faults in photos."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from node.testing.screenshots import screenshot
+from pairing import errors
 from pairing.qr import zbar
-from pairing.qr.read import PhotoReader
+from pairing.qr.read import PhotoReader, token_from
+from pairing.testing import spoiled
 from pairing.testing.engines import ENGINES
 from pairing.testing.strangers import acquaintance, stranger
 
@@ -17,6 +19,7 @@ Part = Any
 PICTURES = 10_000
 CONTROL_EVERY = 20
 SCREENSHOTS = 1000
+FAULTY = 20
 
 
 @pytest.mark.soak(share=0.2)
@@ -52,3 +55,22 @@ def test_every_engine_reads_every_screenshot(part: Part) -> None:
             assert read(picture) == (token,), (number, name)
         part.kept["screenshots"] = number + 1
     assert part.kept["screenshots"]
+
+
+@pytest.mark.soak(share=0.1)
+def test_faults_are_not_confused(part: Part) -> None:
+    """Of the photos that are not read, nine in ten are called what they are."""
+    called: dict[str, Counter[str]] = {fault: Counter() for fault in spoiled.NAMED}
+    with PhotoReader() as reader:
+        for seed in range(100, 100 + FAULTY):
+            if part.over:
+                break
+            for fault, slugs in called.items():
+                try:
+                    token_from(reader.read(spoiled.photo(fault, seed), name=fault))
+                except errors.PhotoError as wrong:
+                    slugs[wrong.slug] += 1
+            part.kept["called"] = {fault: dict(slugs) for fault, slugs in called.items()}
+    unread = sum(slugs.total() for slugs in called.values())
+    rights = sum(slugs[spoiled.NAMED[fault]] for fault, slugs in called.items())
+    assert rights >= 0.9 * unread > 0, called
