@@ -72,6 +72,7 @@ def test_data_is_kept_over_a_new_installation(
             assert person.ask("cat /usr/local/data", STEP_SECONDS) == DATA
             person.type("exit\r")
             assert person.end(STEP_SECONDS) == 0, person.shown[-1500:]
+        shop.wait_code(machine, CODE_SECONDS)  # a new one: that of the session is used up
         began = time.monotonic()
         asked = ("--set", "install.keep_data=true", "--approve", "yes", "--wait", "installed")
         with shop.register(shop.photo(machine), *asked) as run:
