@@ -31,6 +31,9 @@ PICTURES = frozenset(
 )
 """Endings of files in a folder that are looked at; those we cannot read are named as errors."""
 
+JOINT = " + "
+"""Between the names of photos that are to be read together."""
+
 _CONTAINER_END = re.compile(r"(?<=\.zip|\.pdf)(?=[/ ])", re.IGNORECASE)
 
 _WORD = re.compile(r"[^/.\s]{40}")
@@ -126,6 +129,9 @@ def _at(text: str) -> Iterator[Source]:
         yield from _pictures(path, text)
     elif exists or path.is_symlink():
         yield Source(text, photo=path)
+    elif JOINT in text:
+        for part in text.split(JOINT):
+            yield from _at(part)
     else:
         yield _within(text)
 

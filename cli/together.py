@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from cli.sources import Source
+from cli.sources import JOINT, Source
 from pairing import errors
 from pairing.qr.read import PhotoReader, Sum
-
-JOINT = " + "
-"""Between the names of photos that were read together."""
 
 
 def read_together(given: Sequence[Source], reader: PhotoReader) -> Iterator[Source]:

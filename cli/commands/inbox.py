@@ -41,12 +41,13 @@ Every picture is read once, also over restarts; folders within are watched too,
 zips and PDFs opened. Photos of one machine are one: the newest counts. A
 machine that a config was released to is not named again, whoever registered
 it. For photos that cannot be read the report has the sentence to send back
-(--lang). A code lasts until its machine is restarted, so the report says how
-old photos are.
+(--lang); several bad ones of one screen may do together, also over restarts. A
+code lasts until its machine is restarted, so the report says how old photos are.
 
 With --output paths the photo of each machine that still waits is named on standard output, at
 once, and a newer photo of it too as long as it waits: for kairos-register, which takes several
-machines side by side this way. No token is printed or kept.
+machines side by side this way. Bad photos that do together are one line, A + B,
+which it takes too. No token is printed or kept.
 
 Exit codes: 0 done, 8 with --once if a photo could not be read, 130 stopped by Ctrl-C: everything
 found so far is kept.
@@ -96,7 +97,7 @@ def inbox(
         watch = Watch(
             Arrivals(folder=place, clock=trio.current_time),
             Intake(folder=place, ledger=ledger, reader=reader, again=again),
-            voice(output, lang),
+            voice(output, lang, place),
         )
         return trio.run(watch.once) if once else trio.run(watch.until, seconds)
 
@@ -118,8 +119,8 @@ class Watch:
     voice: Voice
     failed: dict[Path, Taken] = field(default_factory=dict)
     """Pictures that could not be read in this run and are not remembered."""
-    bad: int = 0
-    """Photos of this run that could not be read."""
+    bad: set[str] = field(default_factory=set)
+    """Names of photos of this run that could not be read."""
     stopped: bool = False
     """By Ctrl-C or SIGTERM."""
     _named: set[str] = field(default_factory=set)
@@ -175,12 +176,23 @@ class Watch:
         """Read what has arrived. Raises errors.NoSuchSource, errors.StoreUnwritable."""
         import trio
 
-        for found in self.arrivals.look():
-            for taken in self.intake.take(found):
+        waiting: dict[str, Taken] = {}
+        try:
+            for found in self.arrivals.look():
+                for taken in self.intake.take(found):
+                    if taken.waits:
+                        waiting[taken.photo.name] = taken
+                    else:
+                        self._say(taken)
+                    await trio.lowlevel.checkpoint()
+                    if self.stopped:
+                        return
+            for taken in self.intake.together():
+                waiting.pop(taken.photo.name, None)
                 self._say(taken)
-                await trio.lowlevel.checkpoint()
-                if self.stopped:
-                    return
+        finally:
+            for taken in waiting.values():
+                self._say(taken)
 
     def _say(self, taken: Taken) -> None:
         from cli.inbox.intake import Result
@@ -189,8 +201,9 @@ class Watch:
         if taken.result is Result.KNOWN and (not taken.wanted or node in self._named):
             return
         self.failed.pop(taken.path, None)
+        self.bad.discard(taken.photo.name)
         if taken.error is not None:
-            self.bad += 1
+            self.bad.add(taken.photo.name)
             if not self.intake.ledger.has(taken.photo.digest, taken.photo.name):
                 self.failed[taken.path] = taken
         if taken.wanted:

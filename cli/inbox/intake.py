@@ -14,10 +14,14 @@ from cli.inbox.arrivals import Found
 from cli.inbox.ledger import CONTAINER, Ledger, Photo
 from cli.inbox.machines import Machine, Standing, machines
 from cli.records import Records, now
+from cli.sources import JOINT
 from pairing import errors
 from pairing.qr.read import PhotoReader, load, token_from
-from pairing.qr.reading import Kind, PhotoToken
+from pairing.qr.reading import Kind, PhotoToken, Sum, kind_of
 from pairing.qr.unpack import CONTAINER_LIMIT, is_container_file, unpack
+
+RECALLED = 16
+"""Unread photos of earlier runs, the latest, that are looked at again beside a new one."""
 
 
 class Result(StrEnum):
@@ -31,6 +35,8 @@ class Result(StrEnum):
     """An earlier photo of a machine, which came later."""
     COPY = "copy"
     """The same picture under another name."""
+    SAME = "same"
+    """It shows nothing alone, but the screen that other photos show."""
     UNREADABLE = "unreadable"
     KNOWN = "known"
     """Met by an earlier run. Its machine may still wait."""
@@ -45,6 +51,14 @@ class Taken:
     path: Path
     wanted: bool = False
     error: errors.KnownError | None = None
+    waits: bool = False
+    """It could not be read alone; perhaps it can with others, which `Intake.together` tells."""
+
+    def source(self, folder: Path) -> str:
+        """What `kairos-register` is to be given for it."""
+        if not self.photo.sources:
+            return str(self.path)
+        return JOINT.join(str(folder / name) for name in self.photo.names)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -59,6 +73,9 @@ class Intake:
     clock: Callable[[], str] = now
     paths: dict[str, Path] = field(default_factory=dict)
     """Where each content lies now."""
+    _alone: dict[str, Photo] = field(default_factory=dict)
+    """Photos, by name, whose bits the reader keeps: as many as it keeps."""
+    _recalled: bool = False
 
     def take(self, found: Found) -> Iterator[Taken]:
         """Look at a picture, or at those in a zip or PDF; each is read unless it was before.
@@ -136,13 +153,84 @@ class Intake:
                 where, detail = getattr(wrong, "where", ""), wrong.detail
                 photo = replace(photo, reason=wrong.slug, detail=detail, where=where)
                 self.ledger.add(photo)
-            return _unread(photo, path, wrong)
+            return replace(_unread(photo, path, wrong), waits=self._keep(photo))
         before = self.machine(photo.node)
         self.ledger.add(photo)
         result = Result.NEW
         if before:
             result = Result.NEWER if photo.taken > before.newest.taken else Result.OLDER
         return Taken(result, photo, path, result is not Result.OLDER and self._waits(photo))
+
+    # --- photos that show something only together ---------------------------------------------
+
+    def together(self) -> Iterator[Taken]:
+        """Photos that could not be read alone, as soon as others show the same screen: each with
+        its machine, the newest as the one to use. The rest goes on waiting.
+
+        Raises errors.StoreUnwritable.
+        """
+        if not self._alone:
+            return
+        self._recall()
+        try:
+            sums = self.reader.together(keep=True)
+        except errors.PhotoWorkerFailed:
+            sums = ()
+        for found in sums:
+            members = [self._alone.pop(name) for name in found.photos if name in self._alone]
+            yield from self._joined(found, sorted(members, key=lambda one: one.taken))
+        self._alone = {name: one for name, one in self._alone.items() if self.reader.keeps(name)}
+
+    def _joined(self, found: Sum, members: list[Photo]) -> Iterator[Taken]:
+        """`members`: the oldest first."""
+        kind = kind_of(found.text)
+        try:
+            if kind is None:
+                return
+            machine = _machine_of(PhotoToken(kind, found.text))
+        except errors.KnownError:
+            return
+        before = self.machine(machine["node"])
+        sources = found.shown_by or JOINT.join(found.photos)
+        photos = [replace(one, sources=sources, reason="", detail="", where="", **machine)
+                  for one in members]  # fmt: skip
+        for photo in photos:
+            self.ledger.add(photo)
+        for photo in reversed(photos):
+            result = Result.SAME
+            if photo is photos[-1] and not found.shown_by:
+                result = Result.NEW if before is None else Result.NEWER
+                if before and photo.taken <= before.newest.taken:
+                    result = Result.OLDER
+            wanted = result in (Result.NEW, Result.NEWER) and self._waits(photo)
+            yield Taken(result, photo, self.folder / photo.name, wanted)
+
+    def _keep(self, photo: Photo) -> bool:
+        """Whether an unread photo may be read with others."""
+        kept = self.reader.keeps(photo.name)
+        if kept:
+            self._alone[photo.name] = photo
+        return kept
+
+    def _recall(self) -> None:
+        """Look again at unread photos of earlier runs, once, when there is a new one beside them:
+        their bits were not written down, for they hold the code's secret."""
+        if self._recalled:
+            return
+        self._recalled = True
+        latest = {one.digest: one for one in self.ledger.photos}
+        for photo in [one for one in latest.values() if self._may_wait(one)][-RECALLED:]:
+            try:
+                data = load(self.paths[photo.digest])
+                if hashlib.sha256(data).hexdigest() == photo.digest:
+                    self.reader.read(data, name=photo.name)
+                    self._keep(photo)
+            except errors.KnownError:
+                continue
+
+    def _may_wait(self, photo: Photo) -> bool:
+        here = photo.digest in self.paths and not photo.within and photo.name not in self._alone
+        return here and isinstance(photo.error, errors.CodeUnreadable)
 
     def _waits(self, photo: Photo) -> bool:
         machine = self.machine(photo.node)

@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from cli import folders
+from cli.sources import JOINT
 from node.journal import Journal
 from pairing import errors
 
@@ -33,6 +34,8 @@ class Photo:
     `code` (its name) and `node` (the machine's fingerprint). Of any other photo: the error's slug
     as `reason`, its `detail`, and `where` in the code. Of one in a zip or PDF: that file's digest
     as `within`; the file has a line too, with CONTAINER as `kind`, after those of its pictures.
+    One that shows its code only together with others has a second line, with their names, its own
+    too, as `sources`: what to register instead of it.
     """
 
     at: str
@@ -46,6 +49,12 @@ class Photo:
     detail: str = ""
     where: str = ""
     within: str = ""
+    sources: str = ""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What to register to get its code: itself, or several photos of one screen together."""
+        return tuple(self.sources.split(JOINT)) if self.sources else (self.name,)
 
     @property
     def error(self) -> errors.KnownError | None:

@@ -88,10 +88,11 @@ class People:
             Result.NEW: "a new machine",
             Result.NEWER: "a newer photo of a machine",
             Result.OLDER: "an older photo of a machine",
+            Result.SAME: "a photo of a screen that others show",
             Result.COPY: "a copy of a photo",
             Result.KNOWN: "still waiting",
         }[one.result]
-        return [safe(f"{photo.name}: {said}, {photo.node}, code {photo.code}, photo {old}")]
+        return [safe(f"{shown(photo)}: {said}, {photo.node}, code {photo.code}, photo {old}")]
 
     def end(self, all_of_it: Summary) -> None:
         """See `Voice`."""
@@ -140,14 +141,15 @@ class Scripts:
 @dataclass(frozen=True, slots=True)
 class Paths:
     """The photo to register of each machine that waits, a path a line, at once; the rest as for
-    people, all of it on standard error."""
+    people, all of it on standard error. `folder`: the inbox."""
 
     language: str
+    folder: Path
 
     def taken(self, one: Taken) -> None:
         """See `Voice`."""
         if one.wanted:
-            click.echo(str(one.path))
+            click.echo(one.source(self.folder))
         People(self.language).taken(one)
 
     def end(self, all_of_it: Summary) -> None:
@@ -155,10 +157,10 @@ class Paths:
         click.echo(text_of(all_of_it, self.language), nl=False, err=True)
 
 
-def voice(output: str, language: str) -> Voice:
+def voice(output: str, language: str, folder: Path) -> Voice:
     """The one for `--output`."""
     if output == "paths":
-        return Paths(language)
+        return Paths(language, folder)
     if output == "human":
         return People(language)
     return Scripts(language, lines=output == "jsonl")
@@ -170,7 +172,15 @@ def photo_json(photo: Photo) -> dict[str, Any]:
                             "age_s": round(age(photo.taken))}  # fmt: skip
     if photo.node:
         body |= {"node": photo.node, "code": photo.code, "kind": photo.kind}
+    if photo.sources:
+        body["sources"] = list(photo.names)
     return body
+
+
+def shown(photo: Photo) -> str:
+    """How people call it, with the photos that it was read with."""
+    others = [name for name in photo.names if name != photo.name]
+    return f"{photo.name} (with {', '.join(others)})" if others else photo.name
 
 
 def text_of(found: Summary, language: str) -> str:
@@ -182,7 +192,7 @@ def text_of(found: Summary, language: str) -> str:
     if found.waiting:
         lines += ["", "waiting to be registered, the oldest photo first:"]
     lines += [
-        f"  {machine.newest.name}  {machine.node}, photo {ago(machine.newest.taken)}"
+        f"  {shown(machine.newest)}  {machine.node}, photo {ago(machine.newest.taken)}"
         for machine in found.waiting
     ]
     if found.bad:

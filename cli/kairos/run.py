@@ -20,8 +20,8 @@ from cli.kairos.notes import KairosNotes, name_of
 from cli.kairos.order import SAID, KairosOrder
 from cli.pairing_run import WarmUp, interruptible
 from cli.records import now
-from cli.sources import Source
-from cli.together import JOINT, read_together
+from cli.sources import JOINT, Source
+from cli.together import read_together
 from pairing import errors
 from pairing.edgevpn import nettoken, session
 from pairing.edgevpn.gossip import KairosNetwork

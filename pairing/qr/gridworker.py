@@ -130,7 +130,7 @@ def _sum(request: dict[str, Any], data: bytes, accept: Callable[[str], bool]) ->
             break  # the largest groups came first
         text = _text_of(list(members.values()))
         if text is not None and accept(text):
-            sums.append([text, sorted(members)])
+            sums.append([text, sorted(members)[:CODES_LIMIT]])
     return {"sums": sums[:CODES_LIMIT]}
 
 
@@ -145,7 +145,7 @@ def _copies(request: dict[str, Any], several: list[SoftBits]) -> tuple[list[list
         for photo_number, other in zip(request["photos"], several, strict=True):
             if combine.same_screen(soft, other):
                 copies.setdefault(text, set()).add(photo_number)
-    said = [[text, sorted(numbers)] for text, numbers in copies.items()]
+    said = [[text, sorted(numbers)[:CODES_LIMIT]] for text, numbers in copies.items()]
     return said, set().union(*copies.values())
 
 

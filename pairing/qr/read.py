@@ -36,7 +36,9 @@ PLACES_LIMIT = 4
 
 GRID = "pairing.qr.gridworker"
 UNREAD_LIMIT = 256
-"""Unread codes whose bits are kept for `together`; the earliest go first."""
+"""Unread codes whose bits, 55 kB at most, are kept for `together`; the earliest go first."""
+SHOWN_LIMIT = 256
+"""The latest codes that unread photos are compared with, which takes 7 ms for each."""
 
 _FLAGS = os.O_RDONLY
 for _name in ("O_NOFOLLOW", "O_NONBLOCK", "O_NOCTTY", "O_CLOEXEC", "O_BINARY"):
@@ -89,6 +91,8 @@ class PhotoReader:
             self._unread.extend((name, soft) for soft in reading.soft)
         for token in reading.tokens:
             self._shown.setdefault(token, name)
+        while len(self._shown) > SHOWN_LIMIT:
+            del self._shown[next(iter(self._shown))]
         return reading
 
     def _read_by_grid(self, first: Reading, places: Sequence[Place], data: bytes) -> Reading:
@@ -107,17 +111,18 @@ class PhotoReader:
         """Whether bits of this unread photo wait for `together`."""
         return any(photo == name for photo, _ in self._unread)
 
-    def together(self) -> tuple[Sum, ...]:
+    def together(self, *, keep: bool = False) -> tuple[Sum, ...]:
         """What unread photos so far show: codes that several give together, and codes of ours that
-        another photo gave.
+        another photo gave. With `keep`, the others wait for more photos of their screens.
 
-        Raises errors.PhotoWorkerFailed.
+        Raises errors.PhotoWorkerFailed; then no bits are kept.
         """
         with self._turn:
             unread, self._unread = list(self._unread), deque(maxlen=UNREAD_LIMIT)
-            shown = [text for text in self._shown if kind_of(text) is Kind.NATIVE][:UNREAD_LIMIT]
+            shown = [text for text in self._shown if kind_of(text) is Kind.NATIVE]
             names = list(dict.fromkeys(name for name, _ in unread))
             if not names or (len(names) < 2 and not shown):
+                self._unread.extend(unread if keep else ())
                 return ()
             request = {
                 **self._request,
@@ -127,8 +132,11 @@ class PhotoReader:
                 "shown": shown,
             }
             reply = self._grid.ask(request, b"".join(soft for _, soft in unread))
-        with replies.checked():
-            found = replies.sums(reply, len(names), shown)
+            with replies.checked():
+                found = replies.sums(reply, len(names), shown)
+            if keep:
+                read = {names[photo] for _, photos in found for photo in photos}
+                self._unread.extend((name, soft) for name, soft in unread if name not in read)
         return tuple(
             Sum(text, tuple(names[photo] for photo in photos), self._shown.get(text, ""))
             for text, photos in found

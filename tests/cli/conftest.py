@@ -8,6 +8,7 @@ import secrets
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -24,6 +25,7 @@ from pairing.edgevpn.nettoken import NetworkToken
 from pairing.facts import Facts
 from pairing.report import Verdict, report_for
 from pairing.transport.memory import MemoryNetwork
+from tests.cli.inboxes import Inbox
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 CONFIG = """#cloud-config
@@ -198,3 +200,10 @@ def token() -> NetworkToken:
 def _plain_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("NO_COLOR", "COLUMNS", "HTTPS_PROXY", "https_proxy"):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def box(tmp_path: Path, capfd: Any, monkeypatch: pytest.MonkeyPatch) -> Inbox:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    (tmp_path / "photos").mkdir()
+    return Inbox(tmp_path / "photos", tmp_path / "data" / "kairos-register", capfd)

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import io
-import json
-import os
-import random
 import signal
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
-from PIL import Image
 
-from cli.commands.inbox import Watch, inbox, seconds_of
+from cli.commands.inbox import Watch, seconds_of
 from cli.inbox.arrivals import Arrivals
 from cli.inbox.intake import Intake, Result
 from cli.inbox.ledger import Ledger
@@ -27,67 +22,8 @@ from cli.records import Records
 from cli.sources import sources
 from pairing import errors, keys, peertoken
 from pairing.protocol.terms import KnownLease
-from pairing.qr import render
 from pairing.qr.read import PhotoReader
-from pairing.testing.tokens import random_token
-
-HOUR = 3600
-
-
-def picture(token: str, *, scale: int = 4) -> bytes:
-    return render.png(render.modules(token), scale)
-
-
-def token(number: int) -> str:
-    return random_token(random.Random(number))
-
-
-def node_of(text: str) -> str:
-    return keys.fingerprint(peertoken.parse(text).key)
-
-
-def blank() -> bytes:
-    out = io.BytesIO()
-    Image.new("L", (300, 300), 200).save(out, "PNG")
-    return out.getvalue()
-
-
-@dataclass(slots=True)
-class Inbox:
-    """A folder, and what `kairos-fleet inbox` says of it."""
-
-    folder: Path
-    data: Path
-    capture: Any
-
-    def drop(self, name: str, data: bytes, *, hours_old: float = 1) -> Path:
-        path = self.folder / name
-        path.parent.mkdir(exist_ok=True)
-        path.write_bytes(data)
-        then = path.stat().st_mtime - hours_old * HOUR
-        os.utime(path, (then, then))
-        return path
-
-    def run(self, *arguments: str) -> int:
-        self.capture.readouterr()
-        names = ["-h", "--help"]
-        given = [str(self.folder), *(arguments or ("--once", "--output", "jsonl"))]
-        return int(inbox.main(given, standalone_mode=False, help_option_names=names))
-
-    def lines(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.capture.readouterr().out.splitlines()]
-
-    def results(self, *arguments: str) -> dict[str, str]:
-        self.run("--once", "--output", "jsonl", *arguments)
-        return {line["photo"]: line["result"] for line in self.lines() if line["type"] == "photo"}
-
-
-@pytest.fixture
-def box(tmp_path: Path, capfd: Any, monkeypatch: pytest.MonkeyPatch) -> Inbox:
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
-    (tmp_path / "photos").mkdir()
-    return Inbox(tmp_path / "photos", tmp_path / "data" / "kairos-register", capfd)
-
+from tests.cli.inboxes import HOUR, Inbox, blank, node_of, picture, token
 
 # --- each once ----------------------------------------------------------------------------------
 
