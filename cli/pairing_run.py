@@ -9,7 +9,7 @@ import sys
 import threading
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Self, TypeAlias, TypeVar
@@ -18,6 +18,7 @@ import trio
 
 from cli import configs
 from cli.desk import OperatorDesk, Order, Rehearsed
+from cli.duplicates import machines
 from cli.records import Records
 from cli.sources import Source, native_token
 from cli.together import read_together
@@ -130,16 +131,22 @@ class Run:
         return exit_code
 
     def all(self) -> list[int]:
-        """Register one after another; returns their exit codes. An interruption ends it."""
+        """Register one machine after another; returns their exit codes. An interruption ends it."""
         codes: list[int] = []
-        for source in read_together(self.sources, self.reader):
-            codes.append(self.one(source))
+        read = read_together(self.sources, self.reader)
+        for machine in machines(read, loopback=self.loopback):
+            verdict = self.one(machine.source)
+            codes.append(verdict.exit)
+            for other in machine.others:
+                same = machine.source.name
+                said = replace(verdict, source=other.name, duplicate_of=same, error=None)
+                self.report.verdict(said)
             if codes[-1] == ExitCode.INTERRUPTED:
                 break
         return codes
 
-    def one(self, source: Source) -> int:
-        """Register one machine; never raises a known error. Returns its exit code."""
+    def one(self, source: Source) -> Verdict:
+        """Register one machine; never raises a known error."""
         try:
             token = self._token(source)
             self.warm.wait()
@@ -149,9 +156,9 @@ class Run:
             return self._end(_failed(source, _interrupted(released=False)))
         return self._end(trio.run(self.pair, source.name, token))
 
-    def _end(self, verdict: Verdict) -> int:
+    def _end(self, verdict: Verdict) -> Verdict:
         self.report.verdict(verdict)
-        return verdict.exit
+        return verdict
 
     def _token(self, source: Source) -> Token:
         if source.advice:

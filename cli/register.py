@@ -42,7 +42,8 @@ Examples:
   kairos-register --kairos -c stock.yaml photo.png   a stock Kairos node
 
 SOURCE is a photo (JPEG, PNG, WebP), a folder of photos, - for a photo or token on standard
-input, or the token's text. Several are registered one after another (with --kairos at once).
+input, or the token's text. Several are registered one after another (with --kairos at once);
+of several photos of one machine the newest is used.
 
 The machine's hardware is shown before anything of the config leaves. Exit codes: 0 done,
 3 config invalid, 4 no readable code, 5 no machine in time, 6 refused or not authentic, 7 the

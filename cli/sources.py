@@ -6,6 +6,7 @@ Kairos' is base64 of 200 characters and more), and anything else is an error.
 
 from __future__ import annotations
 
+import math
 import re
 import sys
 from collections.abc import Iterator, Sequence
@@ -50,6 +51,8 @@ class Source:
     advice: str = ""
     wrong: errors.KnownError | None = None
     """Why there is no photo: it could not be taken out of its zip or PDF."""
+    taken: float = field(default=math.inf, compare=False)
+    """Seconds since 1970, as far as the file's time tells it; what is typed or piped is new."""
 
     def code(self, reader: PhotoReader) -> PhotoToken:
         """The text of its code, and whose it is by its shape. Raises errors.PhotoError."""
@@ -126,9 +129,9 @@ def _at(text: str) -> Iterator[Source]:
     if is_folder:
         yield from _folder(path)
     elif is_container_file(path):
-        yield from _pictures(path, text)
+        yield from _pictures(path, text, _time(path))
     elif exists or path.is_symlink():
-        yield Source(text, photo=path)
+        yield Source(text, photo=path, taken=_time(path))
     elif JOINT in text:
         for part in text.split(JOINT):
             yield from _at(part)
@@ -141,7 +144,7 @@ def _within(text: str) -> Source:
     for end in _CONTAINER_END.finditer(text):
         name = text[: end.start()]
         if is_container_file(Path(name)):
-            for source in _pictures(Path(name), name):
+            for source in _pictures(Path(name), name, _time(Path(name))):
                 if Path(source.name) == Path(text):
                     return source
     raise errors.NoSuchSource(element=shown(text))
@@ -156,22 +159,29 @@ def _folder(folder: Path) -> Iterator[Source]:
         raise errors.NoSuchSource("There is no picture in this folder.", element=str(folder))
     for path in found:
         if is_container_file(path):
-            yield from _pictures(path, str(path))
+            yield from _pictures(path, str(path), _time(path))
         else:
-            yield Source(str(path), photo=path)
+            yield Source(str(path), photo=path, taken=_time(path))
 
 
-def _pictures(file: Path | bytes, name: str) -> Iterator[Source]:
+def _time(path: Path) -> float:
+    try:
+        return path.lstat().st_mtime
+    except OSError:
+        return 0.0  # opening it will say what is wrong
+
+
+def _pictures(file: Path | bytes, name: str, taken: float = math.inf) -> Iterator[Source]:
     """Those inside a zip or PDF. One that cannot be opened is a source that says so when its
     turn comes: the others go on.
     """
     try:
         found = unpack(file, name)
     except errors.PhotoError as wrong:
-        yield Source(name, wrong=wrong)
+        yield Source(name, wrong=wrong, taken=taken)
         return
     for picture in found:
-        yield Source(picture.name, photo=picture.data, wrong=picture.wrong)
+        yield Source(picture.name, photo=picture.data, wrong=picture.wrong, taken=taken)
 
 
 def _is_photo(path: Path) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -28,10 +29,10 @@ def read_together(given: Sequence[Source], reader: PhotoReader) -> Iterator[Sour
         else:
             yield read
     for found in sums(reader):
-        for name in found.photos:
-            unread.pop(name, None)
+        parts = [unread.pop(name) for name in found.photos if name in unread]
         if not found.shown_by:
-            yield Source(JOINT.join(found.photos), text=found.text)
+            taken = max((part.taken for part in parts), default=math.inf)
+            yield Source(JOINT.join(found.photos), text=found.text, taken=taken)
     yield from unread.values()
 
 

@@ -92,6 +92,8 @@ class Verdict:
     """`bearer` where a machine was registered over Kairos' own protocol."""
     peer: str = ""
     """Its peer id there, which it has for as long as it shows this code; `node` names the code."""
+    duplicate_of: str = ""
+    """The source that shows the same machine and was used instead; the rest is its verdict."""
     error: errors.KnownError | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -110,6 +112,8 @@ class Verdict:
         }
         if self.security:
             body |= {"security": self.security, "peer": self.peer}
+        if self.duplicate_of:
+            body["duplicate_of"] = self.duplicate_of
         if self.error is not None:
             body["error"] = error_json(self.error)
         return body
@@ -120,6 +124,9 @@ class Verdict:
         who = f"serial {safe(self.serial, 80)}" if self.serial else "unknown machine"
         if self.peer:
             who = f"Kairos peer {safe(self.peer, 80)}"
+        if self.duplicate_of:
+            used = safe(self.duplicate_of)
+            return f"{safe(self.source)}: shows the machine of {used}, which was used"
         dry = ", dry run" if self.dry_run else ""
         already = ", it had been before" if self.already else ""
         if self.error is not None:

@@ -295,7 +295,7 @@ def network_token(code: PhotoToken, source: str, *, loopback: bool) -> NetworkTo
 
 def _again(verdict: Verdict, source: str) -> Verdict:
     """The verdict of another photo of the same screen."""
-    return replace(verdict, source=source, already=True)
+    return replace(verdict, source=source, already=True, duplicate_of=verdict.source)
 
 
 def _has_it(error: errors.KnownError | None) -> bool:

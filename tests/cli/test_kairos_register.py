@@ -125,6 +125,7 @@ async def test_two_photos_of_one_screen_are_one_node(
     run.close(code)
     nodes = json.loads(desk.out.getvalue().split("\n}\n")[0] + "\n}")["nodes"]
     assert [(node["source"], node["already"]) for node in nodes] == [("a", False), ("b", True)]
+    assert [node.get("duplicate_of") for node in nodes] == [None, "a"]
 
 
 @pytest.mark.parametrize(
