@@ -142,7 +142,7 @@ def test_a_code_of_kairos_is_known_and_refused_by_name(tmp_path: Path) -> None:
 def test_a_recovery_code_is_not_shown(tmp_path: Path) -> None:
     photo = tmp_path / "photo.png"
     shown_text = f"{KAIROS} _CREDENTIALS_ uuid _CREDENTIALS_ abcdefg"
-    photo.write_bytes(render.png(render.modules(shown_text)))
+    photo.write_bytes(render.png(render.modules(shown_text), 3))
     (shown,) = sources([str(photo)])
     with PhotoReader() as reader, pytest.raises(errors.ForeignCode, match="root shell") as refused:
         shown.code(reader)

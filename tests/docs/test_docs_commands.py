@@ -110,9 +110,10 @@ class Desk:
 
     def _seen(self, block: Block, log: Path) -> bool:
         line = block.said or LOGGED[block.shown]
-        # A look waits for a second at most, and is over when the line is there.
+        # A look waits for a second at most, and is over when the line is there. (Not `tail -f` and
+        # a pipe: that ends with the next line, if there is one.)
         subprocess.run(
-            ["timeout", "1", "sh", "-c", f"tail -n +1 -f {log} | grep -qF '{line}'"],
+            ["timeout", "1", "sh", "-c", f"until grep -qF '{line}' {log}; do sleep 0.05; done"],
             check=False,
             timeout=BLOCK_SECONDS,
         )
