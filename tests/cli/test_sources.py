@@ -139,6 +139,19 @@ def test_a_code_of_kairos_is_known_and_refused_by_name(tmp_path: Path) -> None:
             assert KAIROS[:40] not in str(refused.value)
 
 
+def test_photos_named_together(tmp_path: Path) -> None:
+    """As messages and the inbox name photos of one screen; a file that is called so comes first."""
+    for name in ("a.png", "b 1.png"):
+        (tmp_path / name).write_bytes(b"never opened")
+    both = f"{tmp_path / 'a.png'} + {tmp_path / 'b 1.png'}"
+    assert [Path(source.name).name for source in sources([both])] == ["a.png", "b 1.png"]
+    with pytest.raises(errors.NoSuchSource, match=r"none\.png"):
+        sources([f"{tmp_path / 'a.png'} + {tmp_path / 'none.png'}"])
+    odd = tmp_path / "a + b.png"
+    odd.write_bytes(b"never opened")
+    assert [source.name for source in sources([str(odd)])] == [str(odd)]
+
+
 def test_a_recovery_code_is_not_shown(tmp_path: Path) -> None:
     photo = tmp_path / "photo.png"
     shown_text = f"{KAIROS} _CREDENTIALS_ uuid _CREDENTIALS_ abcdefg"

@@ -138,6 +138,48 @@ def test_several_photos_give_one_code(monkeypatch: pytest.MonkeyPatch) -> None:
     assert children.sent[-1] == SOFT * 3
 
 
+def test_unread_photos_wait_for_more_if_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    other = random_token(random.Random(6))
+    summed = {"sums": [[other, [0, 2]]], "cpu_ms": 9}
+    children = TwoChildren(monkeypatch, *[UNREAD] * 3, {"sums": [], "cpu_ms": 9}, UNREAD, summed)
+    with PhotoReader() as reader:
+        reader.read(PNG, name="a.png")
+        assert reader.together(keep=True) == ()  # one alone is not even asked about
+        for name in ("b.png", "c.png"):
+            reader.read(PNG, name=name)
+        assert reader.together(keep=True) == ()
+        reader.read(PNG, name="d.png")
+        assert reader.together(keep=True) == (Sum(other, ("a.png", "c.png")),)
+        assert [reader.keeps(f"{letter}.png") for letter in "abcd"] == [False, True, False, True]
+    assert children.asked[-1]["photos"] == [0, 1, 2, 3]
+
+
+def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bits of unread photos, and codes that they may turn out to show: the latest."""
+    monkeypatch.setattr("pairing.qr.read.UNREAD_LIMIT", 2)
+    monkeypatch.setattr("pairing.qr.read.SHOWN_LIMIT", 2)
+    tokens = [random_token(random.Random(seed)) for seed in range(3)]
+    read = [{**SECOND, "codes": [[text, "grid", SQUARE]]} for text in tokens]
+    children = TwoChildren(monkeypatch, *[UNREAD] * 3, *read, {"sums": [], "cpu_ms": 9})
+    with PhotoReader() as reader:
+        for place in range(6):
+            reader.read(PNG, name=f"{place}.png")
+        assert [reader.keeps(f"{place}.png") for place in range(3)] == [False, True, True]
+        reader.together(keep=True)
+    assert children.asked[-1]["shown"] == tokens[1:]
+
+
+def test_a_failure_while_summing_keeps_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else what is too much for the child would be asked for ever."""
+    TwoChildren(monkeypatch, UNREAD, UNREAD, {"fails": True})
+    with PhotoReader() as reader:
+        for name in ("a.png", "b.png"):
+            reader.read(PNG, name=name)
+        with pytest.raises(errors.PhotoWorkerFailed):
+            reader.together(keep=True)
+        assert not reader.keeps("a.png")
+
+
 def test_one_unread_photo_is_not_summed(monkeypatch: pytest.MonkeyPatch) -> None:
     TwoChildren(monkeypatch, UNREAD, UNREAD)
     with PhotoReader() as reader:
