@@ -23,7 +23,7 @@ from pairing.testing.tokens import random_token
 PICTURES, BY_ENGINES = 8, 100
 CONTROLS = 10
 READ_OF_CONTROLS = 9
-TOKENS = 50
+TOKENS = 30
 
 
 @pytest.mark.slow
