@@ -6,6 +6,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -63,7 +64,7 @@ def test_data_is_kept_over_a_new_installation(
             assert "Check the recovery system" in said
         seconds["reset"] = round(time.monotonic() - began)
         key = recovery_key(shop)
-        photo = shutil.copy(shop.photo(machine), shop.folder / "code.jpg")
+        photo = Path(shutil.copy(shop.photo(machine), shop.folder / "code.jpg"))
         with repair(shop, machine) as person:
             person.type("kairos-node unlock\r")
             person.wait_for("Recovery key:", STEP_SECONDS)
