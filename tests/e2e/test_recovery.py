@@ -70,6 +70,7 @@ def repair(shop: Shop, machine: qemu.Machine) -> Iterator[Typist]:
 def recovery_key(shop: Shop) -> str:
     """As the operator takes it out of the records."""
     target = shop.folder / "key.txt"
+    target.unlink(missing_ok=True)  # the command never writes over a file
     with shop.operator.fleet(
         "recover", shop.box.hardware.serial, "--to", str(target), log="recover.log"
     ) as run:
