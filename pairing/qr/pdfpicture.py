@@ -52,18 +52,12 @@ def picture(stream: Any) -> bytes | Image.Image:
     Raises errors.NotAPicture, errors.PictureTooLarge.
     """
     photo.check_size(*size(stream))
-    try:
+    with photo.decoding():
         last, data, form = _packed(stream)
         if last == "/DCTDecode" and _is_plain(stream):
             return data
         image = _gray(stream, last, data, form)
         return _masked(image, stream)
-    except errors.KnownError:
-        raise
-    except MemoryError:
-        raise errors.PictureTooLarge("There is not enough memory for it.") from None
-    except Exception as broken:  # any decoder's complaint about a stranger's bytes
-        raise errors.NotAPicture(f"Its content is damaged ({type(broken).__name__}).") from None
 
 
 def inline(said: Any, resources: Any) -> Any:

@@ -11,7 +11,7 @@ import importlib
 import importlib.util
 import io
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from pairing import errors
@@ -84,7 +84,7 @@ def open_gray(data: bytes) -> Image.Image:
     errors.NotAPicture, errors.PictureTooLarge, errors.HeicMissing.
     """
     name = check_format(data)
-    try:
+    with decoding():
         image = _open(name, data)
         check_size(*image.size)
         turn = None if name in ("TIFF", "HEIC") else _turn(image)  # their readers turn them
@@ -93,11 +93,21 @@ def open_gray(data: bytes) -> Image.Image:
         _load(name, image)
         gray = gray_of(image)
         return gray if turn is None else gray.transpose(turn)
+
+
+@contextlib.contextmanager
+def decoding() -> Iterator[None]:
+    """Any decoder's complaint about a stranger's bytes, as one of ours.
+
+    Raises errors.NotAPicture, errors.PictureTooLarge where memory is short.
+    """
+    try:
+        yield
     except errors.KnownError:
         raise
     except MemoryError:
         raise errors.PictureTooLarge("There is not enough memory for it.") from None
-    except Exception as broken:  # any decoder's complaint about a stranger's bytes
+    except Exception as broken:
         raise errors.NotAPicture(f"Its content is damaged ({type(broken).__name__}).") from None
 
 

@@ -14,19 +14,9 @@ from pairing import errors
 from pairing.qr.read import PhotoReader, token_from
 from pairing.qr.unpack import unpack
 from tests.qr.pdfs import TOKENS, code
+from tests.qr.turned import TURNED
 
 heif = pytest.importorskip("pillow_heif", reason="HEIC's library is missing: make install HEIC=1")
-
-TURNED = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_90,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_270,
-}
-"""How a camera that was held so stores what was upright."""
 
 
 @pytest.fixture(scope="module")

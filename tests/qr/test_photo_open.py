@@ -20,6 +20,7 @@ from pairing import errors
 from pairing.qr import render
 from pairing.qr.read import PhotoReader, load, token_from
 from pairing.testing.tokens import random_token
+from tests.qr.turned import TURNED
 
 TOKEN = random_token(random.Random(1))
 
@@ -136,16 +137,7 @@ def test_exif_orientation(orientation: int, kind: str, reader: PhotoReader) -> N
     """Stored turned or mirrored as the tag says, the code comes out where it was: top left."""
     page = Image.new("RGB", (900, 600), "white")
     page.paste(clean(), (0, 0))
-    back = {
-        2: Image.Transpose.FLIP_LEFT_RIGHT,
-        3: Image.Transpose.ROTATE_180,
-        4: Image.Transpose.FLIP_TOP_BOTTOM,
-        5: Image.Transpose.TRANSPOSE,
-        6: Image.Transpose.ROTATE_90,
-        7: Image.Transpose.TRANSVERSE,
-        8: Image.Transpose.ROTATE_270,
-    }
-    stored = page.transpose(back[orientation]) if orientation in back else page
+    stored = page.transpose(TURNED[orientation]) if orientation in TURNED else page
     exif = Image.Exif()
     exif[0x0112] = orientation
     reading = reader.read(encoded(stored, kind, exif=exif))
