@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw, ImageFilter, ImageOps
 
@@ -170,10 +170,11 @@ def test_any_picture_has_an_answer(wide: int, high: int, seed: int, soft: int) -
     st.floats(60, 400),
     st.sampled_from([4, 8]),
 )
+@example(21.0, 0.0, 1.0, 60.0, 8)
 def test_a_square_is_told_from_its_cells(
     tilt: float, towards: float, roll: float, size: float, side: int
 ) -> None:
-    """Turned and tilted, and cut into cells: the angle is that of the square."""
+    """Turned and tilted, and cut into cells: the angle is that of the square, to within a cell."""
     squeeze = math.cos(math.radians(tilt))
     if size * squeeze < 6 * side:
         return
@@ -185,4 +186,4 @@ def test_a_square_is_told_from_its_cells(
     corners = codelike._outline(cells, side)
     assert corners is not None
     found = look_at(Seen(tuple((round(x * 16), round(y * 16)) for x, y in corners)))
-    assert math.cos(math.radians(found.tilt)) == pytest.approx(squeeze, abs=0.12)
+    assert math.cos(math.radians(found.tilt)) == pytest.approx(squeeze, abs=2 * side / size)
