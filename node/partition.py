@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -10,6 +11,10 @@ from pairing.facts import binary_size
 
 Source = Literal["", "boot", "root", "hashes"]
 """What a partition is filled with: nothing, the boot files, or the booted image's two parts."""
+
+
+VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+~^_-]{0,25}")
+"""Of an image: with `kr_verity_` before it, it fits into a partition label (36 characters)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

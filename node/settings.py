@@ -7,13 +7,12 @@ The image (or whoever prepares the stick) writes `/etc/kairos-register/node.yaml
 from __future__ import annotations
 
 import enum
+import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from pairing import errors, keys, tokenbytes
 from pairing.protocol.callers import NodePolicy
@@ -80,9 +79,22 @@ def read(path: Path = FILE) -> Settings:
     except OSError as wrong:
         raise errors.SettingsInvalid(wrong.strerror or "", element=str(path)) from None
     try:
-        return _from_yaml(yaml.safe_load(data) or {})
-    except (yaml.YAMLError, ValueError, TypeError, errors.KnownError) as wrong:
+        return _from_yaml(_parsed(data) or {})
+    except (ValueError, TypeError, errors.KnownError) as wrong:
         raise errors.SettingsInvalid(f"({str(wrong).splitlines()[0]})", element=str(path)) from None
+
+
+def _parsed(data: bytes) -> Any:
+    """Raises ValueError."""
+    try:
+        return json.loads(data)  # as images have it, without a parser that has to be loaded first
+    except ValueError:
+        import yaml
+
+        try:
+            return yaml.safe_load(data)
+        except yaml.YAMLError as wrong:
+            raise ValueError(str(wrong)) from None
 
 
 def _from_yaml(body: Any) -> Settings:

@@ -19,7 +19,6 @@ from cryptography.utils import CryptographyDeprecationWarning
 
 from pairing.tpmkeys import TpmKey
 
-CERTIFICATE_LIMIT = 4096
 CHAIN_LIMIT = 4
 _BROKEN = (
     ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm,

@@ -13,6 +13,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 PUBLIC_LIMIT = 1024
 """Bytes of a public area: RSA 4096 needs 600."""
+CERTIFICATE_LIMIT = 4096
+"""Bytes of the certificate of an endorsement key (`pairing.ekcertificate`)."""
 _RSA, _ECC, _SHA256, _NULL = 0x0001, 0x0023, 0x000B, 0x0010
 _AES, _CFB, _P256 = 0x0006, 0x0043, 0x0003
 _FIXED = 1 << 1 | 1 << 4 | 1 << 5

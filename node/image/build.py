@@ -220,9 +220,12 @@ def _add_python(bench: Bench, step: AddPython) -> None:
 
 def _make_initrd(bench: Bench, step: MakeInitrd) -> None:
     laid = [*initrd.files().items(), *initrd.links().items()]
-    inputs = [bench.part.name, str(EPOCH), initrd.settings(), *map(str, laid)]
     tree = bench.tree
-    bench.boot = bench.store.part("initrd", inputs, lambda draft: initrd.make(draft, tree, EPOCH))
+    settings = initrd.settings(initrd.tpm_libraries(tree))
+    inputs = [bench.part.name, str(EPOCH), settings, *map(str, laid)]
+    bench.boot = bench.store.part(
+        "initrd", inputs, lambda draft: initrd.make(draft, tree, settings, EPOCH)
+    )
 
 
 def _fetch(bench: Bench, step: FetchProgram) -> None:

@@ -6,7 +6,7 @@ It is the same for every version of an image: what differs is in the UKI's kerne
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from node.image.product import UNITS
@@ -20,14 +20,12 @@ MODULES = (
     "systemd-emergency",
     "systemd-initrd",
     "systemd-modules-load",
-    "systemd-pcrphase",
     "systemd-tmpfiles",
     "systemd-udevd",
     "systemd-veritysetup",
     "dm",
     "kernel-modules",
     "rootfs-block",
-    "tpm2-tss",
     "udev-rules",
 )
 LEFT_OUT = (
@@ -36,22 +34,37 @@ LEFT_OUT = (
     *("dracut-systemd", "shutdown", "usrmount", "terminfo"),
     # A root is a partition of a disk, and names of hardware are nobody's concern here.
     *("hwdb", "lunmask", "nvdimm", "overlay-root", "virtfs", "virtiofs"),
+    # With tools of its own, and curl, Kerberos and LDAP for a profile that nobody reads: a third of
+    # the initrd, which the firmware reads and measures at each start. See MEASURING.
+    *("systemd-pcrphase", "tpm2-tss"),
 )
 DRIVERS_LEFT_OUT = (
-    "bcachefs",
-    "btrfs",
-    "ceph",
-    "cifs",
-    "f2fs",
-    "gfs2",
-    "jfs",
-    "nfs",
-    "sunrpc",
-    "xfs",
+    *("aoe", "bcache", "ceph", "drbd", "libceph", "nbd", "null_blk", "rbd", "zram"),
+    *("dm_cache", "dm_raid", "dm_vdo", "dm_writecache", "dm_zoned"),
+    *("md_mod", "raid0", "raid1", "raid10", "raid456", "raid6_pq"),
+    *("iscsi_tcp", "libiscsi", "nvmet", "scsi_debug", "target_core_mod", "tcrypt"),
 )
-"""File systems that no root of ours is on: a third of all drivers' size."""
-DRIVERS = ("dm-verity", "loop", "nls_ascii", "nls_cp437", "overlay", "squashfs", "vfat")
-"""Without them there is no root. dracut itself takes along the drivers of all kinds of disks."""
+"""Of storage that no root of ours is on, and tests of the kernel: a third of all drivers' size."""
+FILE_SYSTEMS = ("overlay", "squashfs", "vfat")
+"""Else dracut takes along all of them."""
+DRIVERS = ("dm-verity", "loop", "nls_ascii", "nls_cp437", "=drivers/char/tpm")
+"""Without them there is no root, or no TPM. dracut itself adds drivers of all kinds of disks."""
+TPM_LIBRARIES = (
+    "libtss2-esys.so.0",
+    "libtss2-mu.so.0",
+    "libtss2-rc.so.0",
+    "libtss2-sys.so.1",
+    "libtss2-tcti-device.so.0",
+)
+"""systemd loads them by name, for what follows."""
+MEASURING = (
+    "/usr/lib/systemd/systemd-pcrextend",
+    "/usr/lib/systemd/system-generators/systemd-tpm2-generator",
+    "/usr/lib/systemd/system/initrd.target.wants/systemd-pcrphase-initrd.service",
+    "/usr/lib/systemd/system/systemd-pcrphase-initrd.service",
+    "/usr/lib/systemd/system/tpm2.target",
+)
+"""That the initrd was entered and left is measured into the TPM: systemd-pcrphase.service(8)."""
 OVERLAY_UNIT = """# Changes to /etc live in memory, above the image's.
 [Unit]
 Description=Writable /etc
@@ -79,6 +92,8 @@ ExecStart=-udevadm trigger --type=devices --action=add --prioritized-subsystem=b
 """
 MASKED_GENERATORS = ("systemd-debug-generator", "systemd-gpt-auto-generator")
 """The root is said on the kernel's line."""
+MASKED = ("systemd-sysctl.service",)
+"""The system does it again, some seconds later."""
 # A CD's partitions are not looked for by the kernel; a loop device over it has them.
 CD_RULE = (
     'SUBSYSTEM=="block", KERNEL=="sr[0-9]*", ACTION!="remove", ENV{ID_FS_LABEL}=="KR_LIVE",'
@@ -142,6 +157,7 @@ def files() -> Mapping[str, str]:
 def links() -> Mapping[str, str]:
     """The same for symbolic links, and where they point."""
     masked = {f"etc/systemd/system-generators/{name}": "/dev/null" for name in MASKED_GENERATORS}
+    masked |= {f"etc/systemd/system/{name}": "/dev/null" for name in MASKED}
     required = {
         f"usr/lib/systemd/system/{target}.requires/{unit}": f"../{unit}"
         for target, unit in REQUIRED.items()
@@ -149,14 +165,20 @@ def links() -> Mapping[str, str]:
     return {**masked, **required}
 
 
-def settings() -> str:
-    """dracut.conf(5): for any machine, the same bytes each time."""
+def settings(libraries: Sequence[str]) -> str:
+    """dracut.conf(5): for any machine, the same bytes each time. `libraries`: the TPM's, paths."""
     lists = {
         "dracutmodules": MODULES,
         "omit_dracutmodules": LEFT_OUT,
         "add_drivers": DRIVERS,
         "omit_drivers": DRIVERS_LEFT_OUT,
-        "install_items": ("/usr/sbin/losetup", *(f"/usr/bin/{name}" for name in PROGRAMS)),
+        "filesystems": FILE_SYSTEMS,
+        "install_items": (
+            "/usr/sbin/losetup",
+            *(f"/usr/bin/{name}" for name in PROGRAMS),
+            *MEASURING,
+            *libraries,
+        ),
     }
     lines = [f'{name}+=" {" ".join(words)} "' for name, words in lists.items()]
     lines[0] = lines[0].replace("dracutmodules", "add_dracutmodules")
@@ -164,8 +186,8 @@ def settings() -> str:
     return "\n".join(lines) + "\n"
 
 
-def make(draft: Path, tree: Path, epoch: int) -> None:
-    """Fill `draft` with `initrd`, `kernel` and `version` (the kernel's).
+def make(draft: Path, tree: Path, settings: str, epoch: int) -> None:
+    """Fill `draft` with `initrd`, `kernel` and `version` (the kernel's). `settings`: see there.
 
     Raises errors.BaseUnsuitable and what Room.run raises.
     """
@@ -178,7 +200,7 @@ def make(draft: Path, tree: Path, epoch: int) -> None:
         place = draft / "extra" / name
         place.parent.mkdir(parents=True, exist_ok=True)
         place.symlink_to(target)
-    (draft / "settings.conf").write_text(settings(), encoding="utf-8")
+    (draft / "settings.conf").write_text(settings, encoding="utf-8")
     (draft / "confdir").mkdir()
     argv = ["dracut", "--force", "--quiet", "--conf", f"{WORK}/settings.conf"]
     argv += ["--confdir", f"{WORK}/confdir", "--kver", version, "--include", f"{WORK}/extra", "/"]
@@ -187,6 +209,20 @@ def make(draft: Path, tree: Path, epoch: int) -> None:
     Room(tree).run(argv, draft, seconds=SECONDS, environment=date)
     (draft / "kernel").write_bytes((tree / f"boot/vmlinuz-{version}").read_bytes())
     (draft / "version").write_text(version, encoding="utf-8")
+
+
+def tpm_libraries(tree: Path) -> list[str]:
+    """Where a tree has the libraries of TPM_LIBRARIES: absolute paths in it.
+
+    Raises errors.BaseUnsuitable naming the first that it has not.
+    """
+    found: list[str] = []
+    for name in TPM_LIBRARIES:
+        places = sorted([*tree.glob(f"usr/lib*/{name}"), *tree.glob(f"usr/lib*/*/{name}")])
+        if not places:
+            raise errors.BaseUnsuitable(f"It has no {name}.")
+        found.append(f"/{places[0].relative_to(tree)}")
+    return found
 
 
 def kernel_version(tree: Path) -> str:

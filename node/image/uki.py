@@ -66,6 +66,8 @@ def kernel_line(recipe: Recipe, mode: Mode, roothash: str, more: Sequence[str] =
     # What comes from outside the image changes nothing: credentials in the firmware's tables,
     # which no register of ours measures, and partitions that a thief adds to the disk.
     words += ["systemd.import_credentials=no", "systemd.gpt_auto=no", "systemd.swap=no"]
+    # Nice= counts (`kairos-node.service`): else each service is scheduled as a group of its own.
+    words += ["noautogroup"]
     # The screen is for the code: no chatter of the kernel, no blanking, no cursor.
     words += ["quiet", "loglevel=4", "systemd.show_status=0", "consoleblank=0"]
     words += ["vt.global_cursor_default=0", "rd.systemd.show_status=0"]

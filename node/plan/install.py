@@ -6,11 +6,10 @@ at the operator who approves it and at the node that runs it.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from node.partition import Partition
+from node.partition import VERSION, Partition
 from node.plan.encrypt import LITERAL_PCRS, SIGNED_PCRS, describe
 from node.steps import (
     BindApproval,
@@ -48,8 +47,6 @@ SMALLEST_ESP, SMALLEST_SLOT, SMALLEST_VERITY = 512 * MIB, 384 * MIB, 16 * MIB
 LUKS_HEADER = 16 * MIB
 OEM_SIZE = 64 * MIB + LUKS_HEADER
 SMALLEST_PERSISTENT = 1024 * MIB
-VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+~^_-]{0,25}")
-"""Of an image: with `kr_verity_` before it, it fits into a partition label (36 characters)."""
 RECOVERY = "9d28fd57-6e1f-4c0e-8b0d-2b3f0a6b7c11"
 RECOVERY_HASHES = "9d28fd57-6e1f-4c0e-8b0d-2b3f0a6b7c12"
 """Partition types of our own: an upgrade never takes them for slots, nor systemd-repart, which

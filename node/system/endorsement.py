@@ -16,7 +16,7 @@ from pathlib import Path
 from node.system.reading import Run, read
 from node.system.tpm import TPM_SECONDS
 from pairing import errors, process
-from pairing.ekcertificate import CERTIFICATE_LIMIT
+from pairing.tpmkeys import CERTIFICATE_LIMIT
 
 EK_CERTIFICATE = "0x01c00002"
 """Where makers keep the certificate of the RSA 2048 key (TCG EK Credential Profile, 2.2.1.4)."""

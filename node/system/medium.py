@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from node.plan.install import VERSION
+from node.partition import VERSION
 from node.system.board import kernel_words
 from node.system.booted import booted, part
 from node.system.reading import Run, names, output, read, short, text

@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from pairing import tpmcredential, tpmkeys
-from pairing.ekcertificate import CERTIFICATE_LIMIT
 from pairing.protocol import wire
 from pairing.protocol.wire import AsideMessage, Message
+from pairing.tpmkeys import CERTIFICATE_LIMIT
 
 ASK_SECONDS = 120.0
 """For both answers together: some chips need half a minute to make an RSA key."""

@@ -61,3 +61,16 @@ def test_decode_leaves_pictures_to_its_worker(station: Any) -> None:
 
 def test_the_positive_control(station: Any) -> None:
     assert "libp2p" in loaded(station, "cli.fleet", "doctor")
+
+
+def test_what_a_node_loads_before_its_code_is_on_the_screen() -> None:
+    """On an emulated or a small processor each of these is a second in front of a dark screen."""
+    import sys
+
+    from pairing import process
+
+    later = {"libp2p", "yaml", "PIL", "cryptography.x509", "pairing.config", "node.plan.install"}
+    probe = "import json, sys, node.running; print(json.dumps(list(sys.modules)))"
+    found = set(json.loads(process.run([sys.executable, "-c", probe], seconds=50).text()))
+    assert "trio" in found, "the probe sees what is loaded"
+    assert not found & later

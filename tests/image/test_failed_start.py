@@ -152,7 +152,7 @@ def test_the_initrd_has_the_script_and_what_it_calls() -> None:
     assert there[f"{folder}/failed-start.sh"] == SCRIPT.read_text()
     assert f"{folder}/failed-start.sh" in there[f"{folder}/10-kairos.conf"]
     for program in initrd.PROGRAMS:
-        assert f"/usr/bin/{program} " in initrd.settings()
+        assert f"/usr/bin/{program} " in initrd.settings(())
     called = {"cat", "cut", "head", "mkdir", "mount", "mv", "sleep", "sync", "tail", "tr", "umount"}
     assert called <= set(initrd.PROGRAMS)
 

@@ -17,7 +17,7 @@ from node.image import initrd, layers, product, uki
 from node.image.layers import Layer
 from node.image.recipe import ImageFile, Recipe
 from node.image.uki import Mode
-from node.plan.install import VERSION
+from node.partition import VERSION
 
 RECIPE = Recipe(version="1.0.0", fleets=(), relays=(), language="fr")
 
