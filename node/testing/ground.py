@@ -15,6 +15,7 @@ from pathlib import Path
 from node.execute import ProvedVolume, Work
 from node.recoverykey import RecoveryKey
 from node.steps import Plan
+from node.system.install.check_machine import FOR_TANG, FOR_TPM, FOR_VOLUMES, PROGRAMS
 from node.system.install.doors import Doors
 from pairing import errors
 from pairing.process import Result
@@ -26,6 +27,8 @@ DISK = (
     "KR_ESP", "KR_OEM", "kr_root_1.0.0", "kr_verity_1.0.0", "_empty", "_empty", "kr_recovery",
     "kr_recovery_v", "KR_PERSISTENT",
 )  # fmt: skip
+CHECKED = (*PROGRAMS, *FOR_VOLUMES, *FOR_TPM, *FOR_TANG)
+"""Programs that an installation looks for."""
 FILES: Mapping[str, bytes] = {
     "kr_1.0.0.efi": b"MZ installed" * 999,
     "recovery.efi": b"MZ recovery" * 999,
@@ -113,6 +116,8 @@ class Ground:
         self.plant_mounts()
         self._plant_medium()
         self.plant_disk()
+        for program in CHECKED:
+            self.write(f"usr/bin/{program}", b"")
 
     @property
     def doors(self) -> Doors:

@@ -66,6 +66,10 @@ def answers(**changed: Any) -> Callable[[Ground], None]:
     return change
 
 
+def without(program: str) -> Callable[[Ground], None]:
+    return lambda ground: (ground.root / "usr/bin" / program).unlink()
+
+
 LOCKED = Result(0, b"TPM2_PT_PERMANENT:\n  inLockout:                 1\n", b"")
 FAULTS: list[tuple[object, Callable[[Ground], None], type[errors.KnownError], str]] = [
     ("tpm2", answers(systemd_creds=FAILED), errors.TpmUnusable, "Status 1"),
@@ -76,12 +80,12 @@ FAULTS: list[tuple[object, Callable[[Ground], None], type[errors.KnownError], st
     ("tpm2", no_key, errors.PolicyKeyMissing, "pcr.pub"),
     ("tpm2", answers(efibootmgr=FAILED), errors.BootEntriesRefused, "Status 1"),
     ("tpm2", read_only_firmware, errors.BootEntriesRefused, "read-only"),
-    ("tpm2", answers(systemd_repart=None), errors.CommandMissing, "systemd-repart"),
-    ("none", answers(systemd_repart=None), errors.CommandMissing, "systemd-repart"),
-    ("recovery-only", answers(cryptsetup=None), errors.CommandMissing, "cryptsetup"),
+    ("tpm2", without("systemd-repart"), errors.CommandMissing, "systemd-repart"),
+    ("none", without("systemd-repart"), errors.CommandMissing, "systemd-repart"),
+    ("recovery-only", without("cryptsetup"), errors.CommandMissing, "cryptsetup"),
     (TANG, answers(clevis=FAILED), errors.TangUnusable, "tang.example"),
     (TANG, answers(clevis=forgetting), errors.TangUnusable, "not with its key"),
-    (TANG, answers(clevis=None), errors.CommandMissing, "clevis"),
+    (TANG, without("clevis"), errors.CommandMissing, "clevis"),
 ]
 
 
