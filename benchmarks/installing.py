@@ -28,8 +28,9 @@ CONFIG = """#cloud-config
 hostname: bench
 users:
   - {name: ana, groups: [admin], ssh_authorized_keys: [PUBLIC]}
-install: {device: auto, encrypt: tpm2}
+install: {device: /dev/vda, wipe: true, encrypt: tpm2}
 """
+"""`wipe`: copies lie on it, and the machine may have looked at its disks before they were erased."""
 MEDIUM = "/run/kairos-register/medium/kairos"
 COPY = (
     f"cd {MEDIUM}; sync; echo 3 > /proc/sys/vm/drop_caches; began=$(cut -d' ' -f1 /proc/uptime);"
