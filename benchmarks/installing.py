@@ -30,7 +30,7 @@ users:
   - {name: ana, groups: [admin], ssh_authorized_keys: [PUBLIC]}
 install: {device: /dev/vda, wipe: true, encrypt: tpm2}
 """
-"""`wipe`: copies lie on it, and the machine may have looked at its disks before they were erased."""
+"""`wipe`: copies lie on it, and the machine may have looked at its disk before it was erased."""
 MEDIUM = "/run/kairos-register/medium/kairos"
 COPY = (
     f"cd {MEDIUM}; sync; echo 3 > /proc/sys/vm/drop_caches; began=$(cut -d' ' -f1 /proc/uptime);"
