@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-CPU_SECONDS = 1200
-"""Processor time after which the kernel ends a forgotten machine."""
+CPU_SECONDS = 4 * 3600
+"""Processor time after which the kernel ends a forgotten machine: more than any story takes."""
 OVMF = Path("/usr/share/OVMF")
 
 
