@@ -84,6 +84,8 @@ class Rescue:
     """Until the next start the TPM gives the disk's key to nobody: done before anybody gets into an
     installed system. Raises errors.KnownError."""
     visitor: tuple[str, ...] = ()
+    was_used: bool = False
+    """Whether there has been a session since the start."""
     _taken: bool = False
 
     async def serve(
@@ -157,6 +159,7 @@ class Rescue:
 
     @contextlib.contextmanager
     def _inside(self, held: Tenancy) -> Iterator[None]:
+        self.was_used = True
         held.in_repair, self.visitor = True, keys.fingerprint_words(held.operator)
         self.changed()
         try:

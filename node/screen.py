@@ -43,9 +43,10 @@ class Screen:
     `machine`, `operator` and `compare` are words of fingerprints and of `--confirm-words`. `code`
     is read aloud, such as `E603`; `detail` one line more. `abort_seconds` counts down before the
     first write. `dry_run`: a rehearsal, which changes nothing. `visitor`: words of who has a repair
-    session open. `starting`: it is installed, was switched on, and is not ready yet. `weak`: the
-    code is Kairos' own, which whoever has the photo may use; `smaller` is the native code in its
-    place, for a screen where it does not fit. `tried`: what came last could not be installed.
+    session open; `repaired`: one is over, and nothing came after it. `starting`: it is installed,
+    was switched on, and is not ready yet. `weak`: the code is Kairos' own, which whoever has the
+    photo may use; `smaller` is the native code in its place, for a screen where it does not fit.
+    `tried`: what came last could not be installed.
     """
 
     state: State = State.WAITING
@@ -66,6 +67,7 @@ class Screen:
     abort_seconds: int | None = None
     dry_run: bool = False
     visitor: tuple[str, ...] = ()
+    repaired: bool = False
     starting: bool = False
     weak: bool = False
     smaller: str = field(default="", repr=False)
@@ -74,7 +76,7 @@ class Screen:
     @property
     def may_switch_off(self) -> bool:
         """Whether switching the machine off now does no harm."""
-        return self.state in _SAFE
+        return self.state in _SAFE or self.repaired
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,6 +304,7 @@ def _panel(screen: Screen, width: int, texts: Texts, *, has_code: bool = True) -
     """The words. Without `has_code` there is nothing on this screen to be photographed."""
     rehearsed = screen.dry_run and screen.state in _DONE
     said = texts.starting if screen.starting else texts.states[screen.state]
+    said = texts.repaired if screen.repaired else said
     if has_code or screen.state is not State.WAITING:
         for line in wrap(texts.rehearsed if rehearsed else said, width):
             yield line, None if screen.state in _DONE | _BAD else STRONG

@@ -132,8 +132,15 @@ def screen_of(agent: Agent, now: float) -> Screen:
         abort_seconds=left,
         dry_run=agent.dry_run,
         visitor=agent.rescue.visitor,
+        repaired=_is_repaired(agent),
         starting=machine.mode is Mode.INSTALLED and machine.state not in STARTED,
     )
+
+
+def _is_repaired(agent: Agent) -> bool:
+    """Whoever was let in has left, and asked for nothing else: an installation would say so."""
+    rescue = agent.rescue
+    return rescue.was_used and not rescue.visitor and agent.machine.state is State.CLAIMED
 
 
 def _shows_code(machine: NodeMachine) -> bool:

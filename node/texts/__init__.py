@@ -50,6 +50,8 @@ class Texts:
     relay: str
     repair: str
     """Before the words of who has a repair session open."""
+    repaired: str
+    """After a repair session, until something else happens."""
 
 
 def load(wish: str) -> Texts:

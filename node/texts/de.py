@@ -61,4 +61,5 @@ TEXTS = Texts(
     no_address="noch kein Netz",
     relay="Relais",
     repair="Fernwartung durch",
+    repaired="Fernwartung beendet. Bitte Ansprechpartner anrufen",
 )

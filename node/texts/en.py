@@ -61,4 +61,5 @@ TEXTS = Texts(
     no_address="no network yet",
     relay="Relay",
     repair="Repaired remotely by",
+    repaired="Repair session over. Call your contact",
 )

@@ -61,4 +61,5 @@ TEXTS = Texts(
     no_address="aún sin red",
     relay="Relé",
     repair="Reparación a distancia por",
+    repaired="Reparación terminada. Llame a su contacto",
 )

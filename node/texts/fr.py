@@ -61,4 +61,5 @@ TEXTS = Texts(
     no_address="pas encore de réseau",
     relay="Relais",
     repair="Réparation à distance par",
+    repaired="Réparation terminée. Appelez votre contact",
 )

@@ -61,4 +61,5 @@ TEXTS = Texts(
     no_address="ainda sem rede",
     relay="Relé",
     repair="Reparação remota por",
+    repaired="Reparação terminada. Ligue para seu contato",
 )

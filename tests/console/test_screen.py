@@ -239,6 +239,17 @@ def test_who_is_inside_is_shown_beside_the_code_and_without_one(wish: str) -> No
 
 
 @pytest.mark.parametrize("wish", LANGUAGES)
+def test_after_a_repair_session_nobody_is_told_to_wait(wish: str) -> None:
+    texts = load(wish)
+    claimed = Screen(state=State.CLAIMED)
+    said = shown(replace(claimed, repaired=True), 80, 24, texts=texts).text()
+    assert texts.repaired in said
+    assert texts.may_switch_off in said
+    assert texts.states[State.CLAIMED] not in said
+    assert texts.states[State.CLAIMED] in shown(claimed, 80, 24, texts=texts).text()
+
+
+@pytest.mark.parametrize("wish", LANGUAGES)
 @pytest.mark.parametrize("state", State)
 def test_a_rehearsal_never_says_that_the_disk_is_ready(state: State, wish: str) -> None:
     texts = load(wish)

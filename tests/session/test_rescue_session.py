@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from node.showing import screen_of
 from node.testing.repair import GOODBYE, NoDisplay, Person, agent_in, repaired, running, station
 from pairing import errors, keys
 from pairing.events import State
@@ -43,6 +44,7 @@ async def test_a_shell_its_answers_and_its_end(tmp_path: Path, patient_clock: ob
         said = [event.text for event in held.log.since(0) if "repair" in event.text]
         assert agent.machine.state is State.CLAIMED
         assert not held.in_repair
+        assert screen_of(agent, trio.current_time()).repaired
     assert ended == Ended(3)
     assert "42 xterm\r\n24 80\r\n/dev/pts/" in person.shown
     assert person.limits is not None
