@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -104,6 +105,9 @@ def _hand_over(errand: NodeErrand, to: str | None) -> None:
 
     if to is None and not sys.stdout.isatty():
         raise errors.UsageError("--show needs a terminal; write a file with --to.")
+    # Before the key is opened, which is noted for ever.
+    if to is not None and os.path.lexists(to):
+        raise errors.UsageError("There is such a file already: name a new one.", element=to)
     key = errand.recovery_key("to a file" if to else "shown")
     if to is None:
         click.echo(key.decode("ascii"))
@@ -111,7 +115,7 @@ def _hand_over(errand: NodeErrand, to: str | None) -> None:
         try:
             folders.write_private(Path(to), key + b"\n", replace=False)
         except FileExistsError:
-            raise errors.StoreUnwritable("There is such a file already.", element=to) from None
+            raise errors.StoreUnwritable("It was made just now.", element=to) from None
         errand.talk.say("key", f"in {to}, for you alone")
     _advise(errand)
 
