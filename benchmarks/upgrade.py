@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -30,31 +30,29 @@ def measure(quick: bool) -> list[Figure]:
         return []
     with (
         tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name,
-        _machine(Path(name)) as (
-            shop,
-            update,
-        ),
+        _machine(Path(name), 1 if quick else SAMPLES) as (shop, updates),
     ):
-        web = (PORT, "--bind", HOST, "--directory", str(update.root.parent))
+        web = (PORT, "--bind", HOST, "--directory", name)
         with shop.network.place.program("http.server", *web):
-            return _figures(shop, update, 1 if quick else SAMPLES)
+            return _figures(shop, Path(name), updates)
 
 
 @contextmanager
-def _machine(folder: Path) -> Iterator[tuple[Shop, Built]]:
-    """A running machine of version 1.0.0, and version 1.1.0."""
+def _machine(folder: Path, count: int) -> Iterator[tuple[Shop, list[Built]]]:
+    """A running machine of version 1.0.0, and newer versions: what is there is not fetched again."""
     kept = os.environ.get("KAIROS_TEST_INSTALLED", "")
     factory = Factory(folder / "images", Path(kept, "keys") if kept else folder / "keys")
-    first, second = factory.build("1.0.0"), factory.build("1.1.0")
+    first = factory.build("1.0.0")
+    newer = [factory.build(f"1.1.{number}") for number in range(count)]
     with lan(folder / "lan") as network:
         if not kept:
             with _installed(network, folder / "shop", first) as shop:
-                yield shop, second
+                yield shop, newer
             return
         shop = Shop.kept(Path(kept, "installed"), network, folder / "shop", 20)
         with shop.resumed(first.stick):
             shop.wait_ssh(SECONDS)
-            yield shop, second
+            yield shop, newer
 
 
 @contextmanager
@@ -67,13 +65,16 @@ def _installed(network: Lan, folder: Path, first: Built) -> Iterator[Shop]:
         yield shop
 
 
-def _figures(shop: Shop, update: Built, count: int) -> list[Figure]:
-    files = (update.root, update.verity, update.kernel)
-    size = sum(path.stat().st_size for path in files) / 2**20
-    address = f"http://{HOST}:{PORT}/"
-    fetch = "".join(f"curl -sf -o /dev/null {address}{path.name};" for path in files)
-    downloads = [_seconds(shop, fetch) for _ in range(count)]
-    upgrades = [_seconds(shop, f"sudo -n {NODE} upgrade {address} >&2;") for _ in range(count)]
+def _figures(shop: Shop, top: Path, updates: Sequence[Built]) -> list[Figure]:
+    """`top`: the folder that the web server shows."""
+    downloads, upgrades = [], []
+    for update in updates:
+        files = (update.root, update.verity, update.kernel)
+        size = sum(path.stat().st_size for path in files) / 2**20
+        address = f"http://{HOST}:{PORT}/{update.root.parent.relative_to(top)}/"
+        fetch = "".join(f"curl -sf -o /dev/null {address}{path.name};" for path in files)
+        downloads.append(_seconds(shop, fetch))
+        upgrades.append(_seconds(shop, f"sudo -n {NODE} upgrade {address} >&2;"))
     ratios = [whole / bare for whole, bare in zip(upgrades, downloads, strict=True)]
     note = f"{size:.0f} MiB, QEMU without KVM"
     return [
