@@ -39,7 +39,7 @@ def measure(quick: bool) -> list[Figure]:
 
 @contextmanager
 def _machine(folder: Path, count: int) -> Iterator[tuple[Shop, list[Built]]]:
-    """A running machine of 1.0.0, and newer versions: what is there already is not fetched again."""
+    """A running machine of 1.0.0, and newer ones: what is there already is not fetched again."""
     kept = os.environ.get("KAIROS_TEST_INSTALLED", "")
     factory = Factory(folder / "images", Path(kept, "keys") if kept else folder / "keys")
     first = factory.build("1.0.0")
