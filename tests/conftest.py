@@ -41,11 +41,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=_turn)
 
 
+LONGEST = (
+    "test_node_life",
+    "test_installs",
+    "test_join",
+    "test_upgrade",
+    "test_attacks",
+    "test_locked_machines",
+    "test_recovery",
+)
+"""Files of `make e2e` that take minutes, the longest first. The first one leaves its machine for
+those after the third."""
+
+
 def _turn(item: pytest.Item) -> int:
-    """First the longest story, last those that wait for its machine."""
-    if item.path.stem == "test_node_life":
-        return 0
-    return 2 if "installed_once" in getattr(item, "fixturenames", ()) else 1
+    """Then no worker is left alone with a long one at the end."""
+    name = item.path.stem
+    return LONGEST.index(name) if name in LONGEST else len(LONGEST)
 
 
 @pytest.hookimpl(wrapper=True)

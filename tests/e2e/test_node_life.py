@@ -200,6 +200,7 @@ def written_again(installed: Run, shop: Shop, factory: Factory, watch: Watch) ->
     return before, writelog.count(watch.log)
 
 
+@pytest.mark.soak
 def test_a_power_cut_during_an_upgrade_leaves_the_old_system_or_both(
     written_again: tuple[int, int], shop: Shop, watch: Watch, tmp_path: Path
 ) -> None:
@@ -239,6 +240,7 @@ def upgraded(written_again: tuple[int, int], shop: Shop) -> str:
     return state
 
 
+@pytest.mark.soak
 def test_an_upgrade_is_good_after_its_trial_and_the_data_is_there(
     upgraded: str, shop: Shop
 ) -> None:
