@@ -34,13 +34,18 @@ install: {device: /dev/vda, wipe: true, encrypt: tpm2}
 MEDIUM = "/run/kairos-register/medium/kairos"
 COPY = (
     f"cd {MEDIUM}; sync; echo 3 > /proc/sys/vm/drop_caches; began=$(cut -d' ' -f1 /proc/uptime);"
-    " copy() { dd if=$1 of=/dev/vda bs=4M seek=$2 conv=notrunc 2>/dev/null; }; at=0;"
+    " copy() { dd if=$1 of=/dev/vda bs=4M seek=$2 conv=notrunc 2>/dev/null || echo broken; }; at=0;"
     " for one in /dev/mapper/root /dev/mapper/root /dev/disk/by-partlabel/kr_live_v"
     " /dev/disk/by-partlabel/kr_live_v kr_*.efi kr_*.efi recovery.efi loader.efi;"
     " do copy $one $at; at=$((at+64)); done; sync /dev/vda;"
     " echo took $began $(cut -d' ' -f1 /proc/uptime)"
 )
 """Both slots' worth of the image, and the boot files, flushed. From caches that are empty."""
+QUIET = (
+    "until [ -e /run/kairos-register/staging/loader.efi ]; do sleep 1; done;"
+    " systemctl is-system-running --wait"
+)
+"""The node has looked at its stick, and nothing starts any more: only then are bytes copied."""
 CLEAN = "blkdiscard -f /dev/vda; udevadm settle; sync; echo 3 > /proc/sys/vm/drop_caches"
 UNLOCK = "journalctl --boot --unit kairos-boot --output short-monotonic --no-pager"
 
@@ -58,6 +63,7 @@ def measure(quick: bool) -> list[Figure]:
 
 def _life(shop: Shop, stick: Path, copies: int) -> Iterator[Figure]:
     with shop.live(stick) as machine:
+        _ask(machine, QUIET)
         copied = [_copied(machine) for _ in range(copies)]
         yield Figure(name="the image copied to the disk by dd", unit="s", samples=copied)
         _ask(machine, CLEAN)
@@ -75,7 +81,10 @@ def _ask(machine: Machine, command: str) -> str:
 
 
 def _copied(machine: Machine) -> float:
-    said = _ask(machine, COPY).rsplit("took ", 1)[-1].split()
+    answer = _ask(machine, COPY)
+    if "broken" in answer:
+        raise RuntimeError(f"not all was copied: {answer}")
+    said = answer.rsplit("took ", 1)[-1].split()
     return float(said[1]) - float(said[0])
 
 
