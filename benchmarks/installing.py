@@ -34,7 +34,8 @@ install: {device: /dev/vda, wipe: true, encrypt: tpm2}
 MEDIUM = "/run/kairos-register/medium/kairos"
 COPY = (
     f"cd {MEDIUM}; sync; echo 3 > /proc/sys/vm/drop_caches; began=$(cut -d' ' -f1 /proc/uptime);"
-    " copy() { dd if=$1 of=/dev/vda bs=4M seek=$2 conv=notrunc 2>/dev/null || echo bro''ken; }; at=0;"
+    " copy() { dd if=$1 of=/dev/vda bs=4M seek=$2 conv=notrunc 2>/dev/null || echo bro''ken; };"
+    " at=0;"
     " for one in /dev/mapper/root /dev/mapper/root /dev/disk/by-partlabel/kr_live_v"
     " /dev/disk/by-partlabel/kr_live_v kr_*.efi kr_*.efi recovery.efi loader.efi;"
     " do copy $one $at; at=$((at+64)); done; sync /dev/vda;"
