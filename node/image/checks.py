@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from node.image.initrd import TPM_LIBRARIES, tpm_libraries
 from node.image.rooms import Room
 from pairing import errors
 
@@ -48,6 +49,8 @@ def missing(tree: Path) -> Iterator[str]:
         yield "a kernel (/boot/vmlinuz-*)"
     elif not kernels & drivers:
         yield "the kernel's drivers (/usr/lib/modules)"
+    there = {Path(place).name for place in tpm_libraries(tree)}
+    yield from (name for name in TPM_LIBRARIES if name not in there)
     if not any((tree / f"usr/bin/python{version}").exists() for version in PYTHONS):
         yield "Python 3.11 to 3.13"
 

@@ -212,17 +212,12 @@ def make(draft: Path, tree: Path, settings: str, epoch: int) -> None:
 
 
 def tpm_libraries(tree: Path) -> list[str]:
-    """Where a tree has the libraries of TPM_LIBRARIES: absolute paths in it.
-
-    Raises errors.BaseUnsuitable naming the first that it has not.
-    """
-    found: list[str] = []
-    for name in TPM_LIBRARIES:
-        places = sorted([*tree.glob(f"usr/lib*/{name}"), *tree.glob(f"usr/lib*/*/{name}")])
-        if not places:
-            raise errors.BaseUnsuitable(f"It has no {name}.")
-        found.append(f"/{places[0].relative_to(tree)}")
-    return found
+    """Those of TPM_LIBRARIES that a tree has: absolute paths in it."""
+    found = [
+        sorted([*tree.glob(f"usr/lib*/{name}"), *tree.glob(f"usr/lib*/*/{name}")])[:1]
+        for name in TPM_LIBRARIES
+    ]
+    return [f"/{place.relative_to(tree)}" for places in found for place in places]
 
 
 def kernel_version(tree: Path) -> str:

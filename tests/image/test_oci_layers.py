@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from node.image import checks, oci
+from node.image import checks, initrd, oci
 from node.image.bases import container
 from node.image.recipe import Base, Recipe
 from pairing import errors
@@ -143,7 +143,10 @@ def test_a_base_says_all_that_it_lacks(tmp_path: Path) -> None:
     said = list(checks.missing(tmp_path))
     assert any("systemd (" in one for one in said)
     assert {"dracut", "cryptsetup", "Python 3.11 to 3.13"} <= set(said)
-    for place in (*checks.PROGRAMS, "usr/lib/systemd/systemd", "usr/bin/python3.12"):
+    assert "libtss2-esys.so.0" in said
+    libraries = [f"usr/lib64/{name}" for name in initrd.TPM_LIBRARIES]
+    there = (*checks.PROGRAMS, *libraries, "usr/lib/systemd/systemd", "usr/bin/python3.12")
+    for place in there:
         (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / place).touch()
     (tmp_path / "boot").mkdir()
@@ -151,6 +154,7 @@ def test_a_base_says_all_that_it_lacks(tmp_path: Path) -> None:
     assert list(checks.missing(tmp_path)) == ["the kernel's drivers (/usr/lib/modules)"]
     (tmp_path / "usr/lib/modules/6.1").mkdir(parents=True)
     assert not list(checks.missing(tmp_path))
+    assert initrd.tpm_libraries(tmp_path) == [f"/{place}" for place in libraries]
 
 
 def test_another_content_is_another_base(tmp_path: Path) -> None:

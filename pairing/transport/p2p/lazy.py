@@ -50,7 +50,7 @@ class _Empty(Loader):
             # `from package import module` asks the package for a name first.
             if name.startswith("__") or _is_module(module, name):
                 raise AttributeError(f"{module.__name__} has no {name}")
-            del module.__dict__["__getattr__"]
+            module.__dict__.pop("__getattr__", None)
             self.real.exec_module(module)
             return getattr(module, name)
 
