@@ -23,7 +23,7 @@ IMAGE_JSON: Mapping[str, str] = {
     "arch": "as `uname -m` says it",
     "flavour": "the recipe's `flavour`",
     "secure_boot": "the recipe's `secure_boot`: what the boot files are signed for",
-    "tries": "the recipe's `tries`: how often an upgrade to this version is started on trial",
+    "tries": "the recipe's `tries`: how often this version starts the one after it on trial",
 }
 """What `image.json` holds, for people."""
 UNITS = TOP / "node/units"
