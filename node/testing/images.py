@@ -14,8 +14,9 @@ from node.image import build, signing
 from node.image.build import Built
 from node.image.recipe import ImageFile, Recipe
 from pairing.testing.firmware import Certificates
+from pairing.testing.hardware import EMULATED
 
-QUICK = ("cryptomgr.notests", "mitigations=off", "audit=0", "apparmor=0", "no_timer_check")
+QUICK = (*EMULATED, "cryptomgr.notests", "mitigations=off", "audit=0", "apparmor=0")
 """Kernel words: emulation is slow enough without these."""
 RECIPE = Recipe(id="e2e", version="1.0.0", kernel_words=QUICK, tries=2)
 UNHEALTHY = ImageFile(

@@ -11,6 +11,8 @@ from pairing.protocol import messages
 HANDSHAKE_SECONDS = 10.0
 IDLE_SECONDS = 30.0
 PING_SECONDS = 10.0
+STILL_SECONDS = 5.0
+"""A node looks at the time each second; it stood still itself where this much is between two."""
 PAUSE_TEXT = "it begins in {seconds:g} seconds: until then it can be switched off without harm"
 
 

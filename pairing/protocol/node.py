@@ -27,6 +27,7 @@ from pairing.protocol.callers import (
     IDLE_SECONDS,
     PAUSE_TEXT,
     PING_SECONDS,
+    STILL_SECONDS,
     Caller,
     NodePolicy,
     Phase,
@@ -65,11 +66,13 @@ class NodeMachine(NodeVoice):
     window: ClaimWindow = field(init=False)
     callers: dict[int, Caller] = field(default_factory=dict)
     _refused_until: float = 0.0
+    _ticked: float = field(init=False)
     _asking: int | None = None
     """The connection that asked for something that takes its time; one thing at a time."""
 
     def __post_init__(self) -> None:
         NodeVoice.__post_init__(self)
+        self._ticked = self.now
         self.window = ClaimWindow(self.policy.window, self.draw or self.random, self.now)
         if self.tenancy and self.tenancy.claimed_secret:
             self.window.remember(self.tenancy.claimed_secret)
@@ -153,7 +156,9 @@ class NodeMachine(NodeVoice):
         """Time has passed: call at least once a second."""
         self.now = now
         effects: list[NodeEffect] = []
+        still = self._stood_still()
         for conn, caller in list(self.callers.items()):
+            caller.deadline += still
             if now >= caller.deadline:
                 effects += self._refuse(conn, errors.PhaseTimeout())
             elif caller.phase is Phase.LEASE and now >= caller.pinged + PING_SECONDS:
@@ -165,6 +170,12 @@ class NodeMachine(NodeVoice):
         if self.tenancy is None and self.window.tick(now):
             effects += [Changed(), self.announcement()]
         return effects
+
+    def _stood_still(self) -> float:
+        """For how many seconds nothing ran here, such as while firmware wrote its variables: what
+        callers said meanwhile has not been read yet, so they were not silent."""
+        gap, self._ticked = self.now - self._ticked, self.now
+        return gap if gap > STILL_SECONDS else 0.0
 
     def _lapse_if_due(self) -> list[NodeEffect]:
         held = self.tenancy

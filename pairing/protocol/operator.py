@@ -40,6 +40,7 @@ from pairing.protocol.terms import (
     Way,
     bad_end,
     chunks,
+    refusal,
 )
 from pairing.protocol.tpmproof import ASK_SECONDS, TpmAnswer, TpmExam
 from pairing.protocol.wire import Message, read_message
@@ -63,6 +64,7 @@ class OperatorMachine:
     _connected: bool = False
     _leased: bool = False
     _phase_until: float | None = None
+    _heard_until: float = 0.0  # the patience that the last word in a lease gave it
     _verdict_until: float | None = None
     _entry: Entry | None = None
     _path: str = ""
@@ -120,6 +122,7 @@ class OperatorMachine:
         self._connected = self._leased = False
         if self._phase_until is None or self._deciding:
             self._phase_until = now + self._silence()
+        self._phase_until = max(self._phase_until, self._heard_until)
         return [Redial(self.ways())]
 
     def received(self, body: Mapping[str, Any], now: float) -> list[OperatorEffect]:
@@ -158,9 +161,11 @@ class OperatorMachine:
             return errors.NoVerdictError("Nothing was heard from the node any more.")
         return errors.PhaseTimeout() if self._connected else errors.ConnectionLost()
 
+    def _heard(self, now: float) -> None:
+        self._phase_until = self._heard_until = now + self._silence()
+
     def _silence(self) -> float:
-        rebooting = self.state is State.REBOOTING
-        return self.patience.reboot if rebooting else self.patience.silence
+        return self.patience.reboot if self.state is State.REBOOTING else self.patience.silence
 
     # --- messages -----------------------------------------------------------------------------
 
@@ -175,28 +180,26 @@ class OperatorMachine:
         if not self._leased:
             raise errors.ProtocolBroken(f"Frame {message.TYPE!r} has no place here.")
         todo = self._from_locked(message) if self._locked else self._in_lease(message, now)
-        self._phase_until = now + self._silence()  # longer, once it says that it restarts
+        self._heard(now)  # longer, once it says that it restarts
         return todo
 
     def _refused(self, message: messages.Refused) -> list[OperatorEffect]:
-        detail = message.text
-        if message.holder:
-            detail = f"Its fingerprint is {message.holder}, {message.age} seconds ago."
-        if message.code == errors.TokenSpent.slug and self.known:
-            return self.fail(errors.NodeRestarted())
-        return self.fail(errors.from_slug(message.code, detail))
+        error = refusal(message, known=self.known is not None)
+        # It stood still, as while firmware writes: it hangs up, and then it is dialled again.
+        late = self.released and isinstance(error, errors.PhaseTimeout)
+        return [] if late else self.fail(error)
 
     def _leased_now(self, lease: messages.Lease, now: float) -> list[OperatorEffect]:
         assert self._entry is not None
         words = self._entry.accept(lease)
+        self._leased = True
+        self._heard(now)
         if self._locked:
-            self._leased, self._phase_until = True, now + self._silence()
             return []
         again = self.known is not None or lease.last > 0
         same = self.known is not None and self.known.lease == lease.lease
         report = self.known.report if self.known and same else None
         self.known = KnownLease(lease.lease, lease.secret, report)
-        self._leased, self._phase_until = True, now + self._silence()
         self._sequence = max(self._sequence, lease.sequence)
         effects: list[OperatorEffect] = [Leased(self.known)]
         if self._manifest is None:
@@ -294,9 +297,8 @@ class OperatorMachine:
             case messages.Ping():
                 return [Send(messages.Pong())]
             case messages.Report():
-                known = self.known
-                assert known is not None
-                event = receipts.check_locked(message, known)
+                assert self.known is not None
+                event = receipts.check_locked(message, self.known)
                 seen: list[OperatorEffect] = [Seen(event, message.signature)]
                 acknowledged = Send(messages.Ack(seq=event.seq))
                 return [*seen, acknowledged, *self.fail(bad_end(event))]
@@ -360,10 +362,8 @@ class OperatorMachine:
     def _keep_report_key(self, message: messages.ShownReportKey) -> list[OperatorEffect]:
         assert self.known is not None
         more = self._safe.report_key(message, self.known)
-        if more is None:
-            return []
-        self.known = more
-        return [KeepReportKey(more)]
+        self.known = more or self.known
+        return [KeepReportKey(more)] if more else []
 
     # --- decisions ----------------------------------------------------------------------------
 

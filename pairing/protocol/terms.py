@@ -10,7 +10,7 @@ from pairing import errors, keys
 from pairing.events import Event, State
 from pairing.protocol import handshake
 from pairing.protocol.certificate import StationCertificate
-from pairing.protocol.messages import CHUNK, Chunk, Manifest, ReportKey, Want
+from pairing.protocol.messages import CHUNK, Chunk, Manifest, Refused, ReportKey, Want
 
 BEFORE_FIRST_WRITE = frozenset({"check-image", "check-disk", "check-machine", "escrow-key"})
 """The steps in which a node may still need its operator: it keeps the recovery key in the last."""
@@ -26,6 +26,16 @@ def bad_end(event: Event) -> errors.KnownError:
     if event.state is State.REFUSED:
         return errors.NotApprovedError(event.text)
     return errors.from_slug(event.code, event.text)
+
+
+def refusal(message: Refused, *, known: bool) -> errors.KnownError:
+    """What a node's refusal means to an operator; `known`: to one whose node this was."""
+    detail = message.text
+    if message.holder:
+        detail = f"Its fingerprint is {message.holder}, {message.age} seconds ago."
+    if known and message.code == errors.TokenSpent.slug:
+        return errors.NodeRestarted()
+    return errors.from_slug(message.code, detail)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from pairing import peertoken
 from pairing.peertoken import Token
 from pairing.qr.read import PhotoReader
 from pairing.qr.reading import token_from
+from pairing.testing.hardware import EMULATED
 from pairing.testing.qemu import Machine, SerialLine
 
 SCREEN_LINE, JOURNAL_LINE, SHELL_LINE = 0, 1, 2
@@ -25,7 +26,7 @@ KERNEL_WORDS = (
     *("consoleblank=0", "vt.global_cursor_default=0", "systemd.show_status=0", "panic=5"),
     *("systemd.machine_id=firmware", f"systemd.debug_shell=ttyS{SHELL_LINE}"),
     # Emulation is slow enough without these.
-    *("cryptomgr.notests", "mitigations=off", "audit=0", "apparmor=0", "no_timer_check"),
+    *(*EMULATED, "cryptomgr.notests", "mitigations=off", "audit=0", "apparmor=0"),
 )
 
 ENABLED = (

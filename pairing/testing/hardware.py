@@ -16,6 +16,17 @@ CPU_SECONDS = 4 * 3600
 OVMF = Path("/usr/share/OVMF")
 
 
+EMULATED = ("no_timer_check", "norandmaps")
+"""Kernel words for a system that QEMU emulates.
+
+`norandmaps`: QEMU 7.2 keeps its translations of a page by the address at which a program sees it,
+so with addresses of chance a page of libc collects one set for each program started, thousands
+within a minute. Starts take a third longer, and whoever has that page later without executing from
+it makes QEMU look through all of them at each write: a firmware whose stack came to lie there did
+not get through its start within seven minutes, and a machine stood still for half a minute.
+"""
+
+
 class Firmware(enum.Enum):
     """What starts the machine. The value is the file of OVMF's code."""
 
