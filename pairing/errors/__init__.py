@@ -214,6 +214,7 @@ from pairing.errors.verdict import (
     NoVerdictError,
     PersonRefused,
     PolicyUnmet,
+    RestartedAfterRelease,
     UnlockFailed,
 )
 
@@ -350,6 +351,7 @@ __all__ = [
     "RescueTimeUp",
     "ResetRefused",
     "ResetUnfinished",
+    "RestartedAfterRelease",
     "SealedOff",
     "SettingsInvalid",
     "SeveralTokens",

@@ -47,6 +47,13 @@ class NoVerdictError(KnownError):
     hint = "Run the same command again to resume and see how it ended."
 
 
+class RestartedAfterRelease(NoVerdictError):
+    """The config was released, but the node restarted before it wrote and now shows a new code."""
+
+    number, slug = 811, "restarted-after-release"
+    hint = "Ask for a new photo of the screen."
+
+
 class LockedError(KnownError):
     """The node is locked: its disk does not open."""
 

@@ -38,6 +38,7 @@ from pairing.protocol.terms import (
     Patience,
     Release,
     Way,
+    after_release,
     bad_end,
     chunks,
     refusal,
@@ -151,10 +152,7 @@ class OperatorMachine:
     def fail(self, error: errors.KnownError) -> list[OperatorEffect]:
         """End with this error; what was released stays released."""
         self.over = True
-        unsure = isinstance(error, errors.UnreachableError) and self.released
-        if unsure:
-            error = errors.NoVerdictError(error.sentence)
-        return [Close(), Fail(error)]
+        return [Close(), Fail(after_release(error) if self.released else error)]
 
     def _silent(self) -> errors.KnownError:
         if self.released:

@@ -38,6 +38,15 @@ def refusal(message: Refused, *, known: bool) -> errors.KnownError:
     return errors.from_slug(message.code, detail)
 
 
+def after_release(error: errors.KnownError) -> errors.KnownError:
+    """The same error where a config had been released: its outcome may be unknown."""
+    if isinstance(error, errors.NodeRestarted):
+        return errors.RestartedAfterRelease()
+    if isinstance(error, errors.UnreachableError):
+        return errors.NoVerdictError(error.sentence)
+    return error
+
+
 @dataclass(frozen=True, slots=True)
 class Identity:
     """Who the operator is: its key, and its fleet's certificate if it has one."""

@@ -11,6 +11,8 @@ from pairing.language import DEFAULT, LANGUAGES
 from pairing.qr.texts import load
 
 __all__ = ["LANGUAGES", "advice"]
+SAME = {errors.RestartedAfterRelease.slug: errors.NodeRestarted.slug}
+"""To whoever stands before the machine these are one."""
 
 
 def advice(error: errors.KnownError, wish: str = DEFAULT) -> str:
@@ -18,7 +20,8 @@ def advice(error: errors.KnownError, wish: str = DEFAULT) -> str:
     texts = load(wish)
     place = texts.places.get(getattr(error, "where", ""), "")
     for kind in type(error).__mro__:
-        sentence = texts.sentences.get(getattr(kind, "slug", ""))
+        slug = getattr(kind, "slug", "")
+        sentence = texts.sentences.get(SAME.get(slug, slug))
         if sentence and (place or "{where}" not in sentence):
             return sentence.format(where=place)
     return texts.new_photo

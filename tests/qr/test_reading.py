@@ -152,3 +152,4 @@ def test_advice_follows_the_cause() -> None:
     assert "network cable" in advice(errors.RelayUnreachable())
     assert "new photo" in advice(errors.NodeRestarted())
     assert "network" not in advice(errors.NodeRestarted())
+    assert advice(errors.RestartedAfterRelease()) == advice(errors.NodeRestarted())

@@ -359,7 +359,7 @@ async def test_switched_off_and_on_before_it_writes_it_is_another_node(
         async with shop.running():
             await shop.left.wait()
     (error,) = heard
-    assert errors.NodeRestarted().sentence in error.sentence, "also where the config was released"
+    assert error.hint == errors.NodeRestarted.hint, "also where the config was released"
     first, second = shop.agents
     assert first.machine.key.seed != second.machine.key.seed
     assert second.machine.state is State.WAITING

@@ -82,7 +82,7 @@ def test_before_the_first_write_it_is_a_new_machine(
         status = run.end(TOLD_SECONDS)
     part.kept["exit"] = status
     assert status in {ExitCode.UNREACHABLE, ExitCode.NO_VERDICT}, run.end_of()
-    assert errors.NodeRestarted().sentence in run.verdict["error"]["text"]
+    assert run.verdict["error"]["hint"] == errors.NodeRestarted.hint
     assert after.key != before.key
     assert is_blank(shop)
 
