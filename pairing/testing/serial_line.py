@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import socket
 import threading
 import time
@@ -11,6 +12,7 @@ from pathlib import Path
 from pairing.testing.patience import patient
 
 CLOSE_SECONDS = 30.0
+_ESCAPE = re.compile(r"\x1b(\[[0-9;?=!]*[A-Za-z]|[78])|\r")
 
 
 class GuestTooSlow(AssertionError):
@@ -79,3 +81,9 @@ def connect(path: Path) -> socket.socket:
     line = socket.socket(socket.AF_UNIX)
     line.connect(str(path))
     return line
+
+
+def last_words(said: str, count: int) -> list[str]:
+    """The last lines of a serial line for a person to read: no escapes, no frames, no codes."""
+    lines = (line.strip() for line in _ESCAPE.sub("\n", said).splitlines())
+    return [line for line in lines if any(letter.isalpha() for letter in line)][-count:]

@@ -15,7 +15,7 @@ import fcntl
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,6 +28,7 @@ from pairing.testing import guest_system, netns, qemu
 from pairing.testing.firmware import EMPTY
 from pairing.testing.hardware import Drive, Firmware
 from pairing.testing.lan import PREFIX, Lan, lan
+from pairing.testing.serial_line import last_words
 
 TOOLS = ("qemu-system-x86_64", "mmdebstrap", "dnsmasq", "prlimit")
 ALL_ARTEFACTS = guest.TOP / "build/e2e"
@@ -36,6 +37,7 @@ DISK_BYTES = 8 << 30
 BOOT_SECONDS = 420.0
 """Three at once, emulated, on a busy machine. One on an idle one: 45."""
 REDRAW_SECONDS = 60.0
+LATELY_SECONDS = 600.0
 KINDS = ("bios", "uefi", "clock")
 INSTALL_SECONDS, RESTART_SECONDS = 420.0, 420.0
 PASSWORD_HASH = "$6$rounds=100000$canary-salt$" + "c4n4ry" * 14 + "zz"
@@ -65,6 +67,18 @@ install:
   encrypt: tpm2
 """
 """What the machine of the story is told."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A failure says how far the machines had come that were on lately."""
+    report = yield
+    if report.failed:
+        for log in ARTEFACTS.rglob("ttyS0.log"):
+            if time.time() - log.stat().st_mtime < LATELY_SECONDS:
+                words = last_words(log.read_text("utf-8", "replace"), 12)
+                report.sections.append((str(log.relative_to(ARTEFACTS)), "\n".join(words)))
+    return report
 
 
 def missing_tools(*tools: str) -> list[str]:
