@@ -179,6 +179,16 @@ class Shop:
             assert time.monotonic() < deadline, f"no ssh within {seconds:g} s"
             time.sleep(LOOK_SECONDS)
 
+    def restart(self, seconds: float) -> None:
+        """Restart the installed system, until it lets people in again; raises AssertionError."""
+        asked = "cat /proc/sys/kernel/random/boot_id"
+        before = self.on(asked)
+        self.on("sudo -n systemctl --no-block reboot")
+        deadline = time.monotonic() + patient(seconds)
+        while self.tried(asked) in (None, before):
+            assert time.monotonic() < deadline, f"not there again within {seconds:g} s"
+            time.sleep(LOOK_SECONDS)
+
     def came_to(self, machine: qemu.Machine, seconds: float = START_SECONDS) -> str:
         """What the installed system's start came to: `OPEN`, or the code on its screen.
 

@@ -148,3 +148,22 @@ def test_the_recovery_key_opens_it_all_the_same(
     assert without_tang[2].end(END_SECONDS) == ExitCode.DONE, without_tang[2].end_of()
     installed.shop.wait_ssh(OPEN_SECONDS)
     assert installed.shop.on("hostname") == "till-7"
+
+
+@pytest.fixture(scope="module")
+def bound_anew(without_tang: tuple[str, str, Run], installed: Story) -> tuple[Run, str]:
+    """Its Tang server is back; it is bound to both anew and restarted: what it says of itself."""
+    shop = installed.shop
+    shop.wait_ssh(OPEN_SECONDS)
+    with tang(shop.network, ARTEFACTS / "own-keys-tang"):
+        words = ("recover", shop.box.hardware.serial, "--reenroll")
+        with shop.operator.fleet(*words, log="reenroll-tang.log") as run:
+            run.end(OPEN_SECONDS)
+        shop.restart(OPEN_SECONDS)
+        return run, shop.on(f"sudo -n {NODE} state")
+
+
+def test_bound_to_both_anew_it_opens_by_itself_again(bound_anew: tuple[Run, str]) -> None:
+    run, state = bound_anew
+    assert run.end(END_SECONDS) == ExitCode.DONE, run.end_of()
+    assert "volumes   open, opened by clevis" in state

@@ -73,7 +73,9 @@ def test_the_kernel_for_real_machines_on_every_medium(generic: Path) -> None:
     assert drivers, "a stick is read by it"
 
 
-@pytest.mark.parametrize(("medium", "plug"), [("raw", Plug.STICK), ("iso", Plug.CD)])
+@pytest.mark.parametrize(
+    ("medium", "plug"), [("raw", Plug.STICK), ("iso", Plug.STICK), ("iso", Plug.CD)]
+)
 def test_a_machine_starts_from_it_by_usb_and_as_a_cd(
     generic: Path, tmp_path: Path, medium: str, plug: Plug
 ) -> None:
