@@ -67,7 +67,7 @@ def make_site(draft: Path, tree: Path, version: str) -> None:
     chosen.write_text("".join(locked()), encoding="utf-8")
     target = draft / "root" / site_of(version)
     process.run(pip(version, chosen, target), seconds=BUILD_SECONDS)
-    shutil.rmtree(target / "bin", ignore_errors=True)
+    forget_run(target)
     compile_in(tree, draft, version)
 
 
@@ -75,6 +75,7 @@ def pip(version: str, lock: Path, target: Path) -> list[str]:
     """The command that installs a lock file for another Python."""
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     command += ["--no-deps", "--require-hashes", "--no-build-isolation", "--no-compile"]
+    command += ["--use-pep517"]  # older pips write other metadata without it
     command += ["--only-binary", ":all:", "--no-binary", SOURCE_ONLY]
     command += ["--python-version", version, "--implementation", "cp"]
     for abi in (f"cp{version.replace('.', '')}", "abi3", "none"):
@@ -82,6 +83,14 @@ def pip(version: str, lock: Path, target: Path) -> list[str]:
     for platform in ("manylinux2014", "manylinux_2_17", "manylinux_2_28", "manylinux_2_34"):
         command += ["--platform", f"{platform}_x86_64"]
     return [*command, "--requirement", str(lock), "--target", str(target)]
+
+
+def forget_run(site: Path) -> None:
+    """Remove what tells whose pip it was: commands, which name its Python's path, and the lists of
+    files with those commands' digests. Nothing is ever removed from an image by pip."""
+    shutil.rmtree(site / "bin", ignore_errors=True)
+    for record in site.glob("*.dist-info/RECORD"):
+        record.unlink()
 
 
 def make_project(draft: Path, tree: Path, version: str) -> None:

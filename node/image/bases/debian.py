@@ -80,6 +80,8 @@ TOOL_PACKAGES = (
 COMPILE = (
     "PYTHONHASHSEED=0 chroot $1 python3 -m compileall -q -f --invalidation-mode unchecked-hash"
 )
+BUILDERS_RESOLVER = "/etc/.resolv.conf.systemd-resolved.bak"
+"""systemd-resolved's package keeps the resolv.conf that it finds: that of whoever builds."""
 QUIET_KERNEL = (
     "mkdir -p $1/etc/kernel/postinst.d && cd $1/etc/kernel/postinst.d"
     " && printf '#!/bin/sh\\n' >dracut && chmod 755 dracut"
@@ -115,6 +117,7 @@ def node_options(base: Base, kernel: str, packages: Sequence[str]) -> list[str]:
         ),
         f"--essential-hook={QUIET_KERNEL}",
         f"--customize-hook={COMPILE} {standard}",
+        f"--customize-hook=rm -f $1{BUILDERS_RESOLVER}",
     ]
 
 
