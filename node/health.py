@@ -18,9 +18,9 @@ from node.started import BootReport, boot_id, counted_entry, on_trial, read_repo
 from node.system import board
 from node.system.booted import ROOT_NAME
 from node.system.door import Door
-from node.system.keeping import store
 from node.system.reading import names, read
 from pairing import errors
+from pairing.durable import write_durably
 
 CHECKS = "usr/lib/kairos-register/health.d"
 """Executables of the image: each has to end with status 0 within a minute."""
@@ -90,7 +90,7 @@ def note_failure(root: Path, found: Health, *, unless_told: bool = False) -> Non
     failed = FailedTrial(version=found.version, boot=boot_id(root), reasons=found.reasons[:20])
     try:
         (root / TRIAL).parent.mkdir(exist_ok=True)
-        store(root / TRIAL, json.dumps(asdict(failed)).encode(), 0o600)
+        write_durably(root / TRIAL, json.dumps(asdict(failed)).encode())
     except OSError:
         return
 
@@ -131,7 +131,7 @@ def remember(root: Path) -> None:
     """Keep what failed at this good start. Never raises."""
     try:
         if (root / KNOWN).parent.is_dir():
-            store(root / KNOWN, json.dumps(sorted(troubles(root))).encode(), 0o600)
+            write_durably(root / KNOWN, json.dumps(sorted(troubles(root))).encode())
     except OSError:
         return
 

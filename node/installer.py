@@ -19,7 +19,7 @@ from node.plan.protection import protection
 from node.providers.found import require_programs
 from node.recoverykey import RecoveryKey
 from node.steps import EscrowKey, KeepConfig, Plan, Step, WriteDisk
-from node.system.install.doors import Doors, write_durably
+from node.system.install.doors import Doors
 from node.system.install.handover import Handover
 from node.system.install.keep_config import oem_folder
 from node.system.keyfile import drop, held
@@ -27,6 +27,7 @@ from node.system.protected import VOLUMES, locks
 from pairing import errors, keys
 from pairing.config.load import load
 from pairing.config.validate import require_valid
+from pairing.durable import write_durably
 from pairing.facts import Facts
 from pairing.protection import Protection
 from pairing.protocol import handshake

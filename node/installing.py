@@ -24,11 +24,12 @@ from node.execute import Handler
 from node.installer import Installer
 from node.steps import CheckDisk, Step
 from node.system.check import check_disk
-from node.system.install.doors import Doors, write_durably
+from node.system.install.doors import Doors
 from node.system.install.handover import Handover
 from node.system.install.table import handlers
 from node.tenancy_store import NAME
 from pairing import errors
+from pairing.durable import write_durably
 from pairing.events import State
 from pairing.facts import Facts, from_json
 from pairing.protocol.messages import Manifest

@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from node.system.keeping import store
 from node.system.reading import read, text
+from pairing.durable import write_durably
 
 SCHEMA = 1
 FOLDER = "run/kairos-register"
@@ -54,9 +54,9 @@ def write_report(root: Path, report: BootReport) -> None:
     """Leave it, and the mark `open` if everything may go on."""
     folder = root / FOLDER
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    store(root / FILE, json.dumps(asdict(report), indent=1).encode(), 0o644)
+    write_durably(root / FILE, json.dumps(asdict(report), indent=1).encode(), 0o644)
     if report.state == "open":
-        store(root / OPEN, b"", 0o644)
+        write_durably(root / OPEN, b"", 0o644)
 
 
 def read_report(root: Path) -> BootReport | None:

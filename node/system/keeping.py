@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import secrets
 import shutil
 from dataclasses import dataclass
@@ -23,7 +21,7 @@ from node.system.door import Door
 from node.system.reading import read
 from node.system.volumes import is_mounted
 from pairing import errors
-from pairing.durable import flush_folder
+from pairing.durable import flush_folder, write_durably
 
 MOUNT_SECONDS = 60.0
 CHECK_SECONDS = 500.0
@@ -83,7 +81,7 @@ class Keeper:
             (ours, "paired", b""),
         ):
             folder.mkdir(mode=0o700, exist_ok=True)
-            store(folder / name, data, 0o600)
+            write_durably(folder / name, data)
 
     def keep_path(self, step: KeepPath) -> None:
         """The first time the image's own content is copied; then the copy is bound over it."""
@@ -121,9 +119,9 @@ class Keeper:
         first, current = read(kept).strip(), read(now).strip()
         if not first:
             if len(current) == 32:
-                store(kept, current + b"\n", 0o444)
+                write_durably(kept, current + b"\n", 0o444)
         elif first != current:
-            store(now, first + b"\n", 0o444)
+            write_durably(now, first + b"\n", 0o444)
 
     def _host_key(self, folder: Path, kind: str) -> None:
         name = f"ssh_host_{kind}_key"
@@ -133,23 +131,8 @@ class Keeper:
             self.run(argv, seconds=COPY_SECONDS)
         target = self._below("/etc/ssh")
         target.mkdir(parents=True, exist_ok=True)
-        store(target / name, read(folder / name), 0o600)
-        store(target / f"{name}.pub", read(folder / f"{name}.pub"), 0o644)
+        write_durably(target / name, read(folder / name))
+        write_durably(target / f"{name}.pub", read(folder / f"{name}.pub"), 0o644)
 
     def _below(self, path: str) -> Path:
         return self.root / path.lstrip("/")
-
-
-def store(path: Path, data: bytes, mode: int) -> None:
-    """Write a file that is whole or not there, and flush it with its folder."""
-    unfinished = path.with_name(f".{path.name}.part")
-    with contextlib.suppress(FileNotFoundError):
-        unfinished.unlink()
-    descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-        os.fchmod(file.fileno(), mode)
-        file.flush()
-        os.fsync(file.fileno())
-    unfinished.rename(path)
-    flush_folder(path.parent)

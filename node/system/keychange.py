@@ -27,7 +27,7 @@ from node.system import binding
 from node.system.booted import booted
 from node.system.install.bind import enroll
 from node.system.install.check_machine import try_tpm
-from node.system.install.doors import Doors, write_durably
+from node.system.install.doors import Doors
 from node.system.install.keep_config import INSTALLED
 from node.system.install.prove_key import metadata, opening_slot, proved_volume
 from node.system.keyfile import drop
@@ -36,6 +36,7 @@ from node.system.medium import PUBLIC_KEY
 from node.system.protected import VOLUMES
 from node.system.reading import read
 from pairing import approval, errors, keys
+from pairing.durable import write_durably
 from pairing.protocol import handshake
 from pairing.protocol.effects import CarryOut
 from pairing.protocol.frames import canonical

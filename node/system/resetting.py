@@ -32,13 +32,12 @@ from node.step import Step
 from node.system import board, medium
 from node.system.door import Door
 from node.system.install.check_image import checked_sums
-from node.system.keeping import store
 from node.system.kernelimage import sections
 from node.system.reading import names, read
 from node.system.upgrading import ENTRIES, clear_slot, remove_entry
 from node.system.volumes import ESP_LABEL, PartitionFound, is_mounted, partitions
 from pairing import errors
-from pairing.durable import flush_folder
+from pairing.durable import flush_volume, write_durably
 
 MARK = "boot/kairos/reset.json"
 BOOT = "/boot"
@@ -168,13 +167,15 @@ class Resetter:
     def mark(self, step: MarkReset) -> None:
         """See `MarkReset`."""
         (self.root / MARK).parent.mkdir(exist_ok=True)
-        store(self.root / MARK, json.dumps({"schema": 1, "data": step.wanted}).encode(), 0o600)
+        write_durably(
+            self.root / MARK, json.dumps({"schema": 1, "data": step.wanted}).encode(), 0o600
+        )
 
     def forget(self, step: ForgetRecords) -> None:
         """See `ForgetRecords`."""
         for name in step.files:
             (self._boot / name).unlink(missing_ok=True)
-        flush_folder(self._boot / "kairos")
+        flush_volume(self._boot / "kairos")
 
     def erase_keys(self, step: EraseKeys) -> None:
         """See `EraseKeys`. Open or not: what is open stays open until the restart.
@@ -202,7 +203,7 @@ class Resetter:
         trigger = ("udevadm", "trigger", "--settle", "--action=change", "--subsystem-match=block")
         self.run(trigger, seconds=ERASE_SECONDS, check=False)
         (self.root / MARK).unlink(missing_ok=True)
-        flush_folder(self._boot / "kairos")
+        flush_volume(self._boot / "kairos")
 
     @property
     def _boot(self) -> Path:

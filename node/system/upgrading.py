@@ -27,14 +27,13 @@ from node.plan.upgrade import (
 from node.step import Step
 from node.system import board
 from node.system.door import Door
-from node.system.keeping import store
 from node.system.kernelimage import sections
 from node.system.medium import PUBLIC_KEY
 from node.system.reading import names, read, short
 from node.system.updatesource import Signed, fetch_version
 from node.system.volumes import booted_disk, partitions
 from pairing import errors
-from pairing.durable import flush_folder
+from pairing.durable import flush_volume, write_durably
 
 ENTRIES = "boot/EFI/Linux"
 RECORD = "usr/local/.kairos/upgrade.json"
@@ -148,7 +147,7 @@ def keep_record(root: Path, record: LastUpgrade | LastCheck) -> None:
     place = root / (RECORD if isinstance(record, LastUpgrade) else CHECK)
     if place.parent.is_dir():
         with contextlib.suppress(OSError):
-            store(place, json.dumps(asdict(record)).encode(), 0o600)
+            write_durably(place, json.dumps(asdict(record)).encode())
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +195,7 @@ class Upgrader:
             said = result.stderr.decode("utf-8", "replace").strip()[-400:]
             raise errors.UpgradeFailed(said, element="systemd-sysupdate")
         self.run(("sync",), seconds=SYNC_SECONDS)
+        flush_volume(self.root / ENTRIES)
 
     def check_kernel(self, step: CheckKernel) -> None:
         """See `CheckKernel`. Raises errors.KernelUnfit."""
@@ -207,7 +207,7 @@ def remove_entry(root: Path, name: str) -> None:
     """Remove a boot entry for good. Leftovers of an interrupted upgrade go with it."""
     _remove_leftovers(root)
     (root / ENTRIES / name).unlink(missing_ok=True)
-    flush_folder(root / ENTRIES)
+    flush_volume(root / ENTRIES)
 
 
 def clear_slot(root: Path, run: Door, device: str) -> None:
@@ -246,7 +246,7 @@ def exhaust(root: Path, entry: Entry) -> None:
     """Mark a version as one without tries left: the loader prefers every other one."""
     folder = root / ENTRIES
     (folder / entry.name).rename(folder / f"kr_{entry.version}+0-{entry.done}.efi")
-    flush_folder(folder)
+    flush_volume(folder)
 
 
 def _disk_and_number(root: Path, device: str) -> tuple[str, str]:

@@ -17,13 +17,16 @@ from pathlib import Path
 from pairing.testing.diskview import DiskView, Looker, Range
 from pairing.testing.writelog import Cut, Entry, Replay
 
-_LOADERS = ("efi/boot/boot", "efi/systemd/systemd-boot")
+_NAMED, _FALLBACK = "efi/systemd/systemd-boot", "efi/boot/boot"
+_LOADERS = (_NAMED, _FALLBACK)
+"""Loaders: what our boot entry names, and what a firmware starts where it has no entry."""
 _CHECKED = ("efi/", "loader/")
 """Boot files whose content counts; the records of `kairos/` are written again later."""
 
 
 NOTHING = hashlib.sha256(b"").hexdigest()
-"""An empty file's digest."""
+"""An empty file's digest. A FAT's rename is two writes, if they are in different blocks: for a
+moment the new name leads to nothing, and nothing starts that."""
 
 
 class Standing(enum.Enum):
@@ -96,12 +99,16 @@ def judge(moment: Moment, before: DiskView, finished: DiskView) -> tuple[Standin
         )
         return Standing.OLD, () if same else ("the old partition table leads to new content",)
     lacking = tuple(_lacking(view, finished))
-    loaders = [name for name in view.boot or {} if name.startswith(_LOADERS)]
-    torn = [name for name in loaders if (view.boot or {})[name] != (finished.boot or {}).get(name)]
+    boot, wanted = view.boot or {}, finished.boot or {}
+    loaders = [n for n in boot if n.startswith(_LOADERS) and boot[n] != NOTHING]
+    torn = [name for name in loaders if boot[name] != wanted.get(name)]
+    falls_back = any(name.startswith(_FALLBACK) for name in loaders)
+    behind = [n for n in wanted if n.startswith(_NAMED) and n not in loaders and falls_back]
     faults = [f"the partition table leads to {what}" for what in lacking]
     faults += [f"{name} is not whole" for name in torn]
     faults += [f"{name} would start {what}" for name in loaders for what in lacking]
     faults += [f"a boot entry leads to {what}" for what in lacking if moment.entry]
+    faults += [f"the fallback came before {name}" for name in behind]
     return (Standing.STARTS if loaders else Standing.BUILT), tuple(faults)
 
 
@@ -118,8 +125,7 @@ def judge_upgrade(
     ]
     started = {n: d for n, d in (before.boot or {}).items() if n.startswith(_CHECKED)}
     faults += [f"{name} is not what it was" for name in started if boot.get(name) != started[name]]
-    # A FAT's rename is two writes: for a moment the new name leads to nothing. systemd-boot lists
-    # no empty file, and the next upgrade removes it.
+    # systemd-boot lists no empty file, and the next upgrade removes it.
     new = [n for n in boot if _is_kernel(n) and n not in started and boot[n] != NOTHING]
     fresh = [label for label in finished.digests if label not in before.digests]
     for name in new:

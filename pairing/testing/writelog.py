@@ -118,15 +118,22 @@ def flushes(log: Sequence[Entry]) -> list[int]:
 
 
 def cuts(
-    log: Sequence[Entry], any_time: int, lossy: int, seed: int = 0, begin: int = 0
+    log: Sequence[Entry],
+    any_time: int,
+    lossy: int,
+    seed: int = 0,
+    begin: int = 0,
+    closely: int | None = None,
 ) -> list[Cut]:
     """Where to cut: at each flush, `any_time` times anywhere, `lossy` times with a lost cache.
 
-    None before the first `begin` entries. Sorted, so that a `Replay` goes through them once.
+    None before the first `begin` entries; everywhere after the first `closely` ones. Sorted, so
+    that a `Replay` goes through them once.
     """
     chance = random.Random(seed)
     sure = [begin, *(number for number in flushes(log) if number > begin)]
     found = {Cut(first) for first in (*sure, len(log))}
+    found |= {Cut(first) for first in range(closely or len(log), len(log))}
     found |= {Cut(chance.randint(begin, len(log))) for _ in range(any_time)}
     ends = [*sure[1:], len(log)]
     groups = [(start, end) for start, end in zip(sure, ends, strict=True) if end - start > 1]

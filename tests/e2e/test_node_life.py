@@ -133,7 +133,9 @@ def test_a_power_cut_at_any_moment_leaves_nothing_half_made(
     assert set(end.volumes) == {"KR_OEM", "KR_PERSISTENT"}
     again = replace(made, image=blank(tmp_path / "cuts.raw"))
     report = powercuts.examine(
-        again, end, lambda log: writelog.cuts(log, CUTS_ANYWHERE, CUTS_LOSSY)
+        again,
+        end,
+        lambda log: writelog.cuts(log, CUTS_ANYWHERE, CUTS_LOSSY, closely=watch.entry),
     )
     assert report.faults == []
     assert set(report.standings) == {"nothing", "built", "starts"}

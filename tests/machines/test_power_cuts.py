@@ -84,9 +84,21 @@ def esp(disk: Disk) -> None:
     offset, size = PLACES["KR_ESP"]
     _run("mkfs.vfat", "-C", str(file), str(size * 1024))
     (disk.folder / "uki").write_bytes(UKI)
-    _run("mmd", "-i", str(file), "::/EFI", "::/EFI/Linux", "::/EFI/BOOT")
+    _run("mmd", "-i", str(file), "::/EFI", "::/EFI/Linux", "::/EFI/BOOT", "::/EFI/systemd")
     _run("mcopy", "-i", str(file), str(disk.folder / "uki"), "::/EFI/Linux/kr_1.efi")
     disk.put(offset * MIB, file.read_bytes())
+
+
+def named_data(disk: Disk) -> None:
+    """The loader's data below EFI/systemd, under a name that nothing starts."""
+    (disk.folder / "loader").write_bytes(LOADER)
+    _run("mcopy", "-i", _place(disk), str(disk.folder / "loader"), "::/EFI/systemd/loader.new")
+
+
+def named(disk: Disk) -> None:
+    """The loader under the name that our boot entry has."""
+    old, new = "::/EFI/systemd/loader.new", "::/EFI/systemd/systemd-bootx64.efi"
+    _run("mren", "-i", _place(disk), old, new)
 
 
 def data(disk: Disk) -> None:
@@ -186,7 +198,7 @@ def _run(*argv: str) -> None:
     process.run(argv, seconds=30)
 
 
-GOOD: Sequence[Stage] = (wipe, root, esp, volume, chip, table, data, loader)
+GOOD: Sequence[Stage] = (wipe, root, esp, volume, chip, table, named_data, named, data, loader)
 
 
 def judged(
@@ -253,8 +265,12 @@ def test_over_an_old_installation_too(tmp_path: Path) -> None:
         ((wipe, root, esp, strangers_volume, chip, table, loader), "key does not open"),
         ((wipe, esp, volume, chip, table, loader, root), "would start an incomplete kr_root_1"),
         ((wipe, root, volume, chip, table, esp, data, loader), "no readable boot files"),
+        (
+            (*GOOD[:-4], data, loader, named_data, named),
+            "the fallback came before efi/systemd/systemd-boot",
+        ),
     ],
-    ids=["table", "chip", "stranger", "root", "esp"],
+    ids=["table", "chip", "stranger", "root", "esp", "fallback"],
 )
 def test_each_bad_order_is_seen(tmp_path: Path, stages: Sequence[Stage], said: str) -> None:
     report = judged(tmp_path, stages, entry_after=None)
@@ -262,7 +278,7 @@ def test_each_bad_order_is_seen(tmp_path: Path, stages: Sequence[Stage], said: s
 
 
 def test_a_loader_that_nothing_finds_yet_is_no_fault(tmp_path: Path) -> None:
-    report = judged(tmp_path, (wipe, root, volume, chip, esp, loader, table), entry_after=None)
+    report = judged(tmp_path, (wipe, root, volume, chip, esp, *GOOD[-4:], table), entry_after=None)
     assert report.faults == []
 
 

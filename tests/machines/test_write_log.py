@@ -112,6 +112,12 @@ def test_cuts_are_at_every_flush_anywhere_and_with_a_lost_cache(tmp_path: Path) 
     assert chosen != writelog.cuts(log, any_time=5, lossy=30, seed=4)
 
 
+def test_cuts_are_after_every_request_from_where_it_is_asked_for(tmp_path: Path) -> None:
+    log = writelog.entries(log_of([write(n, b"x" * SECTOR) for n in range(9)], tmp_path / "log"))
+    assert writelog.cuts(log, 0, 0) == [Cut(0), Cut(9)]
+    assert writelog.cuts(log, 0, 0, closely=6) == [Cut(0), Cut(6), Cut(7), Cut(8), Cut(9)]
+
+
 def test_what_was_written_through_the_cache_is_never_lost(tmp_path: Path) -> None:
     wanted = [write(n, b"x" * SECTOR, flags=2 if n == 4 else 0) for n in range(9)]
     log = writelog.entries(log_of(wanted, tmp_path / "log"))

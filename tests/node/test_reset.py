@@ -290,7 +290,7 @@ def test_a_damaged_recovery_system_is_found_before_anything_is_changed(tmp_path:
 
 def cuts(monkeypatch: pytest.MonkeyPatch, node: Node, wanted: Data, after: int) -> bool:
     """Reset with the power cut after so many effects; False if it came to its end."""
-    for name in ("remove_entry", "store", "flush_folder"):
+    for name in ("remove_entry", "write_durably", "flush_volume"):
         real = getattr(resetting, name)
 
         def cut(*args: object, real: Callable[..., object] = real) -> object:

@@ -217,7 +217,7 @@ def judged(part: Part, told: Told, judge: Callable[..., Any]) -> tuple[Report, S
     again = replace(told.recording, image=told.image("cuts.raw"))
     samples = Samples(again.image, told.shop.folder / "samples", every=10, most=2)
     log = writelog.entries(again.log, again.requests)
-    found = writelog.cuts(log, ANYWHERE, LOSSY, begin=again.begin)
+    found = writelog.cuts(log, ANYWHERE, LOSSY, begin=again.begin, closely=again.entry)
     report = powercuts.examine(again, told.end, lambda _: found, samples.keep, judge)
     flushes = [number for number in writelog.flushes(log) if number >= again.begin]
     part.kept.update(

@@ -19,12 +19,12 @@ from node.execute import Handler, Work
 from node.steps import ClearBoot, FillBoot, MarkComplete
 from node.system import medium
 from node.system.install.boot_entries import ARCHES
-from node.system.install.doors import Doors, write_durably
+from node.system.install.doors import Doors
 from node.system.install.handover import Handover
 from node.system.install.let_go import is_mounted, let_go, mark_begun
 from node.system.install.write_disk import add_records
 from pairing import errors
-from pairing.durable import flush_folder
+from pairing.durable import flush_volume, write_durably
 
 SECONDS = 120.0
 ESP = "KR_ESP"
@@ -91,11 +91,11 @@ def _clear(folder: Path) -> None:
     """The loader first, flushed, before anything that it starts."""
     for name in ("EFI/BOOT", "EFI/systemd"):
         shutil.rmtree(folder / name, ignore_errors=True)
-    flush_folder(folder / "EFI")
+    flush_volume(folder / "EFI")
     kernels = [path for path in (folder / "EFI/Linux").iterdir() if path.name != RECOVERY]
     for path in (*kernels, *(folder / name for name in RECORDS)):
         path.unlink(missing_ok=True)
-    flush_folder(folder / "EFI/Linux")
+    flush_volume(folder / "EFI/Linux")
 
 
 def _fill(doors: Doors, folder: Path) -> None:

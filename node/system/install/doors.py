@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,7 +15,6 @@ from node.system.booted import Part, disk_name, part
 from node.system.door import Door
 from node.system.keyfile import hold
 from pairing import errors, process
-from pairing.durable import flush_folder
 from pairing.facts import Image
 from pairing.process import Result
 
@@ -123,18 +121,3 @@ class Doors:
         """Until udev has made the device nodes of what was just written."""
         settle = ("udevadm", "settle", f"--timeout={SETTLE_SECONDS}")
         await self.tool(settle, work, seconds=SETTLE_SECONDS + 5.0, check=False)
-
-
-def write_durably(path: Path, data: bytes, mode: int = 0o600) -> None:
-    """Put a file in place: whole, flushed, under its name only then."""
-    part_path = path.with_name(f".{path.name}.new")
-    part_path.unlink(missing_ok=True)
-    handle = os.open(part_path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
-    try:
-        with os.fdopen(handle, "wb", closefd=False) as file:
-            file.write(data)
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-    part_path.rename(path)
-    flush_folder(path.parent)

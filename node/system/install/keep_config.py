@@ -10,9 +10,10 @@ from pathlib import Path
 
 from node.execute import Handler, Work
 from node.steps import KeepConfig, Plan
-from node.system.install.doors import Doors, write_durably
+from node.system.install.doors import Doors
 from node.system.install.handover import Handover
 from node.system.install.let_go import MAPPED, is_mounted
+from pairing.durable import write_durably
 
 SECONDS = 120.0
 CONFIG = "90_custom.yaml"
