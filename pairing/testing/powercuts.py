@@ -115,25 +115,38 @@ def judge(moment: Moment, before: DiskView, finished: DiskView) -> tuple[Standin
 def judge_upgrade(
     moment: Moment, before: DiskView, finished: DiskView
 ) -> tuple[Standing, tuple[str, ...]]:
-    """The same while another version is put beside the one that runs."""
-    view, boot = moment.view, moment.view.boot or {}
-    faults = [f"{label} was changed" for label in before.digests if not _same(label, view, before)]
+    """The same while another version is put beside the one that runs, in place of an older one if
+    there is one. What is on the disk `before` and when `finished` may not change in between."""
+    view, boot, whole = moment.view, moment.view.boot or {}, finished.boot or {}
+    stays = [label for label in before.digests if label in finished.digests]
+    faults = [f"{label} was changed" for label in stays if not _same(label, view, before)]
     faults += [
         f"{label} does not open as it did"
         for label, volume in before.volumes.items()
         if view.volumes.get(label) != volume
     ]
     started = {n: d for n, d in (before.boot or {}).items() if n.startswith(_CHECKED)}
-    faults += [f"{name} is not what it was" for name in started if boot.get(name) != started[name]]
+    faults += [
+        f"{name} is not what it was"
+        for name, digest in started.items()
+        if boot.get(name) != digest and (name in whole or name in boot)
+    ]
+    older = [name for name in started if name in boot and name not in whole]
+    faults += [
+        f"{name} would start a changed {label}"
+        for name in older
+        for label in before.digests
+        if label not in finished.digests and not _same(label, view, before)
+    ]
     # systemd-boot lists no empty file, and the next upgrade removes it.
     new = [n for n in boot if _is_kernel(n) and n not in started and boot[n] != NOTHING]
     fresh = [label for label in finished.digests if label not in before.digests]
     for name in new:
-        if boot[name] != (finished.boot or {}).get(name):
+        if boot[name] != whole.get(name):
             faults.append(f"{name} is not whole")
         wrong = [label for label in fresh if not _same(label, view, finished)]
         faults += [f"{name} would start an incomplete {label}" for label in wrong]
-    return (Standing.BOTH if new else Standing.STARTS), tuple(faults)
+    return (Standing.BOTH if new or older else Standing.STARTS), tuple(faults)
 
 
 def _same(label: str, view: DiskView, other: DiskView) -> bool:

@@ -79,6 +79,58 @@ def test_each_bad_moment_is_seen(view: DiskView, said: str) -> None:
     assert said in judged(view)[1]
 
 
+RUNNING = changed(SLOT, {"efi/linux/kr_2.efi": "new kernel"})
+"""Version 2 was good; 1 is beside it, and 3 comes in its place."""
+THIRD = {"kr_root_3": "third root", "kr_verity_3": "third hashes"}
+THIRD_KERNEL = {"efi/linux/kr_3+3.efi": "third kernel"}
+
+
+def without(view: DiskView, *names: str) -> DiskView:
+    """The same without these labels and boot files."""
+    digests = {label: digest for label, digest in view.digests.items() if label not in names}
+    boot = {name: digest for name, digest in (view.boot or {}).items() if name not in names}
+    return dataclasses.replace(view, digests=digests, boot=boot)
+
+
+def with_third(view: DiskView, slot: dict[str, str], kernel: dict[str, str]) -> DiskView:
+    """The same with these labels and boot files more."""
+    digests, boot = {**view.digests, **slot}, {**(view.boot or {}), **kernel}
+    return dataclasses.replace(view, digests=digests, boot=boot)
+
+
+FIRST = ("efi/linux/kr_1.efi", "kr_root_1", "kr_verity_1")
+REPLACED = with_third(without(RUNNING, *FIRST), THIRD, THIRD_KERNEL)
+
+
+@pytest.mark.parametrize(
+    ("view", "standing"),
+    [
+        (RUNNING, Standing.BOTH),
+        (without(RUNNING, FIRST[0]), Standing.STARTS),
+        (without(RUNNING, *FIRST), Standing.STARTS),
+        (with_third(without(RUNNING, *FIRST), THIRD, {}), Standing.STARTS),
+        (REPLACED, Standing.BOTH),
+    ],
+)
+def test_an_older_version_leaves_its_kernel_first(view: DiskView, standing: Standing) -> None:
+    assert judge_upgrade(Moment(view, entry=True), RUNNING, REPLACED) == (standing, ())
+
+
+@pytest.mark.parametrize(
+    ("view", "said"),
+    [
+        (without(RUNNING, "kr_root_1"), "efi/linux/kr_1.efi would start a changed kr_root_1"),
+        (with_third(RUNNING, {"kr_root_1": "half"}, {}), "would start a changed kr_root_1"),
+        (with_third(RUNNING, {}, {FIRST[0]: "half"}), "kr_1.efi is not what it was"),
+        (without(RUNNING, "efi/linux/kr_2.efi"), "kr_2.efi is not what it was"),
+        (without(REPLACED, "kr_root_2"), "kr_root_2 was changed"),
+        (with_third(without(RUNNING, *FIRST), {}, THIRD_KERNEL), "an incomplete kr_root_3"),
+    ],
+)
+def test_each_bad_moment_of_replacing_one_is_seen(view: DiskView, said: str) -> None:
+    assert said in "\n".join(judge_upgrade(Moment(view, entry=True), RUNNING, REPLACED)[1])
+
+
 def test_cuts_begin_where_the_upgrade_does() -> None:
     log = [Entry(n, Flag.FLUSH if n % 5 == 4 else Flag(0), n * 512, 512, 0) for n in range(40)]
     found = cuts(log, any_time=30, lossy=30, begin=20)
