@@ -123,7 +123,7 @@ def test_a_power_cut_at_any_moment_leaves_nothing_half_made(
     made = Recording(
         log=watch.log,
         image=blank(tmp_path / "end.raw"),
-        key=recovery_key(shop, tmp_path),
+        key=shop.recovery_key(),
         acknowledged=watch.acknowledged,
         entry=watch.entry,
         requests=watch.finished,
@@ -210,7 +210,7 @@ def test_a_power_cut_during_an_upgrade_leaves_the_old_system_or_both(
     made = Recording(
         log=watch.log,
         image=blank(tmp_path / "end.raw"),
-        key=recovery_key(shop, tmp_path),
+        key=shop.recovery_key(),
         acknowledged=0,
         entry=None,
         begin=before,
@@ -263,13 +263,3 @@ def blank(image: Path) -> Path:
     with image.open("wb") as file:
         file.truncate(DISK)
     return image
-
-
-def recovery_key(shop: Shop, folder: Path) -> bytes:
-    """The escrowed key, as an operator takes it out."""
-    target = folder / "key"
-    with shop.operator.fleet(
-        "recover", shop.box.hardware.serial, "--to", str(target), log="recover.log"
-    ) as run:
-        assert run.end(END_SECONDS) == 0, run.end_of()
-    return target.read_bytes().strip()

@@ -67,17 +67,6 @@ def repair(shop: Shop, machine: qemu.Machine) -> Iterator[Typist]:
         yield person
 
 
-def recovery_key(shop: Shop) -> str:
-    """As the operator takes it out of the records."""
-    target = shop.folder / "key.txt"
-    target.unlink(missing_ok=True)  # the command never writes over a file
-    with shop.operator.fleet(
-        "recover", shop.box.hardware.serial, "--to", str(target), log="recover.log"
-    ) as run:
-        assert run.end(END_SECONDS) == 0, run.end_of()
-    return target.read_text().strip()
-
-
 def partitions(image: Path) -> dict[str, Partition]:
     def read(offset: int, length: int) -> bytes:
         with image.open("rb") as file:
@@ -113,7 +102,7 @@ def recovery(branch: Callable[[str], Shop], factory: Factory) -> Iterator[Story]
 def repaired(recovery: Story) -> Story:
     """What the operator did in the session, up to a reset that the machine restarts from."""
     shop, machine = recovery.shop, recovery.machine
-    recovery.key = recovery_key(shop)
+    recovery.key = shop.recovery_key().decode()
     restarts = machine.qmp.count("RESET")
     with repair(shop, machine) as person:
         machine.screen("visited.png")

@@ -1,4 +1,4 @@
-"""Power cuts at length: an installation on a blank disk, one over an old system, an upgrade.
+"""Power cuts at length: an installation on a blank disk, one over an old system, two upgrades.
 
 Each is recorded from a real machine; at every flush, at 200 random moments and with 60 lost caches
 its disk is judged, and a sample of these disks is started.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -35,8 +36,9 @@ pytestmark = [pytest.mark.root]
 FOLDER = TOP / "build/soak/power-cuts"
 ANYWHERE, LOSSY = 200, 60
 STARTED = 4
-"""Disks that are started of each recording at least: twelve of all three."""
+"""Disks that are started of each part at least: sixteen of all four."""
 WRITTEN_SECONDS, INSTALLED_SECONDS, UPGRADE_SECONDS = 900.0, 1500.0, 600.0
+LOOK_SECONDS = 2.0
 STARTS_BY_ITSELF = (Standing.STARTS, Standing.BOTH, Standing.OLD)
 CONFIG = f"{PLAIN}  wipe: WIPE\n"
 
@@ -72,29 +74,48 @@ def factory() -> Factory:
 
 @dataclass(frozen=True, slots=True)
 class Life:
-    """A machine from the stick to its first upgrade, all in one recording."""
+    """A machine from the stick to its second upgrade, all in one recording.
+
+    Requests before and after each upgrade: to the empty slot, and in place of the first version.
+    """
 
     shop: Shop
     watch: Watch
-    upgrade: tuple[int, int]
+    upgrades: tuple[tuple[int, int], tuple[int, int]]
 
 
 @pytest.fixture(scope="module")
 def life(network: Lan, factory: Factory) -> Life:
     shop = Shop.new(network, FOLDER / "life", CONFIG.replace("WIPE", "false"), 20)
-    stick, update = factory.build("1.0.0").stick, factory.build("1.1.0").root.parent
-    web = ("8000", "--bind", HOST, "--directory", str(update))
+    stick = factory.build("1.0.0").stick
     with recording(shop.box, shop.operator.escrow) as watch, shop.live(stick) as machine:
         with shop.register(shop.photo(machine), "--wait", "installed") as run:
             run.until("written", WRITTEN_SECONDS)
             watch.finish()
             assert run.end(INSTALLED_SECONDS) == 0, run.end_of()
-        shop.on("sync")
-        before = writelog.count(watch.log)
-        with network.place.program("http.server", *web):
-            shop.on(f"sudo -n {NODE} upgrade http://{HOST}:8000/", UPGRADE_SECONDS)
-        shop.on("sync")
-        return Life(shop, watch, (before, writelog.count(watch.log)))
+        first = _upgraded(shop, watch, factory.build("1.1.0").root.parent)
+        shop.restart(INSTALLED_SECONDS)
+        _until_good(shop, "1.1.0")
+        second = _upgraded(shop, watch, factory.build("1.2.0").root.parent)
+        return Life(shop, watch, (first, second))
+
+
+def _upgraded(shop: Shop, watch: Watch, update: Path) -> tuple[int, int]:
+    """How many requests there were before and after it."""
+    web = ("8000", "--bind", HOST, "--directory", str(update))
+    shop.on("sync")
+    before = writelog.count(watch.log)
+    with shop.network.place.program("http.server", *web):
+        shop.on(f"sudo -n {NODE} upgrade http://{HOST}:8000/", UPGRADE_SECONDS)
+    shop.on("sync")
+    return before, writelog.count(watch.log)
+
+
+def _until_good(shop: Shop, version: str) -> None:
+    deadline = time.monotonic() + INSTALLED_SECONDS
+    while f"{version}: good, running" not in (shop.tried(f"sudo -n {NODE} state") or ""):
+        assert time.monotonic() < deadline, f"{version} is not good"
+        time.sleep(LOOK_SECONDS)
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +126,7 @@ def blank(life: Life) -> Told:
     made = Recording(
         log=watch.log,
         image=_disk_of(None, life.shop.folder / "end.raw"),
-        key=recovery_key(life.shop),
+        key=life.shop.recovery_key(),
         acknowledged=watch.acknowledged,
         entry=watch.entry,
         requests=watch.finished,
@@ -113,9 +134,9 @@ def blank(life: Life) -> Told:
     return Told(life.shop, made, None, powercuts.finished(made), life.shop.box)
 
 
-@pytest.fixture(scope="module")
-def upgrade(life: Life, blank: Told) -> Told:
-    begin, requests = life.upgrade
+@pytest.fixture(scope="module", params=[0, 1], ids=["to an empty slot", "over an old version"])
+def upgrade(life: Life, blank: Told, request: pytest.FixtureRequest) -> Told:
+    begin, requests = life.upgrades[request.param]
     made = replace(
         blank.recording,
         image=_disk_of(None, life.shop.folder / "upgraded.raw"),
@@ -124,7 +145,11 @@ def upgrade(life: Life, blank: Told) -> Told:
         begin=begin,
         requests=requests,
     )
-    return replace(blank, recording=made, end=powercuts.finished(made))
+    end = powercuts.finished(made)
+    roots = {label for label in end.digests if label.startswith("kr_root_")}
+    versions = (("1.0.0", "1.1.0"), ("1.1.0", "1.2.0"))[request.param]
+    assert roots == {f"kr_root_{version}" for version in versions}
+    return replace(blank, recording=made, end=end)
 
 
 @pytest.fixture(scope="module")
@@ -156,7 +181,7 @@ def over_old(life: Life, blank: Told, factory: Factory) -> Told:
     made = Recording(
         log=watch.log,
         image=_disk_of(folder / "old.raw", folder / "end.raw"),
-        key=recovery_key(shop),
+        key=shop.recovery_key(),
         acknowledged=watch.acknowledged,
         entry=watch.entry,
         zeroing=False,
@@ -201,7 +226,7 @@ def test_power_cuts_over_an_old_installation(part: Part, over_old: Told, factory
     start(part, over_old, samples, factory)
 
 
-@pytest.mark.soak(share=0.2)
+@pytest.mark.soak(share=0.1)
 def test_power_cuts_of_an_upgrade(part: Part, upgrade: Told, factory: Factory) -> None:
     report, samples = judged(part, upgrade, powercuts.judge_upgrade)
     assert report.faults == []
@@ -271,13 +296,3 @@ def _disk_of(source: Path | None, target: Path) -> Path:
     with target.open("wb") as file:
         file.truncate(DISK)
     return target
-
-
-def recovery_key(shop: Shop) -> bytes:
-    """The escrowed key, as an operator takes it out."""
-    target = shop.folder / "key"
-    target.unlink(missing_ok=True)
-    words = ("recover", shop.box.hardware.serial, "--to", str(target))
-    with shop.operator.fleet(*words, log="recover.log") as run:
-        assert run.end(60) == 0, run.end_of()
-    return target.read_bytes().strip()
