@@ -27,7 +27,6 @@ from tests.e2e.test_recovery import (
     DATA,
     START_SECONDS,
     STEP_SECONDS,
-    recovery_key,
     repair,
 )
 from tests.soak.conftest import Part
@@ -63,7 +62,7 @@ def test_data_is_kept_over_a_new_installation(
             said = shop.on(f"sudo -n {NODE} reset --keep-data --yes", STEP_SECONDS)
             assert "Check the recovery system" in said
         seconds["reset"] = round(time.monotonic() - began)
-        key = recovery_key(shop)
+        key = shop.recovery_key().decode()
         photo = Path(shutil.copy(shop.photo(machine), shop.folder / "code.jpg"))
         with repair(shop, machine) as person:
             person.type("kairos-node unlock\r")
@@ -85,7 +84,7 @@ def test_data_is_kept_over_a_new_installation(
         assert "nothing wrong" in shop.on(f"sudo -n {NODE} doctor", STEP_SECONDS)
         device = "/dev/disk/by-partlabel/KR_PERSISTENT"
         tried = f"sudo -n cryptsetup open --test-passphrase --disable-external-tokens {device}"
-        new = recovery_key(shop)
+        new = shop.recovery_key().decode()
         assert new != key
         for one, opens in ((new, "yes"), (key, "no")):
             command = f"printf %s {one} | {tried} --key-file - 2>/dev/null && echo yes || echo no"
