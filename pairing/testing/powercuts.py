@@ -129,9 +129,11 @@ def judge_upgrade(
     faults += [
         f"{name} is not what it was"
         for name, digest in started.items()
-        if boot.get(name) != digest and (name in whole or name in boot)
+        if name in whole and boot.get(name) != digest
     ]
-    older = [name for name in started if name in boot and name not in whole]
+    # A FAT's removal is two writes as well: a name whose clusters are free is no kernel any more,
+    # stands behind the version that runs, and goes with the next upgrade.
+    older = [n for n, digest in started.items() if n not in whole and boot.get(n) == digest]
     faults += [
         f"{name} would start a changed {label}"
         for name in older
