@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -15,9 +16,10 @@ import click
 from cli import folders
 
 if TYPE_CHECKING:
-    from node.image.build import Built, Tell
+    from node.image.build import Built
     from node.image.recipe import Recipe
     from node.image.steps import BuildStep
+    from node.image.trees import Tell
 
 KEYS = click.option(
     "--image-keys",
@@ -25,6 +27,9 @@ KEYS = click.option(
     metavar="FOLDER",
     help="Keys that sign kernels and updates. Default: image-keys beside the operator's keys.",
 )
+
+OLD_SECONDS = 7 * 24 * 3600.0
+"""Security updates come within days."""
 
 
 @click.group()
@@ -55,13 +60,12 @@ def keys(folder: Path | None, name: str) -> None:
       kairos-fleet image keys --name "Example Shops"
       kairos-fleet image keys safe/image-keys/ --name "Example Shops"
     """
-    from node.image import build as building
-    from node.image import signing
+    from node.image import signing, trees
     from node.image.recipe import Base
 
     place = folder or _usual_keys()
     with _written_there(place), _progress() as tell:
-        made = signing.make_keys(place, building.tool_room(Base(), tell=tell), name)
+        made = signing.make_keys(place, trees.tool_room(Base(), tell=tell), name)
     for path in made:
         click.echo(path)
     if not made:
@@ -81,6 +85,7 @@ def keys(folder: Path | None, name: str) -> None:
 @click.option("--no-keys", is_flag=True, help="Sign nothing: machines take no updates from it.")
 @click.option("--open", "allow_open", is_flag=True, help="The recipe need not pin a fleet.")
 @click.option("--version", help="Instead of the recipe's version.")
+@click.option("--fresh", is_flag=True, help="Fetch packages again: those of today, not kept ones.")
 @click.option("--dry-run", is_flag=True, help="Print the plan and build nothing.")
 @click.option(
     "--output",
@@ -96,23 +101,25 @@ def build(
     no_keys: bool,
     allow_open: bool,
     version: str | None,
+    fresh: bool,
     dry_run: bool,
     output: str,
 ) -> None:
     """Build an image: what machines boot from, and the files of an upgrade.
 
-    Keys that are missing are made, in the folder of --image-keys.
+    Keys that are missing are made, in the folder of --image-keys. Packages are kept from one build
+    to the next; an upgrade that should bring their updates is built with --fresh.
 
     \b
     Examples:
       kairos-fleet image build shop.yaml --dry-run
       kairos-fleet image build shop.yaml --out build/
       kairos-fleet image build lab.yaml --open --no-keys
-      kairos-fleet image build shop.yaml --version 2.4.1
+      kairos-fleet image build shop.yaml --version 2.4.1 --fresh
     """
     from node.image import build as building
     from node.image import recipe as recipes
-    from node.image import signing
+    from node.image import signing, trees
     from node.image.plan import plan
 
     asked = recipes.read(recipe, allow_open=allow_open, sources=True)
@@ -124,12 +131,14 @@ def build(
     if dry_run:
         _show(plan(asked, keys=not no_keys), output)
         if output == "human":
-            _say_where(asked, folder, out)
+            _say_where(asked, folder, out, None if fresh else trees.packages_of(asked))
         return
     with _written_there(out), _progress() as tell:
         if folder is not None:
-            signing.make_keys(folder, building.tool_room(asked.base, tell=tell), asked.id)
-        built = building.build(asked, out, folder, tell)
+            signing.make_keys(folder, trees.tool_room(asked.base, tell=tell), asked.id)
+        built = building.build(asked, out, folder, tell, fresh=fresh)
+    if not fresh and time.time() - built.fetched > OLD_SECONDS:
+        click.echo(f"warning: packages are those {_day(built.fetched)}; see --fresh", err=True)
     _tell(built, output)
 
 
@@ -187,8 +196,13 @@ def _written_there(folder: Path) -> Iterator[None]:
         raise errors.OutputUnwritable(f"({wrong.strerror})", element=where) from None
 
 
-def _say_where(recipe: Recipe, keys: Path | None, out: Path) -> None:
-    """What the plan does not say, as talk."""
+def _day(seconds: float) -> str:
+    return f"of {time.strftime('%Y-%m-%d', time.localtime(seconds))}"
+
+
+def _say_where(recipe: Recipe, keys: Path | None, out: Path, packages: float | None) -> None:
+    """What the plan does not say, as talk. `packages`: when kept ones were fetched."""
+    kept = f"{_day(packages)}, kept: --fresh fetches them again" if packages else "fetched now"
     there = "" if keys and (keys / "pcr.key").exists() else " (made when it is built)"
     claimed = "by stations of its fleet only" if recipe.fleets else "by whoever has the photo"
     signed = f"{keys}{there}" if keys else "none: machines take no updates from it"
@@ -196,6 +210,7 @@ def _say_where(recipe: Recipe, keys: Path | None, out: Path) -> None:
         ("image", f"{recipe.id} {recipe.version}, {recipe.flavour}, {recipe.kernel} kernel"),
         ("claimed", claimed),
         ("keys", signed),
+        *((("packages", kept),) if recipe.base.is_debian else ()),
         ("out", str(out)),
     ):
         click.echo(f"{label:<8} {text}", err=True)

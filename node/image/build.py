@@ -6,6 +6,7 @@ recipe takes seconds.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import tempfile
@@ -26,10 +27,10 @@ from node.image import (
     programs,
     python,
     root,
+    trees,
 )
-from node.image.bases import container, debian
 from node.image.media import esp, iso, stick, updates
-from node.image.recipe import Base, Recipe
+from node.image.recipe import Recipe
 from node.image.rooms import Room
 from node.image.root import Root
 from node.image.steps import (
@@ -49,13 +50,10 @@ from node.image.steps import (
     WriteMedium,
 )
 from node.image.store import Store, cache_folder
+from node.image.trees import EPOCH, Tell, quiet
 from node.image.uki import Ingredients
 
-EPOCH = 1_735_689_600
-"""Unix seconds: the time of every file in an image, so that the same inputs give the same bytes."""
 UPDATE_KIND = "application/vnd.kairos-register.update.v1"
-Tell = Callable[[BuildStep, int, int], None]
-"""Called before each step: the step, the work done before it, all work (in the steps' weights)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +67,8 @@ class Built:
     kernel: Path
     manifest: Path
     media: Mapping[Medium, Path]
+    fetched: float
+    """Unix seconds: when the packages of its tree were."""
 
     @property
     def stick(self) -> Path:
@@ -85,7 +85,11 @@ class Bench:
     keys: Path | None
     out: Path
     work: Path
+    fresh: bool = False
+    """Packages and other people's images are fetched again."""
     part: Path = field(default=Path())
+    identity: str = ""
+    """What tells this tree from another: one that was made again may hold other packages."""
     tools: Room = field(default=Room(Path()))
     site: Path = field(default=Path())
     boot: Path = field(default=Path())
@@ -113,27 +117,31 @@ class Bench:
         )
 
 
-def quiet(step: BuildStep, done: int, total: int) -> None:
-    """Says nothing."""
-
-
 def build(
     recipe: Recipe,
     out: Path,
     keys: Path | None = None,
     tell: Tell = quiet,
     store: Store | None = None,
+    *,
+    fresh: bool = False,
 ) -> Built:
     """Build one version into `out`. `keys`: the folder of private keys (`node.image.signing`).
 
-    Needs the network where parts are not in the cache. Raises errors.CommandMissing,
-    errors.CommandFailed, errors.CommandTimeout, errors.SourceMissing, errors.BaseUnsuitable,
-    errors.DigestWrong, errors.SourceUnreadable, errors.ImageKeysMissing, and OSError.
+    `fresh`: the tree is made again, with the packages of today. Needs the network where parts are
+    not in the cache. Raises errors.CommandMissing, errors.CommandFailed, errors.CommandTimeout,
+    errors.SourceMissing, errors.BaseUnsuitable, errors.DigestWrong, errors.SourceUnreadable,
+    errors.ImageKeysMissing, and OSError.
     """
     steps = plan.plan(recipe, keys=keys is not None)
-    bench = _run(recipe, out, keys, tell, store, steps)
-    made, media = bench.made.hash, bench.media
-    return Built(version=recipe.version, roothash=made, media=media, **bench.files)
+    bench = _run(recipe, out, keys, tell, store, steps, fresh=fresh)
+    return Built(
+        version=recipe.version,
+        roothash=bench.made.hash,
+        media=bench.media,
+        fetched=trees.fetched(bench.part),
+        **bench.files,
+    )
 
 
 def prepare(recipe: Recipe, tell: Tell = quiet, store: Store | None = None) -> None:
@@ -152,12 +160,14 @@ def _run(
     tell: Tell,
     store: Store | None,
     steps: Sequence[BuildStep],
+    *,
+    fresh: bool = False,
 ) -> Bench:
     total, done = sum(step.weight for step in steps), 0
     out.mkdir(parents=True, exist_ok=True)
     with _draft(out) as work:
         place = store or Store(cache_folder())
-        bench = Bench(recipe=recipe, store=place, keys=keys, out=out, work=work)
+        bench = Bench(recipe=recipe, store=place, keys=keys, out=out, work=work, fresh=fresh)
         for step in steps:
             tell(step, done, total)
             HANDLERS[type(step)](bench, step)
@@ -165,41 +175,17 @@ def _run(
     return bench
 
 
-def tool_room(base: Base, store: Store | None = None, tell: Tell = quiet) -> Room:
-    """Make or find the tree with the tools that make images. Raises what `build` raises."""
-    step = MakeTools(suite=base.suite)
-    tell(step, 0, step.weight)
-    place = (store or Store(cache_folder())).part(
-        "tools",
-        [str(EPOCH), base.suite, base.mirror, *debian.tool_options(base)],
-        lambda draft: debian.make_tools(draft, base, EPOCH),
-    )
-    return Room(place / "tree")
-
-
 # --- the steps --------------------------------------------------------------------------------
 
 
 def _make_tools(bench: Bench, step: MakeTools) -> None:
-    bench.tools = tool_room(bench.recipe.base, bench.store)
+    bench.tools = trees.tool_room(bench.recipe.base, bench.store)
 
 
 def _make_tree(bench: Bench, step: MakeTree) -> None:
-    bench.part = tree_part(bench.recipe, bench.store)
-
-
-def tree_part(recipe: Recipe, store: Store) -> Path:
-    """Make or find the root tree: `root.tar`, unpacked in `tree`. Raises what `build` raises."""
-    base = recipe.base
-    if base.oci or base.dockerfile:
-        inputs = container.identity(recipe)
-        return store.part("base", inputs, lambda draft: container.make_tree(draft, recipe))
-    options = debian.node_options(base, recipe.kernel, recipe.packages)
-    return store.part(
-        "base",
-        [str(EPOCH), base.suite, base.mirror, *options],
-        lambda draft: debian.make_node_tree(draft, base, recipe.kernel, recipe.packages, EPOCH),
-    )
+    bench.part = trees.tree_part(bench.recipe, bench.store, fresh=bench.fresh)
+    with (bench.part / "root.tar").open("rb") as archive:
+        bench.identity = hashlib.file_digest(archive, "sha256").hexdigest()
 
 
 def _check_tree(bench: Bench, step: CheckTree) -> None:
@@ -214,7 +200,7 @@ def _add_python(bench: Bench, step: AddPython) -> None:
         python.pack(draft / "root", draft / "site.tar", EPOCH)
         shutil.rmtree(draft / "root")
 
-    inputs = [bench.part.name, *python.locked(), *python.pip(version, Path(), Path())[1:]]
+    inputs = [bench.identity, *python.locked(), *python.pip(version, Path(), Path())[1:]]
     bench.site = bench.store.part("site", inputs, make) / "site.tar"
 
 
@@ -222,7 +208,7 @@ def _make_initrd(bench: Bench, step: MakeInitrd) -> None:
     laid = [*initrd.files().items(), *initrd.links().items()]
     tree = bench.tree
     settings = initrd.settings(initrd.tpm_libraries(tree))
-    inputs = [bench.part.name, str(EPOCH), settings, *map(str, laid)]
+    inputs = [bench.identity, str(EPOCH), settings, *map(str, laid)]
     bench.boot = bench.store.part(
         "initrd", inputs, lambda draft: initrd.make(draft, tree, settings, EPOCH)
     )

@@ -22,7 +22,15 @@ PROGRAMS = {
     "usr/sbin/cryptsetup": "cryptsetup",
     "usr/sbin/veritysetup": "veritysetup",
     "usr/bin/gpg": "gpg",
+    "usr/bin/curl": "curl",
+    "usr/bin/efibootmgr": "efibootmgr",
+    "usr/bin/tpm2_pcrextend": "tpm2-tools",
+    "usr/sbin/e2fsck": "e2fsprogs",
+    "usr/sbin/mkfs.vfat": "dosfstools",
+    "usr/sbin/sfdisk": "sfdisk (fdisk)",
+    "usr/sbin/sshd": "sshd (openssh-server)",
 }
+"""What a machine's life runs. Only clevis may be missing: a machine without Tang needs none."""
 _VERSION = re.compile(r"systemd (\d+)")
 
 

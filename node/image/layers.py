@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import os
+import posixpath
 import stat
 import tarfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -80,55 +81,77 @@ def merge(
 ) -> None:
     """One archive of several: a file of a later layer takes the place of an earlier one.
 
-    Left out: device nodes, and whatever begins with a prefix in `leave_out` (prefixes count for
-    the first layer only: what we add ourselves is wanted). No time is later than `epoch`.
+    What a later layer puts below a link of an earlier one (`/lib/x`, where `/lib` is a link to
+    `usr/lib`) goes where the link leads, as on a running system. Left out: device nodes, and
+    whatever begins with a prefix in `leave_out` (prefixes count for the first layer only: what we
+    add ourselves is wanted). No time is later than `epoch`.
     Raises tarfile.TarError and OSError.
     """
-    winners = _winners(layers)
+    winners, links = _winners(layers)
     with tarfile.open(target, "w", format=tarfile.PAX_FORMAT) as out:
         for number, layer in enumerate(layers):
             prefixes = tuple(leave_out) if number == 0 else ()
             with tarfile.open(layer) as archive:
-                for member in _kept(archive, number, winners, prefixes):
-                    _copy(archive, member, out, epoch)
+                for member, name in _kept(archive, links[number]):
+                    if winners[name] == number and not (prefixes and name.startswith(prefixes)):
+                        _copy(archive, member, name, out, epoch)
 
 
-def _winners(layers: Sequence[Path]) -> Mapping[str, int]:
-    """Which layer each path comes from: the last with it; a folder's first."""
+def _winners(layers: Sequence[Path]) -> tuple[Mapping[str, int], Sequence[Mapping[str, str]]]:
+    """Which layer each path comes from: the last with it; a folder's first. And the links that
+    each layer finds there."""
     winners: dict[str, int] = {}
     folders: set[str] = set()
+    links: list[Mapping[str, str]] = [{}]
     for number, layer in enumerate(layers):
+        found = dict(links[-1])
         with tarfile.open(layer) as archive:
-            for member in archive:
-                name = plain(member.name)
+            for member, name in _kept(archive, links[-1]):
                 if member.isdir() and name in folders:
                     continue
                 winners[name] = number
+                found.pop(name, None)
                 if member.isdir():
                     folders.add(name)
                 else:
                     folders.discard(name)
-    return winners
+                if member.issym():
+                    found[name] = member.linkname
+        links.append(found)
+    return winners, links
 
 
 def _kept(
-    archive: tarfile.TarFile, number: int, winners: Mapping[str, int], prefixes: tuple[str, ...]
-) -> Iterator[tarfile.TarInfo]:
+    archive: tarfile.TarFile, links: Mapping[str, str]
+) -> Iterator[tuple[tarfile.TarInfo, str]]:
+    """Each member that is no device, with the path that it goes to."""
     for member in archive:
-        name = plain(member.name)
-        if not name or member.isdev() or winners[name] != number:
-            continue
-        if prefixes and name.startswith(prefixes):
-            continue
-        yield member
+        if not member.isdev() and (name := plain(member.name)):
+            yield member, through(name, links, whole=member.isdir())
+
+
+def through(name: str, links: Mapping[str, str], *, whole: bool, hops: int = 40) -> str:
+    """Where a path leads by the links on its way, those at its end only if `whole`.
+
+    Raises tarfile.TarError for links that lead nowhere.
+    """
+    parts = name.split("/")
+    for count in range(1, len(parts) + (1 if whole else 0)):
+        begin = "/".join(parts[:count])
+        if begin in links:
+            if not hops:
+                raise tarfile.TarError(f"{name}: its links lead in a circle")
+            to = posixpath.join("/", posixpath.dirname(begin), links[begin], *parts[count:])
+            return through(posixpath.normpath(to).strip("/"), links, whole=whole, hops=hops - 1)
+    return name
 
 
 def _copy(
-    archive: tarfile.TarFile, member: tarfile.TarInfo, out: tarfile.TarFile, epoch: int
+    archive: tarfile.TarFile, member: tarfile.TarInfo, name: str, out: tarfile.TarFile, epoch: int
 ) -> None:
     """Hard links become files of their own: what they point at may have been left out."""
     source = archive.getmember(member.linkname) if member.islnk() else member
-    entry = tarfile.TarInfo(plain(member.name))
+    entry = tarfile.TarInfo(name)
     entry.type, entry.mode, entry.linkname = source.type, source.mode, source.linkname
     entry.uid, entry.gid, entry.mtime = source.uid, source.gid, min(int(source.mtime), epoch)
     entry.pax_headers = {

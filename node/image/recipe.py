@@ -43,6 +43,11 @@ class Base:
     oci: str = ""
     dockerfile: str = ""
 
+    @property
+    def is_debian(self) -> bool:
+        """Whether its packages come from the suite: `kernel` and `packages` count then."""
+        return not (self.oci or self.dockerfile)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageFile:

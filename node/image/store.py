@@ -6,6 +6,7 @@ killed build leaves nothing half made. Without the cache everything is made agai
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -34,10 +35,20 @@ class Store:
         digest = hashlib.sha256("\0".join(inputs).encode()).hexdigest()[:16]
         return self.folder / f"{kind}-{digest}"
 
-    def part(self, kind: str, inputs: Sequence[str], make: Callable[[Path], None]) -> Path:
-        """The part with these inputs; `make(draft)` fills its folder if it is not there yet."""
+    def part(
+        self,
+        kind: str,
+        inputs: Sequence[str],
+        make: Callable[[Path], None],
+        *,
+        anew: bool = False,
+    ) -> Path:
+        """The part with these inputs; `make(draft)` fills its folder if it is not there yet.
+
+        `anew`: it takes the place of one that is there, which is kept if making it fails.
+        """
         place = self.place(kind, inputs)
-        if place.exists():
+        if place.exists() and not anew:
             os.utime(place)
             return place
         draft = place.with_name(f"{place.name}.{os.getpid()}")
@@ -45,6 +56,8 @@ class Store:
         draft.mkdir(parents=True)
         try:
             make(draft)
+            if anew:
+                _put_away(place)
             _take(draft, place)
         finally:
             shutil.rmtree(draft, ignore_errors=True)
@@ -56,6 +69,14 @@ class Store:
         parts = [entry for entry in self.folder.glob(f"{kind}-*") if "." not in entry.name]
         for old in sorted(parts, key=lambda entry: entry.stat().st_mtime)[:-KEPT]:
             shutil.rmtree(old, ignore_errors=True)
+
+
+def _put_away(place: Path) -> None:
+    """Out of its place first, whole: nobody finds half of it."""
+    old = place.with_name(f"{place.name}.old.{os.getpid()}")
+    with contextlib.suppress(FileNotFoundError):
+        place.rename(old)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def _take(draft: Path, place: Path) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from node.image import build, signing
+from node.image import signing, trees
 from node.image.recipe import Recipe
 from node.image.rooms import Room
 from node.testing.shop import OPEN, Shop
@@ -74,7 +74,7 @@ class Thief:
     @classmethod
     def equipped(cls, folder: Path, recipe: Recipe) -> Thief:
         """With the tools of images, as the recipe names them. Raises what make_keys raises."""
-        tools = build.tool_room(recipe.base)
+        tools = trees.tool_room(recipe.base)
         signing.make_keys(folder / "keys", tools, "thief")
         return cls(tools, folder)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from node.image import build, export
+from node.image import export, trees
 from node.image.recipe import Base, Recipe
 from pairing import process
 
@@ -39,7 +39,7 @@ def write(folder: Path, recipe: Recipe) -> Base:
         path.chmod(mode)
     argv = ["dpkg-deb", "--root-owner-group", "--build", str(tree), f"{tree}.deb"]
     # The same each time: the tree that comes of it is kept by what it is made of.
-    process.run(argv, seconds=SECONDS, environment={"SOURCE_DATE_EPOCH": str(build.EPOCH)})
+    process.run(argv, seconds=SECONDS, environment={"SOURCE_DATE_EPOCH": str(trees.EPOCH)})
     export.base_image(recipe, folder / "base.oci.tar")
     (folder / "Dockerfile").write_text(TEXT)
     return Base(dockerfile="Dockerfile")

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from node.image import build, signing
+from node.image import build, signing, trees
 from node.image.build import Built
 from node.image.recipe import ImageFile, Recipe
 from pairing.testing.firmware import Certificates
@@ -61,7 +61,7 @@ class Factory:
         if name not in self.built:
             self.recipes[name] = recipe
             self.folder.mkdir(parents=True, exist_ok=True)
-            signing.make_keys(self.keys, build.tool_room(recipe.base), "e2e")
+            signing.make_keys(self.keys, trees.tool_room(recipe.base), "e2e")
             self.built[name] = build.build(recipe, self.folder / name, self.keys)
         return self.built[name]
 

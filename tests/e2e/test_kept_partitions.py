@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from node.image import build
+from node.image import trees
 from node.plan.install import layout
 from node.plan.repart import Sources, command, definitions
 from node.steps import WriteDisk
@@ -46,7 +46,7 @@ def write(folder: Path, *, again: bool, keep: bool) -> None:
     for name, text in definitions(step, SOURCES).items():
         (told / name).write_text(text)
     argv = command(step, folder=WORK / "definitions")
-    room = build.tool_room(RECIPE.base)
+    room = trees.tool_room(RECIPE.base)
     room.run([argv[0], "--offline=yes", *argv[1:]], folder, seconds=SECONDS)
 
 
@@ -85,7 +85,7 @@ def installed(tmp_path: Path) -> Path:
     parts = found(tmp_path)
     for label in VOLUMES:
         mark(tmp_path, parts[label], label.encode())
-    room = build.tool_room(RECIPE.base)
+    room = trees.tool_room(RECIPE.base)
     for number in ("3", "4"):
         relabel = ["sfdisk", "--part-label", "disk", number, "_empty"]
         room.run(relabel, tmp_path, seconds=SECONDS)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from node.image import build, signing
+from node.image import signing, trees
 from node.image.media import updates
 from node.image.rooms import WORK, Room
 from node.image.store import Store, cache_folder
@@ -122,7 +122,7 @@ class Till:
 
 @pytest.fixture(scope="module")
 def publisher() -> Publisher:
-    tools = build.tool_room(RECIPE.base)
+    tools = trees.tool_room(RECIPE.base)
     made = Publisher(tools, fresh(ARTEFACTS / "signatures"), ARTEFACTS / "signatures/ours")
     made.new_keys("ours")
     return made
@@ -130,7 +130,7 @@ def publisher() -> Publisher:
 
 @pytest.fixture(scope="module")
 def room() -> Room:
-    return Room(build.tree_part(RECIPE, Store(cache_folder())) / "tree")
+    return Room(trees.tree_part(RECIPE, Store(cache_folder())) / "tree")
 
 
 @pytest.fixture

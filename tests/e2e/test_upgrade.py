@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from node.image import build, signing
+from node.image import signing, trees
 from node.image.media import updates
 from node.testing import dockerfile
 from node.testing.images import UNHEALTHY, Factory
@@ -73,7 +73,7 @@ def offer(source: Path, target: Path) -> Path:
 
 def resign(folder: Path, factory: Factory) -> None:
     """Sign the list with a key that the machine does not know."""
-    tools = build.tool_room(factory.recipe.base)
+    tools = trees.tool_room(factory.recipe.base)
     work = fresh(ARTEFACTS / "stranger")
     signing.make_keys(work / "keys", tools, "stranger")
     updates.publish(tools, folder, work, work / "keys")

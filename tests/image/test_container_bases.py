@@ -87,6 +87,34 @@ def test_a_dockerfile_on_an_image_that_is_a_file(tmp_path: Path) -> None:
     assert made(tmp_path, Base(dockerfile="Dockerfile")) == "two"
 
 
+def dockerfile_of(folder: Path, begin: str = "FROM scratch") -> list[str]:
+    """What tells the tree of this folder's Dockerfile from others."""
+    (folder / "Dockerfile").write_text(f"{begin}\nCOPY . /srv/\n")
+    base = Base(dockerfile="Dockerfile")
+    return container.identity(Recipe(version="1", base=base, folder=folder))
+
+
+@pytest.mark.parametrize("change", ["mode", "place", "content", "link"])
+def test_a_dockerfile_is_run_again_when_its_folder_changes(tmp_path: Path, change: str) -> None:
+    script, link = tmp_path / "script", tmp_path / "link"
+    script.write_text("echo")
+    link.symlink_to("script")
+    (tmp_path / "more").mkdir()
+    before = dockerfile_of(tmp_path)
+    assert dockerfile_of(tmp_path) == before
+    match change:
+        case "mode":
+            script.chmod(0o755)
+        case "place":
+            script.rename(tmp_path / "more/script")
+        case "content":
+            script.write_text("exit")
+        case _:
+            link.unlink()
+            link.symlink_to("more")
+    assert dockerfile_of(tmp_path) != before
+
+
 @pytest.fixture
 def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A registry on this machine, without TLS, which its user has allowed: HOST:PORT."""
@@ -120,21 +148,37 @@ def answers(address: str) -> bool:
     return False
 
 
+def push(tmp_path: Path, name: str, text: str) -> None:
+    archive = image(tmp_path / text, text)
+    copy = ["skopeo", "copy", "--quiet", "--insecure-policy", "--dest-tls-verify=false"]
+    process.run([*copy, f"oci-archive:{archive}", f"docker://{name}"], seconds=60)
+
+
 @needs("skopeo", "docker-registry")
 def test_an_image_in_a_registry_and_what_its_tag_means_today(tmp_path: Path, registry: str) -> None:
-    name = f"docker://{registry}/shop/base:1"
-    base = Base(oci=name)
+    name = f"{registry}/shop/base:1"
+    base = Base(oci=f"docker://{name}")
     recipe = Recipe(version="1", base=base, folder=tmp_path)
 
-    def push(text: str) -> None:
-        archive = image(tmp_path / text, text)
-        copy = ["skopeo", "copy", "--quiet", "--insecure-policy", "--dest-tls-verify=false"]
-        process.run([*copy, f"oci-archive:{archive}", name], seconds=60)
-
-    push("one")
+    push(tmp_path, name, "one")
     assert made(tmp_path, base) == "one"
     first = container.identity(recipe)
     assert container.identity(recipe) == first
-    push("two")
+    push(tmp_path, name, "two")
     assert container.identity(recipe) != first, "else the cache would keep the old one for ever"
     assert made(tmp_path, base) == "two"
+
+
+@needs("skopeo", "docker-registry")
+def test_a_dockerfile_is_run_again_when_the_tag_that_it_begins_with_moves(
+    tmp_path: Path, registry: str
+) -> None:
+    name = f"{registry}/shop/base:1"
+    context = tmp_path / "context"
+    context.mkdir()
+    begin = f"FROM --platform=linux/amd64 {name} AS first\nFROM first"
+    push(tmp_path, name, "one")
+    before = dockerfile_of(context, begin)
+    assert dockerfile_of(context, begin) == before
+    push(tmp_path, name, "two")
+    assert dockerfile_of(context, begin) != before

@@ -135,6 +135,55 @@ def test_later_layers_win_and_prefixes_count_for_the_first_only(tmp_path: Path) 
         assert all((member.uid, member.gid) == (0, 0) for member in merged)
 
 
+def merged_over_usr(tmp_path: Path, *later: Layer) -> dict[str, tarfile.TarInfo]:
+    """Layers over a base as Debian has it: /lib and /bin are links into /usr."""
+    base = Layer()
+    base.folder("usr/lib")
+    base.file("usr/bin/sh", "shell", 0o755)
+    base.link("lib", "usr/lib")
+    base.link("bin", "/usr/bin")
+    base.link("etc/os-release", "../lib/os-release")
+    for number, layer in enumerate((base, *later)):
+        layer.write(tmp_path / f"{number}.tar", 0)
+    parts = [tmp_path / f"{number}.tar" for number in range(len(later) + 1)]
+    layers.merge(parts, tmp_path / "whole.tar", epoch=0)
+    with tarfile.open(tmp_path / "whole.tar") as merged:
+        found = merged.getmembers()
+    assert len({member.name for member in found}) == len(found)
+    return {member.name: member for member in found}
+
+
+def test_what_is_put_below_a_link_of_the_base_goes_where_it_leads(tmp_path: Path) -> None:
+    ours, last = Layer(), Layer()
+    ours.file("lib/systemd/system/mine.service", "unit")
+    ours.file("bin/tool", "program", 0o755)
+    ours.file("etc/os-release", "ours")
+    last.file("usr/lib/systemd/system/mine.service", "changed")
+    found = merged_over_usr(tmp_path, ours, last)
+    assert found["lib"].issym()
+    assert found["bin"].issym()
+    assert {"usr/bin/sh", "usr/bin/tool", "usr/lib/systemd/system/mine.service"} <= set(found)
+    assert found["usr/lib/systemd/system/mine.service"].size == len("changed")
+    assert found["etc/os-release"].isreg(), "a link itself can be replaced"
+
+
+def test_a_later_layer_may_bring_a_link_in_place_of_a_file(tmp_path: Path) -> None:
+    ours, last = Layer(), Layer()
+    ours.link("srv", "data")
+    ours.folder("data")
+    last.file("srv/x", "x")
+    assert "data/x" in merged_over_usr(tmp_path, ours, last)
+
+
+def test_links_in_a_circle_are_an_error(tmp_path: Path) -> None:
+    ours, last = Layer(), Layer()
+    ours.link("a", "b")
+    ours.link("b", "a")
+    last.file("a/x", "x")
+    with pytest.raises(tarfile.TarError, match="circle"):
+        merged_over_usr(tmp_path, ours, last)
+
+
 def test_the_same_layer_is_the_same_archive(tmp_path: Path) -> None:
     for name, order in (("a", ("x", "y")), ("b", ("y", "x"))):
         made = Layer()

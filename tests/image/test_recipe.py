@@ -43,6 +43,8 @@ def written(folder: Path, text: str) -> Path:
         ("version: 1.0.0\nopen: true\ntoken: kairos\nbootstrap: [host:1]\n", 5, "must be /ip4/"),
         ("version: 1.0.0\nopen: true\nfiles: [{path: /etc/../x, content: a}]\n", 4, "without"),
         ("version: 1.0.0\nopen: true\nfiles: [{path: /etc/x}]\n", 4, "either content or source"),
+        ("version: 1.0.0\nopen: true\nfiles: [{path: /var/x, content: a}]\n", 4, "not below"),
+        ("version: 1.0.0\nopen: true\nfiles: [{path: /usr/local/x, content: a}]\n", 4, "not below"),
         ("version: 1.0.0\nopen: true\npersistent: [/usr/bin]\n", 4, "below /etc"),
         ("version: 1.0.0\nopen: true\nbase: {oci: a, dockerfile: b}\n", 4, "Only one of"),
     ],

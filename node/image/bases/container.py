@@ -27,17 +27,11 @@ def identity(recipe: Recipe) -> list[str]:
     base = recipe.base
     if base.dockerfile:
         path = recipe.place(base.dockerfile)
-        return ["dockerfile", *_content(path.parent), path.name, *_from_files(recipe)]
+        return ["dockerfile", *_content(path.parent), path.name, *_stages(recipe)]
     named = _named(recipe)
     if named.path is not None:
         return ["oci", base.oci, *_content(named.path)]
-    # Tags move: what is behind one today is what counts.
-    said = process.run(
-        ["skopeo", "inspect", "--format", "{{.Digest}}", base.oci],
-        seconds=SECONDS,
-        environment=_accounts(),
-    )
-    return ["oci", base.oci, said.text().strip()]
+    return ["oci", base.oci, _digest_today(base.oci)]
 
 
 def make_tree(draft: Path, recipe: Recipe) -> None:
@@ -125,27 +119,51 @@ def _accounts() -> dict[str, str]:
     return {"HOME": str(Path.home()), **{k: os.environ[k] for k in passed if k in os.environ}}
 
 
+def _digest_today(name: str) -> str:
+    """Tags move: what is behind one today is what counts. Raises what process.run raises."""
+    argv = ["skopeo", "inspect", "--format", "{{.Digest}}", name]
+    return process.run(argv, seconds=SECONDS, environment=_accounts()).text().strip()
+
+
 def _content(path: Path) -> list[str]:
-    """Name and digest of each file. Raises errors.SourceUnreadable."""
+    """What COPY would take: path, mode and digest of each file, where each link leads.
+
+    Raises errors.SourceUnreadable.
+    """
     if not path.exists():
         raise errors.SourceUnreadable("It is not there.", element=str(path))
-    files = sorted(path.rglob("*")) if path.is_dir() else [path]
-    return [f"{file.name} {_digest(file)}" for file in files if file.is_file()]
+    top, entries = (path, sorted(path.rglob("*"))) if path.is_dir() else (path.parent, [path])
+    return [f"{entry.relative_to(top)} {_about(entry)}" for entry in entries]
 
 
-def _from_files(recipe: Recipe) -> list[str]:
-    """The same of images that the Dockerfile names as files."""
+def _about(entry: Path) -> str:
+    """A file's time is left out: no build has the same one twice."""
+    if entry.is_symlink():
+        return f"-> {entry.readlink()}"
+    mode = f"{entry.stat().st_mode:o}"
+    return f"{mode} {_digest(entry)}" if entry.is_file() else mode
+
+
+def _stages(recipe: Recipe) -> list[str]:
+    """The same of images that the Dockerfile begins with: files, or names in a registry."""
     file = recipe.place(recipe.base.dockerfile)
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError):
         raise errors.SourceUnreadable(element=str(file)) from None
     found: list[str] = []
+    stages = {"scratch"}
     for line in lines:
-        words = line.split()
-        if len(words) > 1 and words[0].upper() == "FROM":
-            named = _parsed(words[1], file.parent)
-            found += _content(named.path) if named.path else ()
+        words = [word for word in line.split() if not word.startswith("--")]
+        if len(words) < 2 or words[0].upper() != "FROM":
+            continue
+        named = _parsed(words[1], file.parent)
+        if named.path:
+            found += _content(named.path)
+        elif words[1] not in stages and "$" not in words[1]:
+            name = words[1].removeprefix("docker://")
+            found.append(_digest_today(f"docker://{name}"))
+        stages.update(words[3:4])
     return found
 
 

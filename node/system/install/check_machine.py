@@ -19,7 +19,7 @@ from pairing import errors, process
 
 PROGRAMS = ("systemd-repart", "mkfs.ext4", "mkfs.vfat", "udevadm", "mount", "umount")
 FOR_VOLUMES = ("cryptsetup",)
-FOR_TPM = ("systemd-cryptenroll", "systemd-creds")
+FOR_TPM = ("systemd-cryptenroll", "systemd-creds", "tpm2_pcrextend")
 FOR_TANG = ("clevis",)
 SECONDS, CLEVIS_SECONDS = 60.0, 120.0
 EFIVARS = "/sys/firmware/efi/efivars"
