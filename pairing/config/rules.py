@@ -6,7 +6,7 @@ Pure, and without any machine: `pairing.config.machine` holds a config against h
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -139,6 +139,16 @@ def _names_once(document: Document) -> Iterator[Problem]:
         yield _error(document, ("ssh_authorized_keys",), message, "Add a user.", at_key=True)
 
 
+_BY_TANG = "A tang server opens the disk without asking anybody."
+_NO_APPROVAL: Mapping[Mode, str] = {
+    "none": "There is nothing to unlock with mode none.",
+    "recovery-only": "The disk opens with its recovery key only, so nobody can approve it.",
+    "tang": _BY_TANG,
+    "tpm2+tang": _BY_TANG,
+}
+"""An approval is half of a key; the other half is in the TPM."""
+
+
 def _install(document: Document) -> Iterator[Problem]:
     if document.get("install", "reboot") is True and document.get("install", "poweroff") is True:
         message = "reboot and poweroff cannot both be true."
@@ -153,16 +163,12 @@ def _install(document: Document) -> Iterator[Problem]:
         yield _error(
             document, (*path, "tang"), message, "Say mode: tang or tpm2+tang.", at_key=True
         )
-    if asked.mode == "none" and asked.by_approval:
-        message = "There is nothing to unlock with mode none."
-        yield _error(document, (*path, "unlock"), message, at_key=True)
+    if asked.by_approval and asked.mode in _NO_APPROVAL:
+        message, hint = _NO_APPROVAL[asked.mode], "Approval needs mode tpm2; else leave it out."
+        yield _error(document, (*path, "unlock"), message, hint, at_key=True)
     if asked.mode == "none":
         message = "The config, with its secrets, will be readable on the disk."
         yield _warning(document, path, message)
-    if asked.wants_tang and asked.by_approval:
-        message = "A tang server opens the disk without asking anybody."
-        hint = "Approval needs mode tpm2 or recovery-only."
-        yield _error(document, (*path, "unlock"), message, hint, at_key=True)
     device = document.get("install", "device")
     if isinstance(device, str) and ".." in device.split("/"):
         yield _error(document, ("install", "device"), "`..` is not allowed in a device path.")

@@ -135,6 +135,14 @@ BROKEN = {
         "install: {encrypt: {mode: none, unlock: approval}}",
         "nothing to unlock",
     ),
+    "approval of a recovery key": (
+        "install: {encrypt: {mode: recovery-only, unlock: approval}}",
+        "unlock: The disk opens with its recovery key only, so nobody can approve it. Approval",
+    ),
+    "approval beside a tang server": (
+        "install: {encrypt: {mode: tpm2+tang, tang: 'http://t', unlock: approval}}",
+        "A tang server opens the disk without asking anybody. Approval needs mode tpm2;",
+    ),
     "bad MAC": ("expect: {mac: 52-54}", "expect.mac: This must be a MAC address"),
     "bad MAC in a list": ("expect: {mac: ['52:54:00:12:34:56', x]}", "expect.mac.1: This must be"),
     "empty list": ("expect: {serial: []}", "expect.serial: This list must not be empty."),
