@@ -13,7 +13,6 @@ CONFIG = Path("/oem/90_custom.yaml")
 OUTCOMES = Path("run/kairos-register/stages")
 """Of each stage in this boot; the agent reports them."""
 KEPT = Path("oem/.kairos")
-ONCE = "after-install"
 
 
 @click.command()
@@ -42,7 +41,7 @@ def stage(name: str, dry_run: bool, root: Path, config: Path) -> None:
     kairos-node stage boot --config c.yaml --root /mnt
     """
     from node.stages.apply import apply
-    from node.stages.planning import known_stages, plan_stage, text_of
+    from node.stages.planning import ONCE, known_stages, plan_stage, text_of
     from pairing.config import errors_among, load_file, validate
 
     document = load_file(config)
@@ -76,6 +75,8 @@ def due(name: str, root: Path) -> tuple[str, ...]:
 
     It is done once it was tried, as in Kairos: what failed is told, not done again.
     """
+    from node.stages.planning import ONCE
+
     done = (root / KEPT / f"{ONCE}.json").exists()
     return (ONCE, name) if name == "boot" and not done else (name,)
 

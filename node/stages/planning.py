@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import binascii
 import gzip
+import re
 import shlex
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -38,6 +39,12 @@ from pairing.config.rules import shared_keys_go_to
 
 STAGES = ("initramfs", "fs", "boot", "network", "reconcile", "after-install")
 """The moments at which something of a config is applied, in the order of a machine's life."""
+ONCE = STAGES[-1]
+ELSEWHERE = re.compile(
+    r"(rootfs|(before|after)-(install|upgrade|reset)(-chroot)?|provider-kairos\.bootstrap"
+    r"|kairos-(uki-)?(install|upgrade|reset)\.(pre|after))(\.before|\.after)?"
+)
+"""Names of Kairos' stages, of which those that are not ours are applied by Kairos only."""
 CONTENT_LIMIT = 16 * 1024 * 1024
 """Bytes of a file after unpacking: a small gzip may hold a large nothing."""
 ONLY = ("only_os", "only_os_version", "only_arch", "only_service_manager", "node")
@@ -52,7 +59,8 @@ Values = Mapping[str, Any]
 def plan_stage(config: Document, stage: str) -> tuple[Step, ...]:
     """Everything to do at `stage`: `STAGE.before`, the stage, `STAGE.after`.
 
-    What cannot be done at all is planned as `NotExecuted`, so that it is reported in its turn.
+    What cannot be done at all is planned as `NotExecuted`, so that it is reported in its turn;
+    Kairos' stages that have no turn here are reported once, after the installation.
     """
     value = config.value
     steps: list[Step] = []
@@ -64,15 +72,15 @@ def plan_stage(config: Document, stage: str) -> tuple[Step, ...]:
     before, during, after = (
         list(_own(stages, name)) for name in (f"{stage}.before", stage, f"{stage}.after")
     )
-    return (*before, *steps, *during, *after)
+    never = _never(stages) if stage == ONCE else ()
+    return (*before, *steps, *during, *after, *never)
 
 
 def known_stages(config: Document) -> tuple[str, ...]:
     """Our stages, and what else `stages` of the config names: those run only when asked for."""
     found = config.get("stages")
     names = list(found) if isinstance(found, dict) else []
-    own = [name.removesuffix(".before").removesuffix(".after") for name in names]
-    return tuple(dict.fromkeys((*STAGES, *own)))
+    return tuple(dict.fromkeys((*STAGES, *map(_stage_of, names))))
 
 
 def text_of(steps: Sequence[Step]) -> Iterator[str]:
@@ -82,6 +90,17 @@ def text_of(steps: Sequence[Step]) -> Iterator[str]:
         yield f"{step.stage}: {step.name}{maybe}"
         for action in step.actions:
             yield f"    {action.text}"
+
+
+def _never(stages: Values) -> Iterator[Step]:
+    names = [name for name in stages if ELSEWHERE.fullmatch(name) and _stage_of(name) not in STAGES]
+    if names:
+        actions = tuple(NotExecuted(key=f"stages.{name}") for name in names)
+        yield Step(stage=ONCE, name="stages of Kairos that are not applied here", actions=actions)
+
+
+def _stage_of(name: str) -> str:
+    return name.removesuffix(".before").removesuffix(".after")
 
 
 def _own(stages: Values, stage: str) -> Iterator[Step]:

@@ -53,6 +53,14 @@ def test_after_install_is_done_with_the_first_boot_only(system: Path) -> None:
     assert names(system) == ["each"]
 
 
+def test_stages_that_only_kairos_applies_fail_with_the_first_boot_only(system: Path) -> None:
+    config = f"{CONFIG}  after-upgrade: [{{commands: [x]}}]\n"
+    first = call(system, "boot", config=config)
+    assert isinstance(first.exception, errors.StageIncomplete)
+    assert "stages.after-upgrade" in str(first.exception)
+    assert call(system, "boot", config=config).exit_code == 0
+
+
 def test_a_stage_of_ones_own(system: Path) -> None:
     assert call(system, "mine").exit_code == 0
     assert names(system) == ["mine"]

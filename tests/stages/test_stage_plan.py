@@ -120,6 +120,29 @@ def test_keys_that_nobody_knows_are_reported() -> None:
     assert {"git", "systemctl.overrides"} <= {one.key for one in found}
 
 
+def test_a_stage_of_kairos_without_a_turn_here_is_reported_once() -> None:
+    listed = schema("kairos")["properties"]["stages"]["properties"]
+    ours = schema("native")["properties"]["stages"]["properties"]
+    names = [name for name in listed if name.split(".")[0] not in ours]
+    assert {"rootfs", "before-install.after", "kairos-install.pre"} <= set(names)
+    config = {"stages": {name: [{"commands": ["x"]}] for name in names}}
+    found = actions(config, "after-install")
+    assert [one.key for one in found] == [f"stages.{name}" for name in names]
+    assert not any(actions(config, stage) for stage in STAGES if stage != "after-install")
+
+
+@pytest.mark.parametrize("name", ["mine", "boot.before", "after-install", "kairos-install"])
+def test_our_stages_and_those_of_ones_own_are_not_reported(name: str) -> None:
+    found = actions({"stages": {name: [{"commands": ["x"]}]}}, "after-install")
+    assert not any(isinstance(one, NotExecuted) for one in found)
+
+
+def test_a_stage_of_kairos_runs_when_it_is_asked_for() -> None:
+    config = {"stages": {"kairos-install.after": [{"commands": ["x"]}]}}
+    assert "kairos-install" in known_stages(document(config))
+    assert actions(config, "kairos-install")
+
+
 BROKEN = {"path": "/etc/f", "content": "not base64 \x00 gz", "encoding": "gz+b64"}
 
 
