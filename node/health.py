@@ -149,8 +149,8 @@ def _of_start(report: BootReport | None) -> Iterator[str]:
     elif report.state != "open":
         yield f"the volumes are not open: {report.code}"
     else:
-        steps = (trouble for trouble in report.troubles if trouble.step != "apply-stage")
-        yield from (f"the start failed in part: {trouble.text}" for trouble in steps)
+        grave = (trouble for trouble in report.parts if not trouble.harmless)
+        yield from (f"the start failed in part: {trouble.text}" for trouble in grave)
 
 
 def _of_root(run: Door) -> Iterator[str]:

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from node.plan.boot import ApplyStage, SealOff
 from node.system.reading import read, text
 from pairing.durable import write_durably
 
@@ -30,6 +31,11 @@ class Trouble:
     step: str
     text: str
 
+    @property
+    def harmless(self) -> bool:
+        """A TPM that does not measure: the start goes on only where nothing is encrypted."""
+        return self.step == SealOff.name
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BootReport:
@@ -48,6 +54,11 @@ class BootReport:
     volumes: Sequence[str] = ()
     troubles: Sequence[Trouble] = ()
     schema: int = SCHEMA
+
+    @property
+    def parts(self) -> Sequence[Trouble]:
+        """The troubles except those of the config's stages: each stage keeps its own outcome."""
+        return tuple(one for one in self.troubles if one.step != ApplyStage.name)
 
 
 def write_report(root: Path, report: BootReport) -> None:

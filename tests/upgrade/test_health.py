@@ -12,7 +12,7 @@ from node import health as judging
 from node.lookaround import machine_state
 from node.stages.apply import Failure, Outcome
 from node.stages.command import OUTCOMES
-from node.started import BootReport, write_report
+from node.started import BootReport, Trouble, write_report
 from node.testing.installed import DONE, InstalledMachine
 from pairing.process import Result
 
@@ -52,6 +52,17 @@ def test_volumes_that_are_not_open(tmp_path: Path) -> None:
     machine = good_machine(tmp_path)
     write_report(tmp_path, BootReport(state="locked", code="locked-image"))
     assert reasons(machine) == ("the volumes are not open: locked-image",)
+
+
+@pytest.mark.parametrize(
+    ("step", "counts"), [("keep-path", True), ("seal-off", False), ("apply-stage", False)]
+)
+def test_a_part_of_the_start_that_failed(tmp_path: Path, step: str, counts: bool) -> None:
+    """Not a TPM that guards nothing; of the stages, what each of them left."""
+    machine = good_machine(tmp_path)
+    trouble = Trouble(step=step, text="It: no.")
+    write_report(tmp_path, BootReport(state="open", means="none", troubles=(trouble,)))
+    assert reasons(machine) == (("the start failed in part: It: no.",) if counts else ())
 
 
 def test_a_start_without_an_end(tmp_path: Path) -> None:
