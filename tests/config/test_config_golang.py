@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pairing import errors
@@ -86,7 +86,11 @@ def compare(text: str, answer: Answer) -> None:
         refusal = ""
     if refusal:
         meant = any(reason in refusal for reason in MEANT)
-        assert meant or "error" in answer, (text, refusal, answer)
+        # Go reads `|` and a bracket below it as an empty text: no config for anybody.
+        no_config = "value" in answer and not isinstance(
+            value_of(answer["value"]), dict | type(None)
+        )
+        assert meant or no_config or "error" in answer, (text, refusal, answer)
         return
     assert "error" not in answer, (text, ours, answer)
     go = value_of(answer["value"])
@@ -169,6 +173,7 @@ SCRAPS = st.sampled_from([*SPACES, *SIGNS.split()])
 
 @pytest.mark.slow
 @pytest.mark.timeout(360)
+@example(texts=["|\n{- ]?"])
 @settings(max_examples=40)
 @given(texts=st.lists(st.lists(SCRAPS, max_size=14).map("".join), min_size=50, max_size=200))
 def test_agrees_with_go_on_scraps(ask: Callable[..., list[Answer]], texts: list[str]) -> None:
