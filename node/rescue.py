@@ -53,6 +53,7 @@ WELCOME = """\
 This is a repair session on the machine itself, as root. It is recorded.
   kairos-node state            what this machine is
   kairos-node doctor           what is wrong with it, and what to do
+  kairos-node upgrade --help   another version beside the last good one
   kairos-node unlock           open its disk with the recovery key
   kairos-node reset --help     back to pairing, with or without its data
   exit                         the end

@@ -9,8 +9,9 @@ from pathlib import Path
 from node.plan.reset import Data, ResetPlan, UnmarkReset, plan_reset
 from node.step import Step
 from node.system import medium
+from node.system.bootpartition import boot_partition
 from node.system.door import Door
-from node.system.resetting import MARK, Resetter, begun, boot_partition, reset_facts
+from node.system.resetting import MARK, Resetter, begun, reset_facts
 from pairing import errors, process
 from pairing.facts import Facts
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from node.plan.slots import Entry, slot_versions
 from node.plan.upgrade import UpgradeFacts, UpgradePlan, plan_upgrade
 from node.step import Step
+from node.system.bootpartition import boot_partition
 from node.system.door import Door
 from node.system.updatesource import require_no_password, signed, source_of
 from node.system.upgrading import (
@@ -43,12 +44,13 @@ def prepare(source: str, wanted: str, root: Path, run: Door) -> Prepared:
     """Look at disk and source and plan; changes nothing but a folder of its own.
 
     What came of it is kept for `kairos-node state`. Raises errors.UpgradeRefused,
-    errors.UsageError.
+    errors.UsageError, errors.MissingError.
     """
     require_no_password(source)
     reason = version = ""
     try:
-        made = _prepared(source, wanted, root, run)
+        with boot_partition(root, run):
+            made = _prepared(source, wanted, root, run)
         version = made.plan.version
     except errors.KnownError as wrong:
         reason = wrong.sentence[:300]
@@ -72,11 +74,12 @@ def _prepared(source: str, wanted: str, root: Path, run: Door) -> Prepared:
 def carry_out(made: Prepared, say: Callable[[str], None]) -> None:
     """All steps, in order. The version before stays whole whatever happens.
 
-    Raises errors.UpgradeRefused, errors.UpgradeFailed.
+    Raises errors.UpgradeRefused, errors.UpgradeFailed, errors.MissingError.
     """
     upgrader, reason = made.upgrader, ""
     try:
-        run_steps(made.plan.steps, upgrader, say)
+        with boot_partition(upgrader.root, upgrader.run):
+            run_steps(made.plan.steps, upgrader, say)
     except errors.KnownError as wrong:
         reason = wrong.sentence
         raise
@@ -104,26 +107,31 @@ def run_steps(steps: Sequence[Step], upgrader: Upgrader, say: Callable[[str], No
 
 
 def way_back(facts: UpgradeFacts) -> tuple[Entry, str]:
-    """The entry to give up, and the version that runs then. Raises errors.UpgradeRefused."""
-    if facts.mode != "installed":
-        raise errors.UpgradeRefused("Only an installed system goes back to the version before.")
-    whole = slot_versions(slot.label for slot in facts.slots)
-    others = [
-        entry
-        for entry in facts.entries
-        if entry.blessed and entry.version != facts.version and entry.version in whole
-    ]
-    running = [entry for entry in facts.entries if entry.version == facts.version]
-    if not others or not running:
-        raise errors.UpgradeRefused("There is no other version that was proved good.")
-    return running[0], others[0].version
+    """The entry to give up, and the version that runs then. Raises errors.UpgradeRefused.
 
-
-def roll_back(root: Path, run: Door) -> str:
-    """Let the version before run from the next start on; returns it. One rename, nothing else.
-
-    Raises errors.UpgradeRefused.
+    What is given up is what runs; from the recovery system, what the loader would start next.
     """
-    entry, version = way_back(upgrade_facts(root, run))
-    exhaust(root, entry)
-    return version
+    given_up = next((entry for entry in facts.entries if _would_run(entry, facts)), None)
+    whole = slot_versions(slot.label for slot in facts.slots)
+    good = [entry.version for entry in facts.entries if entry.blessed and entry.version in whole]
+    others = [version for version in good if given_up and version != given_up.version]
+    if not given_up or not others:
+        raise errors.UpgradeRefused("There is no other version that was proved good.")
+    return given_up, others[0]
+
+
+def _would_run(entry: Entry, facts: UpgradeFacts) -> bool:
+    return entry.version == facts.version if facts.mode == "installed" else not entry.exhausted
+
+
+def roll_back(root: Path, run: Door, *, rehearsed: bool = False) -> tuple[str, str]:
+    """Let the version before run from the next start on: one rename, nothing else.
+
+    Returns the version that is given up, and the one that runs then. Raises
+    errors.UpgradeRefused, errors.MissingError.
+    """
+    with boot_partition(root, run):
+        entry, version = way_back(upgrade_facts(root, run))
+        if not rehearsed:
+            exhaust(root, entry)
+    return entry.version, version

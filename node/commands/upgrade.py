@@ -17,7 +17,8 @@ ROOT = Path("/")
 def upgrade(source: str, version: str, reboot: bool, dry_run: bool) -> None:
     """Install a newer version beside the running one. The next start tries it.
 
-    A version that is not good on trial falls back by itself to the one before. SOURCE is a folder,
+    A version that is not good on trial falls back by itself to the one before. In the recovery
+    system it is written beside the last good version, if there is one. SOURCE is a folder,
     a web address, or an OCI image; its list of files must be signed with a key of this image.
 
     \b
@@ -51,15 +52,13 @@ def rollback(reboot: bool, dry_run: bool) -> None:
     kairos-node rollback --dry-run
     kairos-node rollback --reboot
     """
-    from node.system.upgrading import upgrade_facts
-    from node.upgrade import roll_back, way_back
+    from node.upgrade import roll_back
     from pairing import process
 
+    given_up, version = roll_back(ROOT, process.run, rehearsed=dry_run)
     if dry_run:
-        entry, version = way_back(upgrade_facts(ROOT, process.run))
-        click.echo(f"{entry.version} would be given up, {version} would run.")
+        click.echo(f"{given_up} would be given up, {version} would run.")
         return
-    version = roll_back(ROOT, process.run)
     click.echo(f"Version {version} runs from the next start on.")
     if reboot:
         _restart()

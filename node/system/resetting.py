@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,59 +28,20 @@ from node.plan.slots import RECOVERY as RECOVERY_KERNEL
 from node.plan.slots import entries
 from node.plan.upgrade import ClearSlot, RemoveEntry, Slot
 from node.step import Step
-from node.system import board, medium
+from node.system import board
+from node.system.bootpartition import BOOT
 from node.system.door import Door
 from node.system.install.check_image import checked_sums
-from node.system.kernelimage import sections
+from node.system.kernels import line_words
 from node.system.reading import names, read
 from node.system.upgrading import ENTRIES, clear_slot, remove_entry
-from node.system.volumes import ESP_LABEL, PartitionFound, is_mounted, partitions
+from node.system.volumes import PartitionFound, is_mounted, partitions
 from pairing import errors
 from pairing.durable import flush_volume, write_durably
 
 MARK = "boot/kairos/reset.json"
-BOOT = "/boot"
-MOUNT_SECONDS, ERASE_SECONDS, VERIFY_SECONDS, WIPE_SECONDS = 30.0, 60.0, 880.0, 590.0
+ERASE_SECONDS, VERIFY_SECONDS, WIPE_SECONDS = 60.0, 880.0, 590.0
 PLACES = {OEM: OEM_FOLDER, "KR_PERSISTENT": DATA_FOLDER}
-
-
-@contextlib.contextmanager
-def boot_partition(root: Path, run: Door) -> Iterator[None]:
-    """The disk's boot partition at /boot, writable; as it was before at the end.
-
-    Raises errors.ResetRefused if there is none, or errors.MissingError.
-    """
-    if board.mode(root) == "installed" or _is_writable(root):
-        yield
-        return
-    device = next((one.device for one in partitions(root, run) if one.label == ESP_LABEL), "")
-    if not device:
-        raise errors.ResetRefused("Its disk has no boot partition.")
-    _mount(root, run, device)
-    try:
-        yield
-    finally:
-        run(("umount", BOOT), seconds=MOUNT_SECONDS, check=False)
-
-
-def _is_writable(root: Path) -> bool:
-    """Whether the boot partition itself is at /boot, and can be written: systemd mounts it there
-    on demand, read-only where it is read-only elsewhere."""
-    lines = read(root / "proc/self/mountinfo").decode("utf-8", "replace").splitlines()
-    here = [line for line in lines if line.split()[4:5] == [BOOT] and " - vfat " in line]
-    return any(
-        "rw" in line.split()[5].split(",") and "rw" in line.split()[-1].split(",") for line in here
-    )
-
-
-def _mount(root: Path, run: Door, device: str) -> None:
-    # What systemd mounts on demand, and what the recovery system reads from (it opens it again).
-    for unit in ("boot.automount", "boot.mount"):
-        run(("systemctl", "stop", unit), seconds=MOUNT_SECONDS, check=False)
-    if is_mounted(root, str(medium.FOLDER)):
-        run(("umount", str(medium.FOLDER)), seconds=MOUNT_SECONDS)
-    options = "nodev,nosuid,noexec,umask=0077"
-    run(("mount", "-t", "vfat", "-o", options, device, BOOT), seconds=MOUNT_SECONDS)
 
 
 def reset_facts(root: Path, run: Door) -> ResetFacts:
@@ -126,10 +86,9 @@ def _volume(found: PartitionFound, root: Path) -> VolumeFound:
 def _recovery_hash(kernel: Path) -> str:
     """The root hash that this kernel's own line names; empty if it is not a recovery kernel."""
     try:
-        line = sections(kernel, (".cmdline",)).get(".cmdline", b"").decode("utf-8", "replace")
+        words = line_words(kernel)
     except (ValueError, OSError):
         return ""
-    words = dict(word.partition("=")[::2] for word in line.strip("\0").split())
     return words.get("roothash", "") if words.get("kairos.mode") == "recovery" else ""
 
 

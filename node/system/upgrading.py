@@ -27,8 +27,7 @@ from node.plan.upgrade import (
 from node.step import Step
 from node.system import board
 from node.system.door import Door
-from node.system.kernelimage import sections
-from node.system.medium import PUBLIC_KEY
+from node.system.kernels import unfit
 from node.system.reading import names, read, short
 from node.system.updatesource import Signed, fetch_version
 from node.system.volumes import booted_disk, partitions
@@ -122,6 +121,11 @@ def _tries(root: Path) -> int:
         return TRIES
 
 
+def records_open(root: Path) -> bool:
+    """Whether the volume with both records is open: without it nothing is known of either."""
+    return (root / RECORD).parent.is_dir()
+
+
 def last_upgrade(root: Path) -> LastUpgrade | None:
     """None if there was none, or the volume with the record is not open."""
     try:
@@ -143,9 +147,9 @@ def last_check(root: Path) -> LastCheck | None:
 
 
 def keep_record(root: Path, record: LastUpgrade | LastCheck) -> None:
-    """For `kairos-node state`. Never raises: in recovery there is no place for it."""
+    """For `kairos-node state`. Never raises: with a closed volume there is no place for it."""
     place = root / (RECORD if isinstance(record, LastUpgrade) else CHECK)
-    if place.parent.is_dir():
+    if records_open(root):
         with contextlib.suppress(OSError):
             write_durably(place, json.dumps(asdict(record)).encode())
 
@@ -199,7 +203,7 @@ class Upgrader:
 
     def check_kernel(self, step: CheckKernel) -> None:
         """See `CheckKernel`. Raises errors.KernelUnfit."""
-        if reason := _unfit(self.room / f"kr_{step.version}.efi", self.root):
+        if reason := unfit(self.room / f"kr_{step.version}.efi", self.root):
             raise errors.KernelUnfit(reason, element=step.version)
 
 
@@ -222,24 +226,6 @@ def _remove_leftovers(root: Path) -> None:
     for name in names(root / ENTRIES):
         if name.startswith(LEFTOVERS):
             (root / ENTRIES / name).unlink(missing_ok=True)
-
-
-def _unfit(path: Path, root: Path) -> str:
-    """Why a kernel image would not do; empty if nothing speaks against it."""
-    from node.system.firmwarekeys import refused  # needs libraries that `state` does not
-
-    try:
-        found = sections(path, (".pcrpkey", ".cmdline", ".pcrsig"))
-        if reason := refused(root, path):
-            return f"This machine would not start its kernel: {reason}."
-    except (ValueError, OSError) as wrong:
-        return f"Its kernel image cannot be read ({wrong})."
-    if b"kairos.mode=installed" not in found.get(".cmdline", b"").split():
-        return "Its kernel image is not that of an installed system."
-    ours = read(root / str(PUBLIC_KEY).lstrip("/")).strip(b"\0\n ")
-    if ours and found.get(".pcrpkey", b"").strip(b"\0\n ") != ours:
-        return "Its kernel image is signed by another key: the volumes would not open."
-    return ""
 
 
 def exhaust(root: Path, entry: Entry) -> None:

@@ -13,16 +13,16 @@ from node.system.board import EFI_GLOBAL
 from node.system.kernelimage import sections
 from node.system.oci import open_artifact
 from node.system.upgrading import last_check, last_upgrade
-from node.testing.installed import DONE, FAILED, InstalledMachine
+from node.testing.installed import DONE, FAILED, LABELS, InstalledMachine
 from node.testing.kernels import KEY, kernel
 from node.upgrade import carry_out, prepare, roll_back
 from pairing import errors
 from pairing.process import Result
 
 
-def machine_at(root: Path) -> InstalledMachine:
+def machine_at(root: Path, labels: Sequence[str] = LABELS) -> InstalledMachine:
     """Running 1.0.0; systemd-sysupdate writes a new boot entry."""
-    machine = InstalledMachine(root)
+    machine = InstalledMachine(root, labels=labels)
     machine.write("usr/lib/kairos-register/pcr.pub", KEY)
     machine.write("boot/EFI/Linux/kr_1.0.0.efi", "k")
     machine.write("boot/EFI/Linux/kr_0.9.0.efi", "k")
@@ -35,6 +35,7 @@ def machine_at(root: Path) -> InstalledMachine:
     machine.programs |= {
         "gpgv": lambda argv, stdin: DONE,
         "sync": lambda argv, stdin: DONE,
+        "sfdisk": lambda argv, stdin: DONE,
         "/usr/lib/systemd/systemd-sysupdate": sysupdate,
     }
     return machine
@@ -206,10 +207,10 @@ def test_rollback_is_one_rename(tmp_path: Path) -> None:
     machine = InstalledMachine(tmp_path, labels=labels)
     for version in ("1.0.0", "0.9.0"):
         machine.write(f"boot/EFI/Linux/kr_{version}.efi", "k")
-    assert roll_back(tmp_path, machine.run) == "0.9.0"
+    assert roll_back(tmp_path, machine.run) == ("1.0.0", "0.9.0")
     left = sorted(path.name for path in (tmp_path / "boot/EFI/Linux").iterdir())
     assert left == ["kr_0.9.0.efi", "kr_1.0.0+0-0.efi"]
-    assert roll_back(tmp_path, machine.run) == "0.9.0"  # said twice, done once
+    assert roll_back(tmp_path, machine.run) == ("1.0.0", "0.9.0")  # said twice, done once
     (tmp_path / "boot/EFI/Linux/kr_0.9.0.efi").unlink()
     with pytest.raises(errors.UpgradeRefused, match="no other version"):
         roll_back(tmp_path, machine.run)
