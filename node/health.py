@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from node.plan.reset import TRIAL
 from node.stages.apply import Outcome, outcome_from_json
 from node.stages.command import OUTCOMES
 from node.started import BootReport, boot_id, counted_entry, on_trial, read_report
@@ -27,8 +28,7 @@ CHECKS = "usr/lib/kairos-register/health.d"
 CHECK_SECONDS, UNIT_SECONDS = 60.0, 30.0
 KNOWN = "usr/local/.kairos/health.json"
 """What failed at the last good start."""
-TRIAL = "boot/kairos/trial.json"
-"""Why the last version on trial was not good: on the boot partition, for the version before it."""
+BOOT = "boot"
 STAGES = ("initramfs", "fs", "boot")
 AGENT = "kairos-node.service"
 
@@ -79,26 +79,30 @@ def judge(root: Path, run: Door, say: Callable[[str], None]) -> Health:
 def trial_is_over(root: Path) -> bool:
     """Whether this start was on trial and its entry still has its counter: it was not blessed."""
     entry = counted_entry(root).lstrip("/")
-    return bool(entry) and (root / "boot" / entry).exists()
+    return bool(entry) and (root / BOOT / entry).exists()
 
 
 def note_failure(root: Path, found: Health, *, unless_told: bool = False) -> None:
-    """Leave the reasons where the version before this one finds them. Never raises."""
-    told = failed_trial(root)
+    """Leave the reasons where the version before this one finds them, and the recovery system.
+    Never raises.
+    """
+    boot = root / BOOT
+    told = failed_trial(boot)
     if unless_told and told is not None and told.boot == boot_id(root):
         return
     failed = FailedTrial(version=found.version, boot=boot_id(root), reasons=found.reasons[:20])
     try:
-        (root / TRIAL).parent.mkdir(exist_ok=True)
-        write_durably(root / TRIAL, json.dumps(asdict(failed)).encode())
+        (boot / TRIAL).parent.mkdir(exist_ok=True)
+        write_durably(boot / TRIAL, json.dumps(asdict(failed)).encode())
     except OSError:
         return
 
 
-def failed_trial(root: Path) -> FailedTrial | None:
-    """The last one that failed, None if there is none or it cannot be read."""
+def failed_trial(boot: Path) -> FailedTrial | None:
+    """The last one that failed, None if there is none or it cannot be read. `boot`: the folder of
+    the boot partition."""
     try:
-        body = json.loads(read(root / TRIAL))
+        body = json.loads(read(boot / TRIAL))
         reasons = tuple(str(reason)[:500] for reason in body["reasons"])
         return FailedTrial(
             version=str(body["version"])[:64], boot=str(body["boot"])[:64], reasons=reasons

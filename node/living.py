@@ -62,7 +62,7 @@ def given_up(root: Path) -> str:
     """The last version that was not good here, and why; empty if there was none."""
     from node.health import failed_trial  # and with it the stages
 
-    failed = failed_trial(root)
+    failed = failed_trial(root / "boot")
     if failed is None:
         return ""
     why = "; ".join(failed.reasons) or "no reason is known"

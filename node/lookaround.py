@@ -12,11 +12,13 @@ from node.health import FailedTrial, failed_trial
 from node.plan.slots import Entry, entries
 from node.started import BootReport, on_trial, read_report
 from node.system import board
+from node.system.bootpartition import boot_files
+from node.system.door import Door
 from node.system.reading import names, read
-from node.system.upgrading import LastCheck, LastUpgrade, last_check, last_upgrade
+from node.system.upgrading import LastCheck, LastUpgrade, last_check, last_upgrade, records_open
 
 PLACES = ("/", "/etc", "/var", "/oem", "/usr/local", "/boot")
-ENTRIES = "boot/EFI/Linux"
+ENTRIES = "EFI/Linux"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +33,7 @@ class Mounted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MachineState:
-    """All of it. `means` is how the volumes were opened, `none` if they are not encrypted."""
+    """All of it. `known`: whether `upgrade` and `check` could be looked for, on the data volume."""
 
     mode: str
     version: str
@@ -40,6 +42,7 @@ class MachineState:
     mounts: Sequence[Mounted]
     start: BootReport | None
     failed: FailedTrial | None
+    known: bool
     upgrade: LastUpgrade | None
     check: LastCheck | None
 
@@ -74,23 +77,28 @@ class MachineState:
             yield f"mount     {mount.where}: {mount.kind}, " + ("rw" if mount.writable else "ro")
         if self.upgrade is not None:
             yield f"upgrade   {self.upgrade.text}"
-        yield "updates   " + (
-            self.check.text(int(time.time())) if self.check else "never looked for"
-        )
+        yield f"updates   {self._updates()}"
         if self.failed is not None:
             yield f"failed    {self.failed.version}: {'; '.join(self.failed.reasons)}"
 
+    def _updates(self) -> str:
+        if self.check is not None:
+            return self.check.text(int(time.time()))
+        return "never looked for" if self.known else "unknown: the data volume is closed"
 
-def machine_state(root: Path) -> MachineState:
+
+def machine_state(root: Path, run: Door) -> MachineState:
     """Look at everything. Never raises: what cannot be read is not there."""
+    boot = boot_files(root, run)
     return MachineState(
         mode=board.mode(root),
         version=board.medium(root),
         trial=on_trial(root),
-        entries=entries(names(root / ENTRIES)),
+        entries=entries(names(boot / ENTRIES)) if boot else (),
         mounts=tuple(_mounts(root)),
         start=read_report(root),
-        failed=failed_trial(root),
+        failed=failed_trial(boot) if boot else None,
+        known=records_open(root),
         upgrade=last_upgrade(root),
         check=last_check(root),
     )

@@ -6,15 +6,14 @@ import contextlib
 import json
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 
 from node.checkup.look import Look, advice, wrong
-from node.health import failed_trial, health
+from node.health import health
 from node.lookaround import machine_state
 from node.plan.boot import MAPPED
 from node.plan.slots import Entry, entries, last_good
 from node.started import read_report
-from node.system import medium
+from node.system.bootpartition import boot_files
 from node.system.reading import names
 from node.system.volumes import header_of, partitions
 from pairing import errors
@@ -29,8 +28,8 @@ ENTRIES, MARK = "EFI/Linux", "kairos/reset.json"
 
 def versions(look: Look) -> Iterator[Finding]:
     """What lies on the disk, and what of it starts."""
-    folder = _boot_files(look)
-    if look.mode == "live" or folder is None:
+    folder = boot_files(look.root, look.run)
+    if folder is None:
         return
     found = entries(names(folder / ENTRIES))
     for entry in found:
@@ -54,13 +53,6 @@ def _entry(entry: Entry) -> Iterator[Finding]:
         yield advice("versions", f"{entry.version} was not good on trial", hint)
     else:
         yield advice("versions", f"{entry.version} is on trial, {entry.left} tries left")
-
-
-def _boot_files(look: Look) -> Path | None:
-    """The boot partition's folder: the installed system has it open, recovery to read from."""
-    if look.installed:
-        return look.root / "boot"
-    return medium.mounted(look.root, look.run)
 
 
 def volumes(look: Look) -> Iterator[Finding]:
@@ -109,13 +101,13 @@ def start(look: Look) -> Iterator[Finding]:
 
 def update(look: Look) -> Iterator[Finding]:
     """The last one, and the last that failed its trial."""
-    if not look.installed:
+    if look.mode == "live":
         return
-    last = machine_state(look.root).upgrade
+    found = machine_state(look.root, look.run)
+    last, failed = found.upgrade, found.failed
     if last is not None:
         shown = (advice if last.reason else ok)("update", last.text)
         yield shown
-    failed = failed_trial(look.root)
     if failed is not None:
         reasons = "; ".join(failed.reasons) or "no reason is known"
         yield advice("update", f"{failed.version} was given up: {reasons}")

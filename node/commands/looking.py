@@ -53,9 +53,10 @@ def state(output: str) -> None:
     import json
 
     from node.lookaround import machine_state
+    from pairing import process
     from pairing.report import safe
 
-    found = machine_state(ROOT)
+    found = machine_state(ROOT, process.run)
     if output == "json":
         click.echo(json.dumps(found.to_json(), indent=2))
         return

@@ -25,6 +25,7 @@ OWNER = ("kairos/report.json", "kairos/escrow.json")
 """Records beside the boot files: who owns the machine, and the sealed recovery key. They stay where
 data stays: its owner can open a repair session, and open the volume."""
 TRIAL = "kairos/trial.json"
+"""Beside them: why the last version on trial was not good."""
 
 
 class Data(StrEnum):

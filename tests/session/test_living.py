@@ -13,7 +13,7 @@ import trio.testing
 from node import life, living
 from node.afterwards import Start
 from node.agent import TENANCY
-from node.health import TRIAL
+from node.plan.reset import TRIAL
 from node.showing import screen_of
 from node.testing.aftermath import Operator, installed_by, shop, the_good_way
 from pairing import errors, peertoken
@@ -166,7 +166,7 @@ async def test_locked_without_a_record_it_tells_nobody(tmp_path: Path, quick_clo
 
 def test_what_was_given_up_is_told_with_its_reasons(tmp_path: Path) -> None:
     assert living.given_up(tmp_path) == ""
-    trial = tmp_path / TRIAL
+    trial = tmp_path / "boot" / TRIAL
     trial.parent.mkdir(parents=True)
     trial.write_text('{"version": "1.2.0", "boot": "0123456789ab", "reasons": ["a", "b"]}')
     assert living.given_up(tmp_path) == "Version 1.2.0 was not good: a; b (start 01234567)."

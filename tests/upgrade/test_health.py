@@ -109,13 +109,13 @@ def test_why_a_trial_failed_is_left_for_the_version_before(tmp_path: Path) -> No
     machine = good_machine(tmp_path, trial=True)
     fail_stage(machine)
     assert reasons(machine)
-    left = judging.failed_trial(tmp_path)
+    left = judging.failed_trial(tmp_path / "boot")
     assert left is not None
     assert (left.version, left.boot) == ("1.0.0", "boot-1")
     late = judging.Health(version="1.0.0", trial=True, reasons=("late",))
     judging.note_failure(tmp_path, late, unless_told=True)
-    assert judging.failed_trial(tmp_path) == left
-    assert any(line.startswith("failed ") for line in machine_state(tmp_path).text())
+    assert judging.failed_trial(tmp_path / "boot") == left
+    assert any(line.startswith("failed ") for line in machine_state(tmp_path, machine.run).text())
 
 
 def test_a_trial_is_over_only_while_the_counter_is_there(tmp_path: Path) -> None:
@@ -138,7 +138,7 @@ def test_only_a_start_on_trial_ever_restarts_the_machine(name: str) -> None:
 
 def test_the_state_in_words(tmp_path: Path) -> None:
     machine = good_machine(tmp_path, trial=True)
-    lines = list(machine_state(machine.root).text())
+    lines = list(machine_state(machine.root, machine.run).text())
     assert lines[0] == "running   1.0.0 (installed), on trial"
     assert "version   1.1.0: on trial, 2 tries left" in lines
     assert "version   1.0.0: good, running" in lines
