@@ -12,9 +12,11 @@ import pytest
 from node.execute import Handler
 from node.steps import CheckImage, Plan
 from node.system import medium
+from node.system.board import EFI_GLOBAL
 from node.system.booted import booted
 from node.system.install.check_image import check_ahead, check_image
-from node.testing.ground import FILES, IMAGE, MIB, Ground
+from node.testing.ground import FILES, IMAGE, MIB, ROOT_HASH, Ground
+from node.testing.kernels import KEY, kernel
 from pairing import errors
 from pairing.process import Result
 
@@ -126,23 +128,83 @@ async def test_no_medium_is_no_image(ground: Ground, make_plan: MakePlan) -> Non
         await check(ground, plan)
 
 
-async def test_the_recovery_system_finds_all_on_its_own_disk(
-    ground: Ground, make_plan: MakePlan
-) -> None:
+# --- from the recovery system, whose kernel line names no checksum --------------------------------
+
+LINE = f"kairos.mode=installed roothash={ROOT_HASH} quiet".encode()
+
+
+def keep_kernel(ground: Ground, data: bytes) -> None:
+    """Change the installed system's kernel on the medium, together with its checksum."""
+    path, sums = ground.medium / "kairos/kr_1.0.0.efi", ground.medium / "kairos/SHA256SUMS"
+    old = hashlib.sha256(path.read_bytes()).hexdigest()
+    path.write_bytes(data)
+    sums.write_text(sums.read_text().replace(old, hashlib.sha256(data).hexdigest()))
+
+
+@pytest.fixture
+def recovery(ground: Ground) -> Ground:
     """As the ESP is after an installation: the recovery kernel in its place, no keys."""
-    plan, folder = make_plan(), ground.medium
+    folder = ground.medium
     (folder / "EFI/Linux").mkdir(parents=True)
     (folder / "kairos/recovery.efi").rename(folder / "EFI/Linux/recovery.efi")
     (folder / "kairos/keys/db.auth").unlink()
+    ground.write("usr/lib/kairos-register/pcr.pub", KEY)
+    keep_kernel(ground, kernel(LINE))
+    ground.plant_words(mode="recovery")
+    return ground
+
+
+async def test_the_recovery_system_finds_all_on_its_own_disk(
+    recovery: Ground, make_plan: MakePlan
+) -> None:
+    await check(recovery, make_plan())
+    assert staged(recovery)["boot/EFI/Linux/recovery.efi"] == FILES["recovery.efi"]
+    assert staged(recovery)["boot/EFI/Linux/kr_1.0.0.efi"] == kernel(LINE)
+
+
+async def test_a_stick_must_have_all_of_them(recovery: Ground, make_plan: MakePlan) -> None:
+    recovery.plant_words(mode="live")
     with pytest.raises(errors.ImageTampered, match=r"recovery\.efi"):
-        await check(ground, plan)  # the control: a stick must have all of them
-    words = (ground.root / "proc/cmdline").read_text()
-    ground.write("proc/cmdline", words.replace("mode=live", "mode=recovery"))
-    await check(ground, plan)
-    assert staged(ground)["boot/EFI/Linux/recovery.efi"] == FILES["recovery.efi"]
-    (folder / "kairos/kr_1.0.0.efi").write_bytes(b"damaged")
+        await check(recovery, make_plan())
+
+
+async def test_the_recovery_system_notices_a_damaged_kernel(
+    recovery: Ground, make_plan: MakePlan
+) -> None:
+    (recovery.medium / "kairos/kr_1.0.0.efi").write_bytes(b"damaged")
     with pytest.raises(errors.ImageTampered, match=r"kr_1\.0\.0\.efi"):
-        await check(ground, plan)
+        await check(recovery, make_plan())
+
+
+@pytest.mark.parametrize(
+    ("changed", "why"),
+    [
+        (b"MZ evil", "cannot be read"),
+        (kernel(LINE, key=b"another"), "signed by another key"),
+        (kernel(LINE.replace(b"installed", b"recovery")), "not that of an installed system"),
+        (kernel(LINE.replace(b"6f6f", b"6f70")), "starts another root"),
+        (kernel(b"kairos.mode=installed"), "starts another root"),
+    ],
+    ids=["no kernel", "key", "mode", "root hash", "no root hash"],
+)
+async def test_the_recovery_system_refuses_a_kernel_that_was_changed_with_its_checksum(
+    recovery: Ground, make_plan: MakePlan, changed: bytes, why: str
+) -> None:
+    keep_kernel(recovery, changed)
+    with pytest.raises(errors.ImageTampered, match=why) as refused:
+        await check(recovery, make_plan())
+    assert refused.value.element == "kairos/kr_1.0.0.efi"
+
+
+async def test_the_recovery_system_refuses_a_kernel_that_no_known_key_signed(
+    recovery: Ground, make_plan: MakePlan
+) -> None:
+    """With a copy of our policy key and our line: what is left without Secure Boot."""
+    keep_kernel(recovery, kernel(LINE, whole=True))
+    await check(recovery, make_plan())  # the control: nothing but the firmware's keys tells
+    recovery.write(f"sys/firmware/efi/efivars/SecureBoot-{EFI_GLOBAL}", b"\6\0\0\0\1")
+    with pytest.raises(errors.ImageTampered, match="no signature that fits"):
+        await check(recovery, make_plan())
 
 
 # --- what was booted ----------------------------------------------------------------------------

@@ -1,9 +1,10 @@
 """check-image: hold everything that will be installed against the signed kernel line.
 
-The line names the checksum of `kairos/SHA256SUMS`, and the root hash. Boot files are copied into
-memory while they are hashed, so what was checked is what is installed: a stick that answers
-differently the second time changes nothing. It may be done ahead, while the code is on the screen
-and nobody has asked for anything yet (`check_ahead`).
+The line names the checksum of `kairos/SHA256SUMS`, and the root hash. The recovery system's names
+the root hash only: there the kernel has to start that root, and to be fit as that of an upgrade.
+Boot files are copied into memory while they are hashed, so what was checked is what is installed: a
+stick that answers differently the second time changes nothing. It may be done ahead, while the code
+is on the screen and nobody has asked for anything yet (`check_ahead`).
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from node.system import medium
 from node.system.board import kernel_words, mode
 from node.system.booted import Booted, booted
 from node.system.install.doors import Doors
+from node.system.kernels import line_words, unfit
 from node.system.reading import read
 from pairing import errors
 from pairing.facts import Image
@@ -83,8 +85,8 @@ async def _checked(doors: Doors, log: Log, progress: Progress) -> Image:
 def checked_sums(root: Path, folder: Path) -> tuple[Listed, ...]:
     """The files of the medium, from a list that the kernel line vouches for.
 
-    The recovery system has no such word: what lies beside it can only be checked for damage, and
-    the root hash must be its own. Raises errors.ImageTampered.
+    The recovery system has no such word: against this list, what lies beside it is only checked for
+    damage. Raises errors.ImageTampered.
     """
     data = read(folder / SUMS)
     wanted = medium.sums_word(root)
@@ -123,6 +125,8 @@ async def _stage(doors: Doors, folder: Path, listed: tuple[Listed, ...], log: Lo
     if image is None:
         raise errors.ImageTampered("It cannot be understood.", element=medium.IMAGE_FILE)
     kernel = f"kr_{image.version}.efi"
+    if recovery:
+        await trio.to_thread.run_sync(_require_fit, doors.root, checked / kernel, image)
     for name in (kernel, RECOVERY):
         _put(checked / name, doors.boot_files / "EFI/Linux" / name)
     _put(checked / "loader.efi", doors.staging / "loader.efi")
@@ -131,6 +135,14 @@ async def _stage(doors: Doors, folder: Path, listed: tuple[Listed, ...], log: Lo
     shutil.copy(folder / SUMS, doors.kept_files / "SHA256SUMS")
     shutil.rmtree(doors.staging / "medium")
     return image
+
+
+def _require_fit(root: Path, kernel: Path, image: Image) -> None:
+    why = unfit(kernel, root)
+    if not why and line_words(kernel).get("roothash", "").lower() != image.roothash:
+        why = "It starts another root."
+    if why:
+        raise errors.ImageTampered(why, element=f"kairos/{kernel.name}")
 
 
 def _put(source: Path, target: Path) -> None:
