@@ -40,6 +40,7 @@ class Story:
     code: Token
     session: str = ""
     key: str = ""
+    state: str = ""
     doctor: str = ""
     photo: Path = Path()
     """Of the code after the reset: the machine is found by it while somebody holds it, too."""
@@ -106,7 +107,7 @@ def repaired(recovery: Story) -> Story:
     restarts = machine.qmp.count("RESET")
     with repair(shop, machine) as person:
         machine.screen("visited.png")
-        assert "(recovery)" in person.ask("kairos-node state", STEP_SECONDS)
+        recovery.state = person.ask("kairos-node state", STEP_SECONDS)
         recovery.doctor = person.ask("kairos-node doctor", STEP_SECONDS)
         person.type("kairos-node unlock\r")
         person.wait_for("Recovery key:", STEP_SECONDS)
@@ -153,6 +154,13 @@ def test_the_doctor_says_what_a_machine_in_recovery_is(repaired: Story) -> None:
     assert "1.0.0 is good" in repaired.doctor
     assert "up, waits for operators at port 4917" in repaired.doctor
     assert lines[-1].startswith("nothing wrong")
+
+
+def test_its_state_shows_the_versions_on_the_disk(repaired: Story) -> None:
+    lines = repaired.state.splitlines()
+    assert "running   1.0.0 (recovery)" in lines
+    assert "version   1.0.0: good" in lines
+    assert "updates   unknown: the data volume is closed" in lines
 
 
 def test_the_session_is_recorded_without_what_was_typed_unseen(repaired: Story) -> None:

@@ -1,5 +1,5 @@
 """Upgrades that must not happen, must not stay, and one from a Dockerfile: a copy of the installed
-machine, one stage after the other, until only its recovery system is left.
+machine, one stage after the other, until only its recovery system is left, and one from there.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ from node.testing.shop import LOOK_SECONDS, NODE, Shop
 from pairing.testing import qemu
 from pairing.testing.lan import HOST
 from pairing.testing.patience import patient
+from pairing.testing.typist import Typist
 from tests.e2e.conftest import ARTEFACTS, RESTART_SECONDS, fresh
+from tests.e2e.test_recovery import STEP_SECONDS, repair
 
 pytestmark = [pytest.mark.root, pytest.mark.timeout(1800)]
 
@@ -103,6 +105,11 @@ def write_over_slot(shop: Shop, label: str, place: int) -> None:
 def restart_until(shop: Shop, *wanted: str) -> str:
     """Restart; the machine's state once it has all these lines."""
     shop.on("sudo -n systemctl --no-block reboot")
+    return wait_state(shop, *wanted)
+
+
+def wait_state(shop: Shop, *wanted: str) -> str:
+    """The machine's state once it has all these lines."""
     deadline = time.monotonic() + patient(FALL_BACK_SECONDS)
     state = ""
     while not all(line in state for line in wanted):
@@ -188,10 +195,32 @@ def test_a_good_slot_that_was_changed_falls_back(changed_slot: str, shop: Shop) 
     assert shop.on("cat /usr/local/data") == "kept"
 
 
-@pytest.mark.soak
-def test_with_no_good_slot_left_recovery_shows_its_code(
-    changed_slot: str, machine: qemu.Machine, shop: Shop
-) -> None:
+@pytest.fixture(scope="module")
+def session(changed_slot: str, machine: qemu.Machine, shop: Shop) -> Iterator[Typist]:
+    """A repair session after the last good slot was changed too."""
     write_over_slot(shop, "kr_verity_1.0.0", 0)
     shop.on("sudo -n systemctl --no-block reboot")
     shop.wait_code(machine, FALL_BACK_SECONDS)
+    with repair(shop, machine) as person:
+        yield person
+
+
+@pytest.mark.soak
+def test_with_no_good_slot_left_recovery_shows_its_code(session: Typist) -> None:
+    """And in a repair session why."""
+    lines = session.ask("kairos-node state", STEP_SECONDS).splitlines()
+    assert "running   1.0.0 (recovery)" in lines
+    assert "version   1.1.0: bad, all tries used" in lines
+    assert "version   1.0.0: bad, all tries used" in lines
+    (why,) = [line for line in lines if line.startswith("failed ")]
+    assert why.startswith("failed    1.0.0: the start failed early:")
+
+
+@pytest.mark.soak
+def test_an_upgrade_from_recovery_brings_the_machine_back(session: Typist, shop: Shop) -> None:
+    argv = f"kairos-node upgrade http://{HOST}:{PORT}/good/"
+    said = session.ask(f"{argv} 2>&1; echo status $?", WRITE_SECONDS)
+    assert said.endswith("status 0"), said
+    session.type("systemctl --no-block reboot\r")
+    wait_state(shop, "running   1.1.0", "version   1.1.0: good, running")
+    assert shop.on("cat /usr/local/data") == "kept"
