@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import io
 import json
+import os
 import shutil
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -109,16 +114,29 @@ async def test_another_root_hash_than_the_kernels(ground: Ground, make_plan: Mak
         await check(ground, plan)
 
 
-async def test_a_root_that_cannot_be_read_is_tampered_with(
+class Rotten(io.FileIO):
+    """A device whose third block is wrong: dm-verity answers it with EIO."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if self.tell() >= 2 * MIB:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return super().read(size) or b""
+
+
+async def test_a_root_with_a_block_that_cannot_be_read_is_tampered_with(
     ground: Ground, make_plan: MakePlan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """dm-verity answers a wrong block with EIO."""
-    plan = make_plan()
-    device = ground.root / "dev/mapper/root"
-    device.unlink()
-    device.symlink_to("/proc/self/mem")  # opens well, and its first page cannot be read
-    with pytest.raises((errors.ImageTampered, OSError)):
+    plan, device, opened = make_plan(), ground.root / "dev/mapper/root", Path.open
+
+    def rotten(path: Path, *args: Any, **how: Any) -> Any:
+        return Rotten(path) if path == device else opened(path, *args, **how)
+
+    monkeypatch.setattr(Path, "open", rotten)
+    monkeypatch.setattr("node.system.install.check_image.BLOCK", MIB)
+    with pytest.raises(errors.ImageTampered, match="At byte 2097152: Input/output error") as caught:
         await check(ground, plan)
+    assert caught.value.element == "root file system"
+    assert ground.reported == [(MIB, 3 * MIB), (2 * MIB, 3 * MIB)]
 
 
 async def test_no_medium_is_no_image(ground: Ground, make_plan: MakePlan) -> None:
