@@ -2,7 +2,7 @@
 
 It is no k3s. It answers as k3s' handlers do (pkg/server/handlers in its sources): `/cacerts`,
 tokens with an authority's hash, bootstrap tokens that expire, certificates for a kubelet, node
-passwords, and just enough of an API server that a Node can be made and read.
+passwords, and just enough of an API server that a Node can be made and read, and its version asked.
 """
 
 from __future__ import annotations
@@ -21,10 +21,11 @@ from pathlib import Path
 from typing import Any
 
 from cryptography import x509
-from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from node.providers.k3s.token import PREFIX, authority_hash
-from node.testing.certificates import Authority
+from node.testing.certificates import Authority, key_pem
 
 NODE = "system:node:"
 
@@ -60,6 +61,21 @@ class Supervisor:
     def named(self) -> str:
         """What every token of this cluster begins with."""
         return PREFIX + authority_hash(self.authority.pem.encode())
+
+    @property
+    def kubeconfig(self) -> str:
+        """As k3s writes it for its administrator: certificates and key inside (JSON is YAML)."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "system:admin")])
+        request = x509.CertificateSigningRequestBuilder().subject_name(subject)
+        signed = request.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+        cluster = {"server": self.url, "certificate-authority-data": _packed(self.authority.pem)}
+        user = {
+            "client-certificate-data": _packed(self.authority.sign(signed).decode()),
+            "client-key-data": _packed(key_pem(key).decode()),
+        }
+        clusters = [{"name": "default", "cluster": cluster}]
+        return json.dumps({"clusters": clusters, "users": [{"name": "default", "user": user}]})
 
     def admits(self, authorization: str) -> bool:
         """Whether an agent with this header may join."""
@@ -125,7 +141,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.supervisor.asked.append((self.path, authorization))
         if self.path == "/cacerts":
             self._send(200, self.supervisor.authority.pem.encode())
-        elif self.path.startswith("/api/"):
+        elif self.path.startswith("/api/") or self.path == "/version":
             self._api(body)
         elif not authorization or not self.supervisor.admits(authorization):
             self._send(401, b"not authorized")
@@ -148,6 +164,9 @@ class _Handler(BaseHTTPRequestHandler):
         shown = self.connection.getpeercert(binary_form=True)
         if shown is None:
             self._send(401, b"{}")
+            return
+        if self.path == "/version":
+            self._send(200, b'{"gitVersion": "v1.31.0+k3s1"}')
             return
         name = _common_name(x509.load_der_x509_certificate(shown).subject).removeprefix(NODE)
         if self.command == "POST":
@@ -182,6 +201,10 @@ def main(folder: Path, port: int) -> None:
     with running(Supervisor(Authority.new(), all_ready=True), folder, port) as supervisor:
         (folder / "token").write_text(supervisor.token)
         signal.pause()
+
+
+def _packed(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
 
 
 def _common_name(name: x509.Name) -> str:

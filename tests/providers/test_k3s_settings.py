@@ -106,8 +106,12 @@ def test_an_agent_needs_server_and_token() -> None:
         env = {key: value for key, value in AGENT["k3s-agent"]["env"].items() if key != missing}
         with pytest.raises(errors.JoinSettingsIncomplete, match=missing):
             settings(document({"k3s-agent": {"enabled": True, "env": env}}), "agent")
-    by_arguments = {"k3s-agent": {"args": ["--server=https://a:6443", "--token=b"]}}
-    found = settings(document(by_arguments), "agent")
+
+
+@pytest.mark.parametrize(("server", "token"), [("--server=", "--token="), ("-s ", "-t ")])
+def test_server_and_token_may_be_arguments(server: str, token: str) -> None:
+    asked = {"k3s-agent": {"args": [f"{server}https://a:6443", f"{token}b"]}}
+    found = settings(document(asked), "agent")
     assert (found.server, found.token) == ("https://a:6443", "b")
 
 

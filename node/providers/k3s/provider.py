@@ -116,7 +116,10 @@ def has_joined(scene: Scene, found: Settings) -> bool:
     """Whether k3s has this machine's certificate already: then it is started whatever the server
     says, also while the cluster is away or the token has expired since.
     """
-    return scene.path(f"{found.data}/agent/client-kubelet.crt").is_file()
+    # A server without a kubelet has none of a Node, but its administrator's: made once the others
+    # have let it in.
+    own = "agent/client-kubelet.crt" if found.has_kubelet else "server/tls/client-admin.crt"
+    return scene.path(f"{found.data}/{own}").is_file()
 
 
 def agent() -> K3s:
@@ -153,7 +156,7 @@ class _Watch:
 
     async def server(self) -> None:
         """Until the API server of this machine answers."""
-        kubeconfig = self.scene.path("/etc/rancher/k3s/k3s.yaml")
+        kubeconfig = self.scene.path(self.settings.kubeconfig)
         while await self._ask(kubeconfig, lambda _: "/version") is None:
             await self._require_well()
             await trio.sleep(PAUSE)

@@ -25,6 +25,14 @@ EXTRA = f"{FOLDER}/config.yaml.d/90-kairos.yaml"
 """Read after CONFIG, where the config writes that file itself."""
 ENVIRONMENT = f"{FOLDER}/k3s.env"
 DATA = "/var/lib/rancher/k3s"
+KUBECONFIG = f"{FOLDER}/k3s.yaml"
+SHORT: Mapping[str, str] = {
+    "data-dir": "d",
+    "server": "s",
+    "token": "t",
+    "write-kubeconfig": "o",
+}
+"""Short names of options that are looked at here (docs.k3s.io/cli/server)."""
 
 Options = Mapping[str, Sequence[str]]
 """k3s' options without dashes; no value means that the option alone was given."""
@@ -61,6 +69,11 @@ class Settings:
         return self._value("data-dir", "K3S_DATA_DIR") or DATA
 
     @property
+    def kubeconfig(self) -> str:
+        """Where a server writes its administrator's kubeconfig."""
+        return self._value("write-kubeconfig", "K3S_KUBECONFIG_OUTPUT") or KUBECONFIG
+
+    @property
     def has_kubelet(self) -> bool:
         """Whether the machine becomes a Node; a server may be without."""
         return self.role == "agent" or self.options.get("disable-agent") in (None, ("false",))
@@ -72,7 +85,7 @@ class Settings:
 
     def _value(self, option: str, variable: str) -> str:
         """An option wins over the environment, the last one over those before."""
-        values = self.options.get(option)
+        values = self.options.get(option) or self.options.get(SHORT.get(option, ""))
         return values[-1] if values else self.environment.get(variable, "")
 
     def files(self) -> Sequence[MakeFolder | WriteFile]:
