@@ -139,6 +139,8 @@ def build(
         built = building.build(asked, out, folder, tell, fresh=fresh)
     if not fresh and time.time() - built.fetched > OLD_SECONDS:
         click.echo(f"warning: packages are those {_day(built.fetched)}; see --fresh", err=True)
+    for warning in built.warnings:
+        click.echo(f"warning: {warning}", err=True)
     _tell(built, output)
 
 

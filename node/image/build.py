@@ -58,7 +58,10 @@ UPDATE_KIND = "application/vnd.kairos-register.update.v1"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Built:
-    """The files of a built image; `media` are those that the recipe asks for."""
+    """The files of a built image; `media` are those that the recipe asks for.
+
+    `warnings`: sentences about what is not as it should be, each after what it is about.
+    """
 
     version: str
     roothash: str
@@ -69,6 +72,7 @@ class Built:
     media: Mapping[Medium, Path]
     fetched: float
     """Unix seconds: when the packages of its tree were."""
+    warnings: Sequence[str] = ()
 
     @property
     def stick(self) -> Path:
@@ -99,6 +103,7 @@ class Bench:
     media: dict[Medium, Path] = field(default_factory=dict)
     files: dict[str, Path] = field(default_factory=dict)
     """Finished files by kind, as `Built` names them."""
+    warnings: list[str] = field(default_factory=list)
 
     @property
     def tree(self) -> Path:
@@ -140,6 +145,7 @@ def build(
         roothash=bench.made.hash,
         media=bench.media,
         fetched=trees.fetched(bench.part),
+        warnings=bench.warnings,
         **bench.files,
     )
 
@@ -298,10 +304,10 @@ def _write_artifact(bench: Bench, target: str) -> None:
 
 def _write_manifest(bench: Bench, step: WriteManifest) -> None:
     recipe = bench.recipe
-    packages = [
-        *manifest.debian_packages(bench.tree),
-        *manifest.python_packages(python.locked()),
-    ]
+    debian_packages = list(manifest.debian_packages(bench.tree))
+    if not debian_packages:
+        bench.warnings.append(manifest.UNLISTED)
+    packages = [*debian_packages, *manifest.python_packages(python.locked())]
     name = step.file.removesuffix(".json") + ".cdx.json"
     bill = manifest.bill(recipe.id, recipe.version, packages, bench.made.hash)
     (bench.out / name).write_text(bill, encoding="utf-8")

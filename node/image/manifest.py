@@ -14,6 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
+UNLISTED = (
+    "packages: the base has no list of Debian packages (/var/lib/dpkg/status), so what it holds is"
+    " missing in the image's list: only our Python packages are there."
+)
+"""Said of an image whose list of packages is not whole."""
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Package:

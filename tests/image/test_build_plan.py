@@ -10,9 +10,16 @@ import pytest
 from click.testing import CliRunner
 
 from cli.commands.image import image
-from node.image import build, plan, programs
+from node.image import build, manifest, plan, programs
 from node.image.recipe import Base, ProviderFile, Recipe
-from node.image.steps import STEP_TYPES, BuildKernels, Medium, PublishUpdate, WriteMedium
+from node.image.steps import (
+    STEP_TYPES,
+    BuildKernels,
+    Medium,
+    PublishUpdate,
+    WriteManifest,
+    WriteMedium,
+)
 from node.image.store import Store
 from pairing import errors
 
@@ -81,6 +88,48 @@ def test_dry_run_prints_the_plan_and_makes_nothing(tmp_path: Path) -> None:
     assert [step["step"] for step in steps][:2] == ["tools", "tree"]
     assert {"step": "root", "version": "9"} in steps
     assert not out.exists()
+
+
+def listed(folder: Path, status: str | None) -> tuple[list[str], str]:
+    """The warnings about a base with this list of dpkg's, and the image's list of packages."""
+    store, out = Store(folder / "cache"), folder / "out"
+    out.mkdir(parents=True)
+    bench = build.Bench(recipe=RECIPE, store=store, keys=None, out=out, work=folder / "work")
+    bench.part = bench.boot = folder
+    (folder / "version").write_text("6.12.0")
+    (bench.tree / "var/lib/dpkg").mkdir(parents=True)
+    if status is not None:
+        (bench.tree / "var/lib/dpkg/status").write_text(status)
+    build.HANDLERS[WriteManifest](bench, WriteManifest(file="node-1.0.0.json"))
+    return bench.warnings, (out / "node-1.0.0.cdx.json").read_text()
+
+
+@pytest.mark.parametrize("status", [None, ""])
+def test_a_base_without_a_list_of_packages_is_warned_of(tmp_path: Path, status: str | None) -> None:
+    warnings, packages = listed(tmp_path, status)
+    assert warnings == [manifest.UNLISTED]
+    assert "pkg:deb" not in packages
+    assert "pkg:pypi" in packages
+
+
+def test_the_packages_of_a_base_are_listed_without_a_warning(tmp_path: Path) -> None:
+    dash = "Package: dash\nStatus: install ok installed\nVersion: 0.5\nArchitecture: amd64\n"
+    warnings, packages = listed(tmp_path, dash)
+    assert warnings == []
+    assert "pkg:deb/debian/dash@0.5?arch=amd64" in packages
+
+
+def test_a_warning_of_a_build_is_told_beside_its_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "file"
+    names = dict.fromkeys(("root", "verity", "kernel", "manifest"), file)
+    built = build.Built(version="1", roothash="", media={}, warnings=["packages: none"], **names)
+    monkeypatch.setattr(build, "build", lambda *_: built)
+    words = ["build", str(EXAMPLES / "lab.yaml"), "--out", str(tmp_path), "--no-keys", "--open"]
+    said = CliRunner().invoke(image, words, catch_exceptions=False)
+    assert said.stderr == "warning: packages: none\n"
+    assert said.stdout == f"{file}\n" * 4
 
 
 def test_a_program_is_believed_by_its_digest_only(tmp_path: Path) -> None:
