@@ -71,6 +71,15 @@ def test_an_image_that_is_a_file_or_a_folder(tmp_path: Path, name: str) -> None:
     assert container.identity(recipe) == container.identity(recipe)
 
 
+@needs("skopeo", "zstd")
+def test_layers_that_cannot_be_unpacked_make_no_base(tmp_path: Path) -> None:
+    image(tmp_path)
+    process.run(["zstd", "--quiet", str(tmp_path / "root.tar")], seconds=START_SECONDS)
+    oci.write_image(tmp_path / "layout", tmp_path / "root.tar.zst", {}, "base")
+    with pytest.raises(errors.BaseUnsuitable, match="layers"):
+        made(tmp_path, Base(oci="oci:layout:base"))
+
+
 @pytest.mark.parametrize("name", ["oci-archive:none.tar", "oci:nowhere:base"])
 def test_an_image_that_is_not_there_is_named(tmp_path: Path, name: str) -> None:
     recipe = Recipe(version="1", base=Base(oci=name), folder=tmp_path)

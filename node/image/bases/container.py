@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,8 +50,12 @@ def make_tree(draft: Path, recipe: Recipe) -> None:
             environment=_accounts(),
         )
     archive = draft / "root.tar"
-    oci.flatten(oci.Layout(layout).layers(), archive)
-    layers.unpack(archive, draft / "tree")
+    try:
+        oci.flatten(oci.Layout(layout).layers(), archive)
+        layers.unpack(archive, draft / "tree")
+    except tarfile.TarError as wrong:
+        reason = str(wrong).splitlines()[0].rstrip(":")
+        raise errors.BaseUnsuitable(f"Its layers cannot be read: {reason}.") from None
     process.run(["rm", "-rf", str(layout)], seconds=SECONDS)
 
 
