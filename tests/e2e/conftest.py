@@ -46,6 +46,7 @@ SECRETS = {
     "password": PASSWORD_HASH,
     "environment": "canary-environment-77aa01",
     "command": "canary-command-0b0b5e",
+    "join token": "canary-join-token-5be2d104",
 }
 CONFIG = f"""#cloud-config
 hostname: till-7
@@ -62,11 +63,14 @@ write_files:
 environment: {{SHOP: {SECRETS["environment"]}}}
 runcmd:
   - "echo {SECRETS["command"]} > /run/told"
+k3s-agent:
+  enabled: false
+  env: {{K3S_URL: "https://10.77.0.254:6443", K3S_TOKEN: {SECRETS["join token"]}}}
 install:
   device: auto
   encrypt: tpm2
 """
-"""What the machine of the story is told."""
+"""What the machine of the story is told. It has no k3s: its cluster is for later."""
 
 
 @pytest.hookimpl(wrapper=True)

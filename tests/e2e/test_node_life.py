@@ -145,12 +145,7 @@ def test_no_secret_is_outside_of_the_encrypted_volumes(
     written: Run, shop: Shop, live: qemu.Machine
 ) -> None:
     """The control, the same search of a disk without encryption, is in `test_installs.py`."""
-    search = Canaries(SECRETS)
-    image = shop.box.disk()
-    assert len(sealed(image)) == 2
-    assert search.on_disk(image) == set()
-    assert search.in_tree(live.folder) == set(), "serial consoles, what the operator was told"
-    assert search.in_tree(shop.operator.folder) == set(), "records, journal, audit log"
+    require_no_secret(shop, live)
 
 
 def test_the_same_command_hears_of_the_restart_and_the_verdict(installed: Run, shop: Shop) -> None:
@@ -175,6 +170,13 @@ def test_the_config_is_in_force(installed: Run, shop: Shop) -> None:
     assert shop.on("sudo -n cat /etc/shop") == SECRETS["file"]
     assert shop.on("sudo -n cat /run/told") == SECRETS["command"]
     assert "admin" in shop.on("id -nG").split()
+
+
+def test_no_secret_came_out_of_the_volumes_while_the_config_was_applied(
+    installed: Run, shop: Shop, live: qemu.Machine
+) -> None:
+    shop.on("sync")
+    require_no_secret(shop, live)
 
 
 def test_the_system_cannot_be_changed_and_the_data_is_encrypted(installed: Run, shop: Shop) -> None:
@@ -257,6 +259,15 @@ def test_an_upgrade_is_good_after_its_trial_and_the_data_is_there(
 
 
 # --- what the tests use -----------------------------------------------------------------------
+
+
+def require_no_secret(shop: Shop, machine: qemu.Machine) -> None:
+    """None on the disk outside of its encrypted volumes, none at the operator's."""
+    search, image = Canaries(SECRETS), shop.box.disk()
+    assert len(sealed(image)) == 2
+    assert search.on_disk(image) == set()
+    assert search.in_tree(machine.folder) == set(), "serial consoles, what the operator was told"
+    assert search.in_tree(shop.operator.folder) == set(), "records, journal, audit log"
 
 
 def blank(image: Path) -> Path:
