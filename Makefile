@@ -69,7 +69,8 @@ bench: tools ## timings and memory as JSON in benchmarks/results
 bench-photos: tools ## photos read by us and by others: PHOTOS=DIR with an expected.tsv, CELLS=400
 	PHOTOS="$(PHOTOS)" CELLS="$(CELLS)" $(BIN)/python -m benchmarks.photos
 
-soak: tools ## races, kills, random input: an hour, or KAIROS_SOAK_MINUTES
+# The minutes are the measure of what could go on for ever; most virtual machines run to their end.
+soak: tools packages ## races, kills, random input, virtual machines: hours; KAIROS_SOAK_MINUTES=60 (root)
 	$(PYTEST) tests/soak tests/qr tests/netns tests/e2e -m soak -n 0 --timeout 0
 
 coverage: tools ## the tests of `make test` with branch coverage

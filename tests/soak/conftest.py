@@ -1,8 +1,9 @@
 """The budget of a soak run, and its result: benchmarks/results/soak-<date>-<commit>.json.
 
-KAIROS_SOAK_MINUTES (60) is shared out among the parts; each also ends when it has done what was
-asked of it. KAIROS_SOAK_KEEP names another folder for the result. Every test with the mark is in
-the result, in whatever folder it lies: as passed only if it ran to its end.
+A part may go on for its share of KAIROS_SOAK_MINUTES (60), and ends when it has done what was asked
+of it; all shares together are about two. KAIROS_SOAK_KEEP names another folder for the result.
+Every test with the mark is in the result, in whatever folder it lies: as passed only if it ran to
+its end.
 """
 
 from __future__ import annotations
