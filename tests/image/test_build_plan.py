@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -119,17 +120,33 @@ def test_the_packages_of_a_base_are_listed_without_a_warning(tmp_path: Path) -> 
     assert "pkg:deb/debian/dash@0.5?arch=amd64" in packages
 
 
-def test_a_warning_of_a_build_is_told_beside_its_files(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("days", "fresh", "said"),
+    [(0, (), ""), (8, (), "packages are those of"), (8, ("--fresh",), "")],
+)
+def test_warnings_of_a_build_are_told_beside_its_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, days: int, fresh: tuple[str, ...], said: str
 ) -> None:
     file = tmp_path / "file"
-    names = dict.fromkeys(("root", "verity", "kernel", "manifest"), file)
-    built = build.Built(version="1", roothash="", media={}, warnings=["packages: none"], **names)
-    monkeypatch.setattr(build, "build", lambda *_: built)
-    words = ["build", str(EXAMPLES / "lab.yaml"), "--out", str(tmp_path), "--no-keys", "--open"]
-    said = CliRunner().invoke(image, words, catch_exceptions=False)
-    assert said.stderr == "warning: packages: none\n"
-    assert said.stdout == f"{file}\n" * 4
+    made = build.Built(
+        version="1",
+        roothash="",
+        root=file,
+        verity=file,
+        kernel=file,
+        manifest=file,
+        media={},
+        fetched=time.time() - days * 24 * 3600,
+        warnings=["packages: none"],
+    )
+    monkeypatch.setattr(build, "build", lambda *_, **__: made)
+    words = ["build", str(EXAMPLES / "lab.yaml"), "--out", str(tmp_path), "--no-keys", *fresh]
+    told = CliRunner().invoke(image, words, catch_exceptions=False)
+    first, *others = told.stderr.splitlines()
+    assert "warning: packages: none" in (first, *others)
+    assert said in told.stderr
+    assert len(others) == bool(said)
+    assert told.stdout == f"{file}\n" * 4
 
 
 def test_a_program_is_believed_by_its_digest_only(tmp_path: Path) -> None:
