@@ -106,8 +106,8 @@ def _network_token(text: str) -> str:
 
 
 def _arguments(path: Path, items: tuple[Node, ...]) -> Iterator[tuple[Path, str]]:
-    """`--token X`, `--token=X`, and `--token` followed by its value."""
-    expected = False
+    """`--token X`, `--token=X`, and `--token` followed by its value; k3s' `-t` is the same."""
+    expected, short = False, {"t"} if path[0] in ("k3s", "k3s-agent") else set()
     for number, item in enumerate(items):
         text = item.content if isinstance(item.content, str) else ""
         option = _OPTION.fullmatch(text.strip())
@@ -118,6 +118,7 @@ def _arguments(path: Path, items: tuple[Node, ...]) -> Iterator[tuple[Path, str]
             continue
         named = option[1].replace("-", "_")
         secret = bool(_NAME.search(named)) and not _PUBLIC.search(option[1])
+        secret = secret or option[1] in short
         if secret and option[2]:
             yield (*path, number), "A token or password."
         expected = secret and not option[2]
