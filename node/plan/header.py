@@ -1,7 +1,8 @@
 """What a LUKS2 header tells about how its volume is opened. Pure: read from its JSON metadata.
 
 Sources: LUKS2 On-Disk Format Specification (tokens); systemd's `systemd-tpm2` tokens; the
-`clevis` tokens of clevis-luks.
+`clevis` tokens of clevis-luks, and clevis-encrypt-tpm2 for a TPM's share of one; TPM 2.0 Library,
+Part 2 (TPM2B_PUBLIC).
 """
 
 from __future__ import annotations
@@ -9,9 +10,14 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+DEPTH = 8
+"""Of clevis' shares within shares."""
+POLICY = 10
+"""Bytes before the length of the policy in a TPM2B_PUBLIC: size, type, algorithm, attributes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,10 +36,15 @@ class TpmToken:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Header:
-    """The tokens of one volume. `tang`: the servers that clevis asks, as far as they are told."""
+    """The tokens of one volume.
+
+    `shares`: what clevis has sealed to a TPM; `tang`: the servers that it asks. Both as far as they
+    are told.
+    """
 
     tpm: Sequence[TpmToken] = ()
     clevis: bool = False
+    shares: Sequence[TpmToken] = ()
     tang: Sequence[str] = ()
 
     @property
@@ -46,11 +57,12 @@ def read_header(dumped: bytes) -> Header:
     """From what `cryptsetup luksDump --dump-json-metadata` prints. Raises ValueError."""
     try:
         tokens = list(json.loads(dumped)["tokens"].values())
-        clevis = [token for token in tokens if token["type"] == "clevis"]
+        clevis = [token.get("jwe", {}) for token in tokens if token["type"] == "clevis"]
         return Header(
             tpm=tuple(_tpm(token) for token in tokens if token["type"] == "systemd-tpm2"),
             clevis=bool(clevis),
-            tang=tuple(url for token in clevis for url in _tang_servers(token)),
+            shares=tuple(_share(pin) for pin in _pins(clevis, "tpm2")),
+            tang=tuple(pin["url"] for pin in _pins(clevis, "tang")),
         )
     except (KeyError, TypeError, AttributeError, RecursionError, binascii.Error) as wrong:
         raise ValueError(f"the header's metadata cannot be read ({wrong!r})") from None
@@ -67,30 +79,44 @@ def _tpm(token: Mapping[str, Any]) -> TpmToken:
     )
 
 
-def _tang_servers(token: Mapping[str, Any]) -> list[str]:
-    """The addresses in the protected header of clevis' JWE; they may lie within shares (sss)."""
-    return list(_urls(_protected(token.get("jwe", {}).get("protected", ""))))
+def _share(pin: Mapping[str, Any]) -> TpmToken:
+    """Clevis knows neither signed registers nor a number, and does not say of which TPM it is."""
+    return TpmToken(
+        literal=tuple(int(part) for part in pin.get("pcr_ids", "").split(",") if part),
+        signed=(),
+        public_key=b"",
+        policy=_sealed_to(pin),
+        pin=False,
+        parent=b"",
+    )
 
 
-def _protected(text: str) -> Any:
-    padded = text + "=" * (-len(text) % 4)
+def _sealed_to(pin: Mapping[str, Any]) -> bytes:
+    """The policy of a sealed object, from its public area; empty without one of SHA-256."""
+    if not pin.get("hash") == pin.get("pcr_bank") == "sha256":
+        return b""
+    area = _decoded(pin.get("jwk_pub", ""))
+    size = int.from_bytes(area[POLICY : POLICY + 2], "big")
+    return area[POLICY + 2 :][:size]
+
+
+def _pins(jwes: Sequence[Any], name: str, depth: int = DEPTH) -> Iterator[Mapping[str, Any]]:
+    """What the JWEs' headers say of each of these pins; they may lie within shares (sss)."""
+    for jwe in jwes if depth else ():
+        pins = _protected(jwe).get("clevis", {})
+        if name in pins:
+            yield pins[name]
+        yield from _pins(pins.get("sss", {}).get("jwe", ()), name, depth - 1)
+
+
+def _protected(jwe: Any) -> Any:
+    """The header, from the JSON or the compact form (RFC 7516); empty where it cannot be read."""
+    text = jwe.partition(".")[0] if isinstance(jwe, str) else jwe.get("protected", "")
     try:
-        return json.loads(base64.urlsafe_b64decode(padded))
+        return json.loads(_decoded(text))
     except ValueError:
         return {}
 
 
-def _urls(node: Any, depth: int = 0) -> list[str]:
-    found: list[str] = []
-    if depth > 8 or not isinstance(node, dict):
-        return found
-    for name, value in node.items():
-        if name == "tang" and isinstance(value, dict) and isinstance(value.get("url"), str):
-            found.append(value["url"])
-        elif name == "jwe" and isinstance(value, list):
-            for share in value:
-                inner = share.partition(".")[0] if isinstance(share, str) else ""
-                found += _urls(_protected(inner), depth + 1)
-        else:
-            found += _urls(value, depth + 1)
-    return found
+def _decoded(text: str) -> bytes:
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))

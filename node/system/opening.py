@@ -96,8 +96,8 @@ class Opener:
 
     def _reason(self, step: OpenVolume) -> type[errors.LockedError]:
         view, header = self.diagnose(self.root, self.run), self._header(step)
-        if header.tpm:
-            return why_locked(header.tpm[0], view)
+        if sealed := (*header.tpm, *header.shares):
+            return why_locked(sealed[0], view)
         return errors.TpmRefuses if view.present else errors.TpmMissing
 
     def _header(self, step: OpenVolume) -> Header:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from node.plan.header import read_header
+from node.plan.header import TpmToken, read_header
 from node.plan.locked import SignedPolicy, TpmView, why_locked
 from node.plan.tpmpolicy import ZERO, key_fingerprint, pcr_policy, sealing_policy
 from pairing import errors
@@ -19,6 +20,8 @@ DATA = Path(__file__).resolve().parents[1] / "data" / "volumes"
 PCR7 = bytes.fromhex("8878b15a7d6a3a4f464e8f9f42591dbc0cf4bedea0ec309003d2b2ee53655ef8")
 PCR11 = bytes.fromhex("8b4fecab2df01d837d750537492a6b3a93ceb89c5f4e35e406a364b9d81a2e4e")
 TOKEN = read_header((DATA / "tpm2.json").read_bytes()).tpm[0]
+SHARED = read_header((DATA / "tpm2-tang.json").read_bytes())
+SHARED_PCR7 = bytes.fromhex("35e16f632d820e2a4351b5064d5805f2cfe581b74a02bfc811813349258f1b3f")
 PIN_TOKEN = read_header((DATA / "approval.json").read_bytes()).tpm[0]
 
 
@@ -97,6 +100,25 @@ def test_whatever_is_measured_is_named(number: int, value: bytes) -> None:
     assert why_locked(TOKEN, with_registers(**{f"r{number}": value})) is expected[number]
 
 
+@pytest.mark.parametrize(
+    ("registers", "reason"),
+    [
+        ({}, errors.TpmRefuses),
+        ({7: PCR7}, errors.FirmwareChanged),
+        ({12: b"c" * 32}, errors.BootWordsChanged),
+        ({15: b"f" * 32}, errors.SealedOff),
+        # Tang is asked for besides, not for an image that its builder has signed.
+        ({11: b"b" * 32}, errors.TpmRefuses),
+    ],
+)
+def test_reasons_of_a_share_of_clevis(
+    registers: dict[int, bytes], reason: type[errors.LockedError]
+) -> None:
+    (share,) = SHARED.shares
+    tpm = TpmView(registers={7: SHARED_PCR7, **registers}, parent=good().parent)
+    assert why_locked(share, tpm) is reason
+
+
 def test_only_rsa_keys_sign_policies() -> None:
     curve = (
         b"-----BEGIN PUBLIC KEY-----\n"
@@ -115,6 +137,17 @@ JWE = (
 )
 
 
+PUBLIC = base64.urlsafe_b64encode(bytes(10) + b"\0\x20" + b"p" * 32).decode()
+
+
+def share_of(pin: dict[str, str]) -> TpmToken:
+    """As it is read from a header with this pin."""
+    body = json.dumps({"clevis": {"pin": "tpm2", "tpm2": pin}}).encode()
+    token = {"type": "clevis", "jwe": {"protected": base64.urlsafe_b64encode(body).decode()}}
+    (share,) = read_header(json.dumps({"tokens": {"0": token}}).encode()).shares
+    return share
+
+
 def test_a_tang_server_is_found_in_clevis_token() -> None:
     token = {"type": "clevis", "keyslots": ["1"], "jwe": {"protected": JWE}}
     header = read_header(json.dumps({"tokens": {"0": token}}).encode())
@@ -122,14 +155,24 @@ def test_a_tang_server_is_found_in_clevis_token() -> None:
 
 
 def test_a_tang_server_is_found_within_shares() -> None:
-    import base64
-
     body = {"clevis": {"pin": "sss", "sss": {"t": 2, "jwe": [f"{JWE}.x.y", "broken.x"]}}}
     text = base64.urlsafe_b64encode(json.dumps(body).encode()).decode().rstrip("=")
     token = {"type": "clevis", "keyslots": ["1"], "jwe": {"protected": text}}
     assert read_header(json.dumps({"tokens": {"0": token}}).encode()).tang == (
         "http://tang.example",
     )
+
+
+def test_servers_and_registers_are_found_in_a_recorded_header() -> None:
+    assert SHARED.tang == ("http://10.77.0.1:7500",)
+    assert [share.literal for share in SHARED.shares] == [(7, 12, 15)]
+
+
+@pytest.mark.parametrize("changed", [{"hash": "sha1"}, {"pcr_bank": "sha1"}, {"jwk_pub": ""}])
+def test_a_policy_that_is_not_told_is_no_reason(changed: dict[str, str]) -> None:
+    pin = {"hash": "sha256", "pcr_bank": "sha256", "pcr_ids": "7", "jwk_pub": PUBLIC}
+    assert why_locked(share_of(pin), with_registers()) is errors.FirmwareChanged
+    assert why_locked(share_of({**pin, **changed}), with_registers()) is errors.TpmRefuses
 
 
 @pytest.mark.parametrize(
@@ -141,6 +184,7 @@ def test_a_tang_server_is_found_within_shares() -> None:
         b'{"tokens": {"0": 1}}',
         b'{"tokens": {"0": {"type": "systemd-tpm2", "tpm2_pubkey": "%"}}}',
         b'{"tokens": {"0": {"type": "systemd-tpm2", "tpm2-pcrs": 3}}}',
+        b'{"tokens": {"0": {"type": "clevis", "jwe": 3}}}',
     ],
 )
 def test_a_damaged_header_is_a_value_error(dumped: bytes) -> None:
