@@ -8,12 +8,15 @@ Part 2 (TPM2B_PUBLIC).
 from __future__ import annotations
 
 import base64
-import binascii
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+SERVER = re.compile(r"https?://[^/\s]+(/\S*)?")
+"""As in a config. Whoever has the disk writes its headers, and the address goes to curl and clevis
+as root: it must not be an option of theirs, nor a file."""
 DEPTH = 8
 """Of clevis' shares within shares."""
 POLICY = 10
@@ -38,8 +41,7 @@ class TpmToken:
 class Header:
     """The tokens of one volume.
 
-    `shares`: what clevis has sealed to a TPM; `tang`: the servers that it asks. Both as far as they
-    are told.
+    `shares`: what clevis has sealed to a TPM; `tang`: the servers that it asks.
     """
 
     tpm: Sequence[TpmToken] = ()
@@ -57,14 +59,14 @@ def read_header(dumped: bytes) -> Header:
     """From what `cryptsetup luksDump --dump-json-metadata` prints. Raises ValueError."""
     try:
         tokens = list(json.loads(dumped)["tokens"].values())
-        clevis = [token.get("jwe", {}) for token in tokens if token["type"] == "clevis"]
+        clevis = [token["jwe"] for token in tokens if token["type"] == "clevis"]
         return Header(
             tpm=tuple(_tpm(token) for token in tokens if token["type"] == "systemd-tpm2"),
             clevis=bool(clevis),
             shares=tuple(_share(pin) for pin in _pins(clevis, "tpm2")),
-            tang=tuple(pin["url"] for pin in _pins(clevis, "tang")),
+            tang=tuple(map(_server, _pins(clevis, "tang"))),
         )
-    except (KeyError, TypeError, AttributeError, RecursionError, binascii.Error) as wrong:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as wrong:
         raise ValueError(f"the header's metadata cannot be read ({wrong!r})") from None
 
 
@@ -100,9 +102,17 @@ def _sealed_to(pin: Mapping[str, Any]) -> bytes:
     return area[POLICY + 2 :][:size]
 
 
+def _server(pin: Mapping[str, Any]) -> str:
+    if not SERVER.fullmatch(pin["url"]):
+        raise ValueError("a Tang server's address is none")
+    return str(pin["url"])
+
+
 def _pins(jwes: Sequence[Any], name: str, depth: int = DEPTH) -> Iterator[Mapping[str, Any]]:
     """What the JWEs' headers say of each of these pins; they may lie within shares (sss)."""
-    for jwe in jwes if depth else ():
+    if jwes and not depth:
+        raise ValueError("shares within too many shares")
+    for jwe in jwes:
         pins = _protected(jwe).get("clevis", {})
         if name in pins:
             yield pins[name]
@@ -110,12 +120,11 @@ def _pins(jwes: Sequence[Any], name: str, depth: int = DEPTH) -> Iterator[Mappin
 
 
 def _protected(jwe: Any) -> Any:
-    """The header, from the JSON or the compact form (RFC 7516); empty where it cannot be read."""
-    text = jwe.partition(".")[0] if isinstance(jwe, str) else jwe.get("protected", "")
-    try:
-        return json.loads(_decoded(text))
-    except ValueError:
-        return {}
+    """The header, from the JSON or the compact form (RFC 7516).
+
+    What we cannot read is damage: clevis might read it all the same.
+    """
+    return json.loads(_decoded(jwe.partition(".")[0] if isinstance(jwe, str) else jwe["protected"]))
 
 
 def _decoded(text: str) -> bytes:

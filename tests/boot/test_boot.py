@@ -39,7 +39,6 @@ SEALED_AT = {
 """Registers as they were when the headers were recorded."""
 NO_TOKEN = b'{"tokens": {}}'
 JWE = "eyJjbGV2aXMiOnsicGluIjoidGFuZyIsInRhbmciOnsidXJsIjoiaHR0cDovL3RhbmcuZXhhbXBsZSJ9fX0"
-TPM2_TANG = (DATA / "tpm2-tang.json").read_bytes()
 TANG = b'{"tokens": {"0": {"type": "clevis", "jwe": {"protected": "%s"}}}}' % JWE.encode()
 
 
@@ -218,12 +217,6 @@ def test_a_locked_machine_applies_nothing(
 def test_no_tpm(tmp_path: Path) -> None:
     machine = InstalledMachine(tmp_path, both(TPM2), frozenset(), tpm=False)
     assert boot(machine).code == "locked-no-tpm"
-
-
-def test_a_tpm_that_does_not_give_clevis_its_share_is_told_why(tmp_path: Path) -> None:
-    machine = InstalledMachine(tmp_path, both(TPM2_TANG), frozenset({"tang"}))
-    machine.programs["clevis"] = lambda argv, stdin: FAILED
-    assert boot(machine).code == "locked-firmware"
 
 
 def test_an_approval_is_awaited_with_the_tpm_still_open_and_then_opens(tmp_path: Path) -> None:

@@ -155,12 +155,21 @@ def test_a_tang_server_is_found_in_clevis_token() -> None:
 
 
 def test_a_tang_server_is_found_within_shares() -> None:
-    body = {"clevis": {"pin": "sss", "sss": {"t": 2, "jwe": [f"{JWE}.x.y", "broken.x"]}}}
+    body = {"clevis": {"pin": "sss", "sss": {"t": 2, "jwe": [f"{JWE}.x.y"]}}}
     text = base64.urlsafe_b64encode(json.dumps(body).encode()).decode().rstrip("=")
     token = {"type": "clevis", "keyslots": ["1"], "jwe": {"protected": text}}
     assert read_header(json.dumps({"tokens": {"0": token}}).encode()).tang == (
         "http://tang.example",
     )
+
+
+def nested(depth: int) -> bytes:
+    """A Tang server within shares within shares."""
+    text = JWE
+    for _ in range(depth):
+        body = {"clevis": {"pin": "sss", "sss": {"t": 1, "jwe": [f"{text}.x.y"]}}}
+        text = base64.urlsafe_b64encode(json.dumps(body).encode()).decode().rstrip("=")
+    return json.dumps({"tokens": {"0": {"type": "clevis", "jwe": {"protected": text}}}}).encode()
 
 
 def test_servers_and_registers_are_found_in_a_recorded_header() -> None:
@@ -185,8 +194,10 @@ def test_a_policy_that_is_not_told_is_no_reason(changed: dict[str, str]) -> None
         b'{"tokens": {"0": {"type": "systemd-tpm2", "tpm2_pubkey": "%"}}}',
         b'{"tokens": {"0": {"type": "systemd-tpm2", "tpm2-pcrs": 3}}}',
         b'{"tokens": {"0": {"type": "clevis", "jwe": 3}}}',
+        b'{"tokens": {"0": {"type": "clevis", "jwe": {"protected": "broken"}}}}',
+        nested(9),
     ],
 )
 def test_a_damaged_header_is_a_value_error(dumped: bytes) -> None:
-    with pytest.raises(ValueError, match=r"metadata|Expecting"):
+    with pytest.raises(ValueError, match="metadata"):
         read_header(dumped)
