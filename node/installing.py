@@ -122,7 +122,9 @@ async def _install_again(agent: Agent, manifest: Manifest, serving: Serving) -> 
         raise errors.StepFailed("The program was restarted and its config is gone.")
     agent.take_up(snapshot)
     await trio.to_thread.run_sync(agent.plan, manifest, config)
-    await agent.install(manifest, 0.0, serving.reporter)
+    # Killed while it could still be switched off: whoever stands there gets all of the time again.
+    delay = agent.machine.abort_delay if agent.machine.state is State.PLANNED else 0.0
+    await agent.install(manifest, delay, serving.reporter)
 
 
 def _released(folder: Path) -> tuple[bytes, Facts | None]:

@@ -361,13 +361,18 @@ class NodeMachine(NodeVoice):
 
     # --- what the agent says ------------------------------------------------------------------
 
+    @property
+    def abort_delay(self) -> float:
+        """Seconds in which switching off stops an installation: none for a station of our fleet."""
+        return 0.0 if self._held().fleet else self.policy.abort_delay
+
     def planned(self, lines: Sequence[str], now: float) -> list[NodeEffect]:
         """The config was checked and this is the plan."""
         self.now = now
         held = self._held()
         assert held.manifest is not None
         effects: list[NodeEffect] = []
-        delay = 0.0 if held.fleet else self.policy.abort_delay
+        delay = self.abort_delay
         pause = [PAUSE_TEXT.format(seconds=delay)] if delay else []
         self._set_state(State.PLANNED, effects, text="\n".join([*lines, *pause]))
         return [*effects, Install(held.manifest, delay)]

@@ -85,6 +85,7 @@ class Shop:
     left: trio.Event = field(default_factory=trio.Event)
     watcher: Watcher = field(default_factory=Watcher)
     agents: list[Agent] = field(default_factory=list)
+    abort_delay: int = 0
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[Agent]:
@@ -93,7 +94,7 @@ class Shop:
             self.left.set()
 
         agent = Agent(
-            settings=Settings(port=0, abort_delay=0),
+            settings=Settings(port=0, abort_delay=self.abort_delay),
             look=lambda: facts_of(self.ground),
             display=self.watcher,
             state=self.ground.doors.own,
@@ -327,6 +328,22 @@ async def test_killed_before_it_installs_it_keeps_the_lease(
     assert shop.agents[0].machine.key.seed == shop.agents[1].machine.key.seed
     assert_installed(shop, operator)
     assert len(operator.desk.leases) >= 1
+
+
+async def test_killed_while_it_can_be_switched_off_it_counts_the_seconds_again(
+    shop: Shop, quick_clock: object
+) -> None:
+    operator, shop.watcher.state, shop.abort_delay = Operator(), State.PLANNED, 30
+    async with trio.open_nursery() as nursery:
+        async with shop.running() as agent:
+            nursery.start_soon(operator.pair, agent, shop.network)
+            await shop.watcher.seen.wait()
+        async with shop.running() as agent:
+            while agent.begins_at is None:
+                assert agent.machine.state is State.PLANNED
+                await trio.sleep(0.1)
+            await shop.left.wait()
+    assert_installed(shop, operator)
 
 
 @pytest.mark.slow
