@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import signal
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -58,6 +60,15 @@ class Run:
             if not self._changed.wait_for(lambda: self._ended, patient(seconds)):
                 raise AssertionError(f"still running after {seconds:g} s: {self.end_of()}")
         return self._program.wait(seconds)
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Stopped (SIGSTOP) for the context's length: it hears nothing and answers nothing."""
+        os.kill(self._program.pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(self._program.pid, signal.SIGCONT)
 
     def of(self, kind: str, state: str = "") -> list[Line]:
         """The lines of this type (and state) so far."""
