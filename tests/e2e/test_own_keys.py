@@ -1,6 +1,6 @@
 """A machine in setup mode starts from a CD and has its builder's keys then; so it is installed, its
-disk bound to TPM and Tang together. What starts without a signature, or without Tang. Five starts
-and an installation: `make soak`.
+disk bound to TPM and Tang together. What starts without a signature, without keys in the firmware,
+or without Tang; and an upgrade. Seven starts and an installation: `make soak`.
 
 Each fixture is a stage that begins where the one before it ended; each test looks at a stage.
 """
@@ -24,17 +24,21 @@ from pairing import errors
 from pairing.errors import ExitCode
 from pairing.testing import firmware, guest_system, qemu
 from pairing.testing.hardware import Drive, Firmware, Plug
-from pairing.testing.lan import Lan
+from pairing.testing.lan import HOST, Lan
 from pairing.testing.operators import Run
 from tests.e2e.conftest import ARTEFACTS, INSTALL_SECONDS, RESTART_SECONDS, fresh
 
 pytestmark = [pytest.mark.root, pytest.mark.soak, pytest.mark.timeout(3600)]
 
 CODE_SECONDS, OPEN_SECONDS, END_SECONDS = 420.0, 420.0, 90.0
+UPGRADE_SECONDS = 300.0
+PORT = 8000
 BOTH = "  encrypt: tpm2\n", f"  encrypt: {{mode: tpm2+tang, tang: '{URL}'}}\n"
 REFUSED = r"failed to start Boot\w{4} \"KR system\".*Access Denied"
 RECOVERS = r"starting Boot\w{4} \"KR recovery\""
 """What the firmware says of a program that none of its keys has signed, and of the next one."""
+SECURE_BOOT = f"od -An -tx1 /sys/firmware/efi/efivars/SecureBoot-{firmware.SETTINGS}"
+"""Shows the variable's attributes, and whether it is on."""
 HOLDS = {"encrypted": True, "tpm": True, "tang": 1, "recovery": True, "secure_boot": "on"}
 
 
@@ -119,6 +123,26 @@ def test_a_refused_kernel_ends_in_recovery_and_its_code_without_a_key_press(
     assert code.key != locked.report.key, "nor is it the installed system that asks for help"
 
 
+@pytest.fixture
+def cleared(installed: Story) -> Iterator[tuple[str, bool]]:
+    """A copy of it whose firmware is in setup mode again, beside its Tang server: what its start
+    came to, and whether it lets people in.
+
+    For one test, like `refused`.
+    """
+    box = installed.shop.box.copy(fresh(ARTEFACTS / "own-keys-cleared") / "box")
+    firmware.clear_keys(box.variables)
+    shop = replace(installed.shop, box=box)
+    with tang(shop.network, ARTEFACTS / "own-keys-tang"), shop.running() as machine:
+        yield shop.came_to(machine), shop.tried("true") is not None
+
+
+def test_cleared_firmware_keys_lock_it_though_its_kernel_is_good(cleared: tuple[str, bool]) -> None:
+    came_to, lets_in = cleared
+    assert came_to == errors.FirmwareChanged().code
+    assert not lets_in, "it has run its config"
+
+
 @pytest.fixture(scope="module")
 def without_tang(installed: Story) -> Iterator[tuple[str, str, Run]]:
     """Started where its Tang server does not answer: its screen's code, whether it lets people
@@ -167,3 +191,25 @@ def test_bound_to_both_anew_it_opens_by_itself_again(bound_anew: tuple[Run, str]
     run, state = bound_anew
     assert run.end(END_SECONDS) == ExitCode.DONE, run.end_of()
     assert "volumes   open, opened by clevis" in state
+
+
+@pytest.fixture(scope="module")
+def upgraded(bound_anew: tuple[Run, str], installed: Story, factory: Factory) -> str:
+    """It takes a version that its builder has signed with the same keys, and is restarted: what it
+    says of itself, and of its firmware."""
+    shop = installed.shop
+    built = factory.build("1.1.0", into="secure-1.1.0", secure_boot="enroll")
+    serving = ("http.server", str(PORT), "--bind", HOST, "--directory", str(built.root.parent))
+    with (
+        tang(shop.network, ARTEFACTS / "own-keys-tang"),
+        shop.network.place.program(*serving),
+    ):
+        shop.on(f"sudo -n {NODE} upgrade http://{HOST}:{PORT}/", UPGRADE_SECONDS)
+        shop.restart(OPEN_SECONDS)
+        return shop.on(f"sudo -n {NODE} state; {SECURE_BOOT}")
+
+
+def test_an_upgrade_signed_with_the_same_keys_opens_by_itself(upgraded: str) -> None:
+    assert "running   1.1.0" in upgraded
+    assert "volumes   open, opened by clevis" in upgraded
+    assert upgraded.endswith("06 00 00 00 01"), "Secure Boot is off"
