@@ -7,7 +7,9 @@ control: there the same attacks lead to open volumes.
 
 from __future__ import annotations
 
+import base64
 import io
+import json
 import tarfile
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -19,7 +21,7 @@ from node.image.recipe import Recipe
 from node.image.rooms import Room
 from node.testing.shop import OPEN, Shop
 from node.testing.workshop import Workshop, more_words
-from pairing import errors
+from pairing import errors, process
 from pairing.testing import cpio, firmware
 from pairing.testing.box import Box
 from pairing.testing.diskhand import MIB, DiskHand, filesystem, swap
@@ -35,7 +37,7 @@ a failure's message would show them."""
 HOME_TYPE = "933AC7E1-2EB4-4F13-B844-0E14E2AEF915"
 SWAP_TYPE = "0657FD6D-A4AB-43C4-84E5-0933C84B4F4F"
 """Of the Discoverable Partitions Specification: systemd uses such ones by itself."""
-ENROL_SECONDS = 180.0
+ENROL_SECONDS, TOKEN_SECONDS = 180.0, 60.0
 IN_USE = "tail -n +2 /proc/swaps; ls -d /home/thief 2>/dev/null; true"
 """Lists what a thief's partitions are used for."""
 
@@ -171,6 +173,21 @@ def _exchange(target: Target, label: str) -> None:
     target.disk.overwrite(label, image)
 
 
+def _server_option(target: Target) -> None:
+    """Has curl print the mark: when it is asked, the boot partition is mounted."""
+    mark = 'url = "file:///boot/thief/mark"\n'
+    target.disk.write("thief/mark", f"{MARK}\n".encode())
+    target.disk.write("thief/adv", f'{mark}{mark}output = "/dev/ttyS0"\n'.encode())
+    pin = json.dumps({"clevis": {"pin": "tang", "tang": {"url": "-K/boot/thief"}}})
+    jwe = {"protected": base64.urlsafe_b64encode(pin.encode()).decode()}
+    token = json.dumps({"type": "clevis", "keyslots": ["0"], "jwe": jwe})
+    target.workshop.folder.mkdir(parents=True)
+    volume = target.disk.copied("KR_OEM", target.workshop.folder / "KR_OEM.luks")
+    argv = ["cryptsetup", "token", "import", "--json-file", "-", str(volume)]
+    process.run(argv, seconds=TOKEN_SECONDS, stdin=token.encode())
+    target.disk.overwrite("KR_OEM", volume)
+
+
 def _firmware_credentials(target: Target) -> None:
     target.credentials["systemd.unit-dropin.kairos-node.service"] = unit_with_program()
 
@@ -263,6 +280,12 @@ MATRIX: tuple[Attack, ...] = (
         text="the data's volume exchanged for a plain one",
         end=errors.VolumesForeign,
         act=_data_volume,
+    ),
+    Attack(
+        name="server-option",
+        text="a Tang server in a volume's header whose address is an option of curl's",
+        end=errors.HeaderDamaged,
+        act=_server_option,
     ),
     Attack(
         name="firmware-credentials",

@@ -58,6 +58,14 @@ class DiskHand:
             source.write_bytes(content)
             self._mtools("mcopy", "-o", str(source), f"::{name}")
 
+    def copied(self, label: str, target: Path) -> Path:
+        """A partition's content, as the file `target`."""
+        part = self.partition(label)
+        take = ["iflag=skip_bytes,count_bytes", f"skip={part.offset}", f"count={part.size}"]
+        argv = ["dd", f"if={self.image}", f"of={target}", *take, "bs=4M", "status=none"]
+        process.run(argv, seconds=SECONDS)
+        return target
+
     def overwrite(self, label: str, content: Path) -> None:
         """Put a file system's image in the place of a partition's content, from its begin."""
         part = self.partition(label)

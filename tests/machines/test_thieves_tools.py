@@ -55,6 +55,8 @@ def test_partitions_are_exchanged_and_added(disk: DiskHand, tmp_path: Path) -> N
     for label in ("KR_OEM", "home"):
         offset = disk.partition(label).offset
         assert image[offset : offset + 8 * MIB] == volume.read_bytes()
+    taken = disk.copied("home", tmp_path / "taken").read_bytes()
+    assert taken == volume.read_bytes()
 
 
 def test_a_watch_finds_what_is_shown_and_nothing_else() -> None:
