@@ -1,8 +1,8 @@
 """What a thief of the disk or of the whole machine can change, as data: the matrix of attacks.
 
 Each attack changes a machine that is switched off, or how it is switched on; `end` says what its
-next start has to come to. A machine whose volumes any start of its TPM opens (`weaken`) is the
-control: there the same attacks lead to open volumes.
+next start has to come to. The control is a machine whose volumes its TPM opens at any start, or at
+any with our image (`weaken`): there the same attacks lead to open volumes.
 """
 
 from __future__ import annotations
@@ -12,13 +12,17 @@ import io
 import json
 import tarfile
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from node.image import signing, trees
 from node.image.recipe import Recipe
 from node.image.rooms import Room
+from node.plan.encrypt import LITERAL_PCRS, SIGNED_PCRS
+from node.plan.locked import BOOT_WORDS
+from node.plan.repart import tpm_options
+from node.system.medium import PUBLIC_KEY
 from node.testing.shop import OPEN, Shop
 from node.testing.workshop import Workshop, more_words
 from pairing import errors, process
@@ -38,6 +42,12 @@ HOME_TYPE = "933AC7E1-2EB4-4F13-B844-0E14E2AEF915"
 SWAP_TYPE = "0657FD6D-A4AB-43C4-84E5-0933C84B4F4F"
 """Of the Discoverable Partitions Specification: systemd uses such ones by itself."""
 ENROL_SECONDS, TOKEN_SECONDS = 180.0, 60.0
+ANY_START = ("--tpm2-device=auto", "--tpm2-pcrs=")
+"""A slot that the TPM opens at whatever start, as without a policy (systemd-cryptenroll(1))."""
+ANY_WORDS = tpm_options(
+    [register for register in LITERAL_PCRS if register != BOOT_WORDS], SIGNED_PCRS, PUBLIC_KEY
+)
+"""Ours without register 12: one that it opens whatever a start is given from outside the image."""
 IN_USE = "tail -n +2 /proc/swaps; ls -d /home/thief 2>/dev/null; true"
 """Lists what a thief's partitions are used for."""
 
@@ -352,8 +362,8 @@ def unit_with_program() -> str:
     return f'[Service]\nExecStartPre=-+/bin/sh -c "{SAY_MARK}"\n'
 
 
-def weaken(shop: Shop, key: bytes) -> None:
-    """Let the running machine's TPM open the volumes at whatever start, as without a policy."""
+def weaken(shop: Shop, key: bytes, slot: Sequence[str] = ANY_START) -> None:
+    """Let the running machine's TPM open the volumes by this slot instead of ours."""
     argv = "systemd-cryptenroll --unlock-key-file=/run/weaken --wipe-slot=tpm2"
     label = "/dev/disk/by-partlabel/KR_"
     lines = [
@@ -362,7 +372,7 @@ def weaken(shop: Shop, key: bytes) -> None:
         f"printf %s {key.decode()} > /run/weaken",
         # Else systemd-cryptenroll takes the signed policy by itself.
         "mv /run/systemd/tpm2-pcr-public-key.pem /run/systemd/taken-away",
-        f"{argv} --tpm2-device=auto --tpm2-pcrs= {label}OEM",
-        f"{argv} --tpm2-device=auto --tpm2-pcrs= {label}PERSISTENT",
+        f"{argv} {' '.join(slot)} {label}OEM",
+        f"{argv} {' '.join(slot)} {label}PERSISTENT",
     ]
     shop.on(f"sudo -n sh -c '{'; '.join(lines)}'", seconds=ENROL_SECONDS)
