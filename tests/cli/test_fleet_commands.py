@@ -259,7 +259,7 @@ def test_keys_from_founding_to_a_second_station(run: Any, station: Station) -> N
     assert run("keys", "init").exception is None
     assert run("keys", "fleet-init").exception is None
     public = run("keys", "export", "--operator", "--keys", station.home / "north").stdout.strip()
-    made = run("keys", "certify", "--name", "north", public)
+    made = run("keys", "certify", "--name", "north", "--", public)
     certificate = station.home / "north.json"
     certificate.write_text(made.stdout)
     accepted = run("keys", "accept", certificate, "--keys", station.home / "north")
@@ -285,7 +285,7 @@ def test_a_second_recipient(run: Any) -> None:
     from pairing.protocol.wire import to_base64
 
     other = to_base64(keys.generate_escrow().public)
-    assert "2 keys" in run("keys", "recipient", "--name", "safe", other).output
+    assert "2 keys" in run("keys", "recipient", "--name", "safe", "--", other).output
     assert other in run("keys", "show").stdout
     assert isinstance(run("keys", "recipient", "rubbish").exception, errors.KeyFileInvalid)
 
