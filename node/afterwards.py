@@ -32,6 +32,8 @@ LOOK_SECONDS = 1.0
 """How often it is looked whether there is anything left to tell."""
 FAREWELL_SECONDS = 2.0
 """For the last word to arrive before the port is closed."""
+ANSWER_SECONDS = 120.0
+"""How long the start of what was opened may take before who sent the key is left unanswered."""
 
 
 def restore(agent: Agent, path: Path, mode: Mode = Mode.INSTALLED) -> bool:
@@ -192,6 +194,9 @@ async def run_locked(
         await agent.is_open.wait()
         if isinstance(agent.machine, LockedMachine):
             agent.machine.open = True  # whoever opened it
+            with trio.move_on_after(ANSWER_SECONDS):
+                while agent.machine.trying:  # noqa: ASYNC110 (the protocol has no events)
+                    await trio.sleep(LOOK_SECONDS)
         await trio.sleep(FAREWELL_SECONDS)
         nursery.cancel_scope.cancel()
 

@@ -37,6 +37,11 @@ class LockedMachine(NodeMachine):
             return [Close(conn)]
         return NodeMachine.opened(self, conn, source, channel_key, now)
 
+    @property
+    def trying(self) -> bool:
+        """Whether somebody who sent a key has no answer yet."""
+        return self._asking is not None
+
     def kept(self) -> None:
         """Nothing: what this lease was is in the volume that is not open."""
         return

@@ -88,12 +88,18 @@ class Machine:
     lease: bytes = b""
     seconds: float = 0.0
     """How long a change takes."""
+    late: float = 0.0
+    """Seconds until the start goes on, after `seen` was told that the volumes are open."""
+    seen: Callable[[], None] = lambda: None
 
     async def open(self, kind: UnlockKind, secret: bytes) -> None:
         self.tried.append(secret)
         await trio.sleep(10)
         if secret != self.key:
             raise errors.UnlockFailed("wrong")
+        if self.late:
+            self.seen()
+            await trio.sleep(self.late)
 
     async def change(self, order: CarryOut, reporter: Reporter) -> None:
         self.orders.append(order)
@@ -117,7 +123,7 @@ async def lives_on(
 ) -> None:
     """Locked, then open, as the installed system does it."""
     agent = shop(folder)
-    agent.opener, agent.maintainer = volumes.open, volumes.change
+    agent.opener, agent.maintainer, volumes.seen = volumes.open, volumes.change, agent.opened
     await afterwards.run_started(
         agent,
         network.transport("node"),
@@ -167,6 +173,20 @@ async def test_unlock_then_rotate(tmp_path: Path, quick_clock: object) -> None:
     opened = ESCROW.open(record.keys[0].sealed, handshake.escrow_context(record.node, record.lease))
     assert opened == volumes.key != KEY
     assert [proof.digest for proof in second.proofs] == [handshake.record_digest(record)]
+
+
+async def test_who_sent_the_key_is_answered_by_a_slow_machine_too(
+    tmp_path: Path, quick_clock: object
+) -> None:
+    """Its agent sees the open volumes before the start that opened them has gone on."""
+    network = MemoryNetwork(latency=0.05)
+    async with trio.open_nursery() as nursery:
+        operator, known, volumes = await locked_shop(network, tmp_path, nursery)
+        volumes.late = 30
+        assert await errand(network, known, operator.identity, clerk(unlocking(KEY)))
+        await open_again(network, known, operator.identity)
+        nursery.cancel_scope.cancel()
+    assert volumes.tried == [KEY]
 
 
 async def test_a_change_that_begins_late_is_answered(tmp_path: Path, quick_clock: object) -> None:
