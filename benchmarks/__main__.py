@@ -26,6 +26,7 @@ SUBJECTS = {
     "crowd": "200 nodes in one process",
     "flood": "an operator among 600 idle sockets",
     "meeting_point": "the relay",
+    "building": "an image from nothing, and from what was kept",
     "boot": "a stick in an emulated machine, to its code on the screen",
     "machines": "state machines and parsers alone",
     "photos": "photos read by us and by zxing-cpp and zbar alone",
