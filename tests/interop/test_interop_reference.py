@@ -14,6 +14,8 @@ import pytest
 from pairing.testing.stock import AGES, Age, Peer, Stock
 
 pytestmark = pytest.mark.timeout(300)
+LEDGER_SECONDS = 200.0
+"""Stock members that miss each other as their names change meet at a later change."""
 
 PINNED = {
     "new": {"kairos-io/go-nodepair": "v0.3.0", "mudler/edgevpn": "v0.35.3"},
@@ -79,7 +81,8 @@ def test_without_the_dht_they_do_not(apart: Any) -> None:
 
 def held(member: Peer) -> Mapping[str, str]:
     """What the ledger has of Kairos' own entries, once it has changed."""
-    found: Mapping[str, str] = member.wait("ledger").get("ledger", {}).get("kairos", {})
+    changed = member.wait("ledger", LEDGER_SECONDS)
+    found: Mapping[str, str] = changed.get("ledger", {}).get("kairos", {})
     return found
 
 
