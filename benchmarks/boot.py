@@ -24,7 +24,6 @@ from pairing.testing.measured import Figure
 
 STARTS = 3
 CODE_SECONDS, LOOK_SECONDS = 400.0, 0.5
-SHELL = f"systemd.debug_shell=ttyS{guest_system.SHELL_LINE}"
 GOAL = 45.0
 PHASES = re.compile(r"([\d.]+)(min|s|ms) ?(?:([\d.]+)s )?\((\w+)\)")
 
@@ -49,7 +48,7 @@ def _starts(network: Lan, folder: Path, stick: Path, count: int) -> Iterator[Fig
         box = Box.new(folder / f"box-{number}", hardware, (1 << 30,))
         began = time.perf_counter()
         medium = Drive(image=stick, serial="STICK", read_only=True)
-        with box.running(medium, entry=network.entry, words=(SHELL,)) as machine:
+        with box.running(medium, entry=network.entry, words=(guest_system.SHELL_WORD,)) as machine:
             _until_shown(machine, began)
             samples.append(time.perf_counter() - began)
             spent.append(processor_seconds(machine.pid))

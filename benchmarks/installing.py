@@ -22,8 +22,6 @@ from pairing.testing.qemu import Machine
 COPIES = 3
 WRITTEN_SECONDS, END_SECONDS = 900.0, 900.0
 SHELL_SECONDS = 180.0
-SHELL = f"systemd.debug_shell=ttyS{guest_system.SHELL_LINE}"
-"""A kernel word: a root shell on a serial line. For measuring only."""
 CONFIG = """#cloud-config
 hostname: bench
 users:
@@ -58,7 +56,9 @@ def measure(quick: bool) -> list[Figure]:
         factory = Factory(folder / "images", folder / "keys")
         with lan(folder / "lan") as network:
             shop = Shop.new(network, folder / "shop", CONFIG, 20)
-            stick = factory.build("1.0.0", into="shell", kernel_words=(*QUICK, SHELL)).stick
+            stick = factory.build(
+                "1.0.0", into="shell", kernel_words=(*QUICK, guest_system.SHELL_WORD)
+            ).stick
             return [*_life(shop, stick, 1 if quick else COPIES)]
 
 

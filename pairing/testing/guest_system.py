@@ -17,6 +17,9 @@ from pairing.testing.qemu import Machine, SerialLine
 
 SCREEN_LINE, JOURNAL_LINE, SHELL_LINE = 0, 1, 2
 """What the serial lines ttyS0 to ttyS2 are for. The root shell is for tests only."""
+SHELL_WORD = f"systemd.debug_shell=ttyS{SHELL_LINE}"
+"""Kernel word: that shell. A live start may have it from outside; an installation is sealed to the
+words from outside (PCR 12), so there it has to be in the image."""
 SHELL_SECONDS = 60.0
 CLOCK_WORD = "e2e.clock"
 """Kernel word: set the clock as the board has it, however wrong. systemd would raise it."""
@@ -24,7 +27,7 @@ CLOCK_WORD = "e2e.clock"
 KERNEL_WORDS = (
     *("rdinit=/usr/lib/systemd/systemd", "console=tty0", "console=ttyS0", "loglevel=4"),
     *("consoleblank=0", "vt.global_cursor_default=0", "systemd.show_status=0", "panic=5"),
-    *("systemd.machine_id=firmware", f"systemd.debug_shell=ttyS{SHELL_LINE}"),
+    *("systemd.machine_id=firmware", SHELL_WORD),
     # Emulation is slow enough without these.
     *(*EMULATED, "cryptomgr.notests", "mitigations=off", "audit=0", "apparmor=0"),
 )

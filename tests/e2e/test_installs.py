@@ -35,8 +35,6 @@ PORT, MDNS, DHCP_CLIENT = 4917, 5353, {68, 546}
 DECOY_PORT = 2323
 DECOY = f'import os, socket; s = socket.create_server(("", {DECOY_PORT})); os.fork() or s.accept()'
 """A program that ends once it listens, and leaves a child that takes one caller."""
-SHELL = f"systemd.debug_shell=ttyS{guest_system.SHELL_LINE}"
-"""A live boot may have it; PCR 12 would tell an installed one's disk."""
 ANCIENT = "1970-01-01"
 USERS = """#cloud-config
 hostname: HOST
@@ -89,7 +87,7 @@ def stick(factory: Factory) -> Drive:
 def alone(network: Lan, stick: Drive) -> Iterator[Corner]:
     """One to be installed by hand."""
     shop = Shop.new(network, ARTEFACTS / "installs-alone", filled(READABLE), 92)
-    with shop.box.running(stick, entry=network.entry, words=(SHELL,)) as machine:
+    with shop.box.running(stick, entry=network.entry, words=(guest_system.SHELL_WORD,)) as machine:
         yield Corner(shop, machine, shop.folder / "never")
 
 

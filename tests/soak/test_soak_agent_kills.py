@@ -31,8 +31,6 @@ from tests.soak.conftest import Part
 pytestmark = [pytest.mark.root, pytest.mark.timeout(0)]
 
 TOLD_SECONDS = 300.0
-SHELL = f"systemd.debug_shell=ttyS{guest_system.SHELL_LINE}"
-"""A word of the image's own kernel line: one from outside would be measured."""
 STEPS = ("make-volumes", "write-disk", "keep-config")
 KILL = "systemctl kill --signal KILL kairos-node"
 JOURNAL = "/run/kairos-register/journal.jsonl"
@@ -55,7 +53,9 @@ class Killed:
 @pytest.fixture(scope="module")
 def killed(network: Lan, factory: Factory) -> Killed:  # noqa: F811
     shop = Shop.new(network, ARTEFACTS / "agent-kills", PLAIN, 85)
-    stick = factory.build("1.0.0", into="shell", kernel_words=(*QUICK, SHELL)).stick
+    stick = factory.build(
+        "1.0.0", into="shell", kernel_words=(*QUICK, guest_system.SHELL_WORD)
+    ).stick
     with (
         shop.live(stick) as machine,
         shop.register(shop.photo(machine), "--wait", "written") as run,
