@@ -76,8 +76,9 @@ async def live(
     config that was damaged since, errors.JoinFailed or a class below it; the caller reports that
     as Failed.
     """
-    failed = await _failed(reporter, root, held)
+    # First: of a damaged config no stage leaves an outcome, and each would be waited for.
     config = await trio.to_thread.run_sync(load_file, root / str(CONFIG).lstrip("/"))
+    failed = await _failed(reporter, root, held)
     facts = await trio.to_thread.run_sync(look)
     if failed is None:
         protection = await trio.to_thread.run_sync(_protection, config, facts, held, root, run)

@@ -22,6 +22,7 @@ from node.system.door import Door
 from pairing import errors, process
 from pairing.config.document import Document
 from pairing.config.scrub import Scrub
+from pairing.durable import write_durably
 
 CONDITION_SECONDS = 30.0
 COMMAND_SECONDS = {"initramfs": 120.0, "fs": 120.0, "boot": 120.0}
@@ -70,12 +71,13 @@ class Outcome:
             raise errors.StageIncomplete(detail, element=self.stage)
 
     def keep(self, folder: Path) -> None:
-        """Leave it in `folder` for the agent, which reports it: NAME.json, for root only."""
+        """Leave it in `folder` for the agent, which reports it: NAME.json, for root only.
+
+        Flushed: what is done once is not to be done again after a power cut. Raises OSError.
+        """
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         name = self.stage.replace("/", "_")
-        new = folder / f"{name}.new"
-        new.write_text(self.to_json(), encoding="utf-8")
-        new.replace(folder / f"{name}.json")
+        write_durably(folder / f"{name}.json", self.to_json().encode())
 
     def to_json(self) -> str:
         """For whoever reports it: one JSON object."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NoReturn
 
 from node.plan.boot import OpenVolume
 from node.plan.header import Header
@@ -89,10 +89,23 @@ class Opener:
     def _by_clevis(self, step: OpenVolume) -> None:
         for url in self._header(step).tang:
             if not self._succeeds((*ASK_TANG, f"{url}/adv")):
-                raise errors.TangUnreachable(url, element=step.label)
+                raise errors.TangUnreachable(f"{url} does not answer.", element=step.label)
         argv = ("clevis", "luks", "unlock", "-d", step.device, "-n", step.mapped)
         if not self._succeeds(argv, seconds=CLEVIS_SECONDS):
-            raise self._reason(step)(element=step.label)
+            self._clevis_failed(step)
+
+    def _clevis_failed(self, step: OpenVolume) -> NoReturn:
+        """Each Tang server answers. A share of another TPM looks like a good one: clevis keeps
+        nothing of whose it is."""
+        header = self._header(step)
+        servers = " and ".join(header.tang)
+        if servers and not header.shares:
+            removed = f"{servers} answers, but not with the key that was bound: was it removed?"
+            raise errors.TangUnreachable(removed, element=step.label)
+        reason = self._reason(step)
+        doubt = reason is errors.TpmRefuses and servers
+        detail = f"Or {servers} no longer has the key that was bound." if doubt else ""
+        raise reason(detail, element=step.label)
 
     def _reason(self, step: OpenVolume) -> type[errors.LockedError]:
         view, header = self.diagnose(self.root, self.run), self._header(step)

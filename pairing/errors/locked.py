@@ -41,10 +41,10 @@ class ImageForeign(LockedError):
 
 
 class TangUnreachable(LockedError):
-    """The Tang server that holds a part of the key does not answer."""
+    """The Tang server that holds a part of the key does not answer, or not with this disk's key."""
 
     number, slug, retryable = 630, "locked-tang", True
-    hint = "Is the machine where it belongs, and the server up? It tries again at each start."
+    hint = "Is the machine where it belongs, the server up, with its keys of the installation?"
 
 
 class HeaderDamaged(LockedError):

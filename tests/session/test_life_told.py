@@ -10,7 +10,7 @@ import trio
 import trio.testing
 
 from node import afterwards
-from node.life import STAGES, live
+from node.life import STAGE_SECONDS, STAGES, live
 from node.plan.boot import EARLY_STAGES
 from node.providers.base import Entered, Preparation, Scene
 from node.stages.apply import Failure, Outcome
@@ -123,3 +123,18 @@ async def test_what_failed_once_stays_until_it_was_heard(
     await told(tmp_path, Cluster(), ONCE)
     Outcome(stage="after-install", failures=(unheard,)).keep(tmp_path / "system/oem/.kairos")
     assert [await started_again(tmp_path) for _ in range(2)] == [State.FAILED] * 2
+
+
+async def test_a_damaged_config_is_told_without_waiting(
+    tmp_path: Path, quick_clock: trio.testing.MockClock
+) -> None:
+    """Its stages leave nothing; each of them would be waited for until its time is over."""
+    system = tmp_path / "system"
+    (system / "oem").mkdir(parents=True)
+    (system / "oem/90_custom.yaml").write_text("#cloud-config\n: [\n")
+    network, operator = MemoryNetwork(), Operator()
+    async with installed_by(operator, network, tmp_path):
+        began = trio.current_time()
+        await rebooted(network, tmp_path, partial(live, look=Facts, root=system, providers=[]))
+    assert isinstance(operator.outcome, errors.ConfigError)
+    assert trio.current_time() - began < STAGE_SECONDS

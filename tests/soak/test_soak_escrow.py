@@ -16,10 +16,11 @@ import pytest
 
 from node.image.python import site_of
 from node.image.recipe import ImageFile
-from node.testing.images import Factory
+from node.testing.images import QUICK, Factory
 from node.testing.shop import PLAIN, Shop
 from pairing import errors, process
 from pairing.errors import ExitCode
+from pairing.testing import guest_system
 from pairing.testing.box import copy_files
 from pairing.testing.gpt import tables
 from pairing.testing.hardware import Drive
@@ -55,6 +56,7 @@ GOES_ON = """\
             with trio.move_on_after(5):
                 receipt = await self._escrow(step, self._key)
 """
+SAVED = "mkfs.ext4 -q -F -L accounts /dev/vda; udevadm settle; sync"
 PACKAGE = f"/{site_of('3.13')}/node"
 UNREAD = random.Random(1).randbytes(1 << 20)
 """A file that no start reads. No compressor makes it smaller: it is in the image as it is."""
@@ -93,6 +95,12 @@ def hasty_stick(factory: Factory) -> Path:  # noqa: F811
         ImageFile(path=f"{PACKAGE}/__pycache__/execute.cpython-313.pyc"),
     )
     return factory.build("1.0.0", into="hasty", files=files).stick
+
+
+@pytest.fixture(scope="module")
+def shell_stick(factory: Factory) -> Path:  # noqa: F811
+    words = (*QUICK, guest_system.SHELL_WORD)
+    return factory.build("1.0.0", into="shell", kernel_words=words).stick
 
 
 @pytest.fixture(scope="module")
@@ -196,6 +204,30 @@ def test_without_wipe_a_disk_that_holds_data_stays_as_it_is(
     assert "install.wipe: true" in run.end_of()
     assert changes(watch.log) == []
     assert digest(shop.box.disk()) == before
+
+
+@pytest.mark.soak(share=0)
+def test_data_that_came_after_the_plan_stays_as_it_is(
+    network: Lan,  # noqa: F811
+    shell_stick: Path,
+    part: Part,
+) -> None:
+    """The operator has approved of an empty disk; the machine itself looks again."""
+    shop = Shop.new(network, ARTEFACTS / "escrow-late", CONFIG, 86)
+    with (
+        recording(shop.box, shop.operator.escrow) as watch,
+        shop.live(shell_stick) as machine,
+        shop.register(shop.photo(machine), "--wait", "written") as run,
+    ):
+        run.until("planned", TOLD_SECONDS)
+        machine.serial[guest_system.SHELL_LINE].ask(SAVED, ASKED_SECONDS)
+        before = count(watch.log)
+        status = run.end(TOLD_SECONDS)
+    part.kept.update(exit=status, error=run.verdict["error"])
+    assert status == ExitCode.CONFIG, run.end_of()
+    assert '"accounts"' in run.verdict["error"]["text"]
+    assert changes(watch.log)
+    assert changes(watch.log) == changes(watch.log, before)
 
 
 # --- what the tests use -----------------------------------------------------------------------
