@@ -76,7 +76,7 @@ async def repaired(way: Way, network: MemoryNetwork, identity: Identity, person:
         return await repairing.repair(machine, dialer, way.target, person, find=20)
 
 
-async def test_a_station_gets_in_and_the_tpm_is_closed(tmp_path: Path, quick_clock: object) -> None:
+async def test_a_station_gets_in_and_the_tpm_is_closed(tmp_path: Path, patient_clock: object) -> None:
     network, agent = MemoryNetwork(), agent_in(tmp_path, fleets=PINNED)
     closed: list[bool] = []
     agent.rescue.close_tpm = lambda: closed.append(not agent.rescue.visitor)
@@ -88,7 +88,7 @@ async def test_a_station_gets_in_and_the_tpm_is_closed(tmp_path: Path, quick_clo
 
 
 async def test_who_writes_himself_into_the_boot_partition_gets_nothing(
-    tmp_path: Path, quick_clock: object
+    tmp_path: Path, patient_clock: object
 ) -> None:
     """A thief with the disk knows what is in the record, and can make himself its operator, even
     with a fleet of his own. On an open image that is the lease, and no terminal; where a fleet is

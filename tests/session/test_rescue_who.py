@@ -78,7 +78,7 @@ async def test_who_may(
     identity: Identity,
     error: str | None,
     tmp_path: Path,
-    quick_clock: object,
+    patient_clock: object,
 ) -> None:
     """The refused ones are each beside an allowed one that differs in one thing: the controls."""
     network = MemoryNetwork()
@@ -96,7 +96,7 @@ async def test_who_may(
 
 
 async def test_the_tpm_of_a_locked_system_is_closed_before(
-    tmp_path: Path, quick_clock: object
+    tmp_path: Path, patient_clock: object
 ) -> None:
     def cannot() -> None:
         raise errors.CommandMissing(element="tpm2_pcrextend")
@@ -117,7 +117,7 @@ async def test_the_tpm_of_a_locked_system_is_closed_before(
         assert bool(person.shown) is opens
 
 
-async def test_no_shell_of_somebody_elses_computer(tmp_path: Path, quick_clock: object) -> None:
+async def test_no_shell_of_somebody_elses_computer(tmp_path: Path, patient_clock: object) -> None:
     network, agent = MemoryNetwork(), agent_in(tmp_path, fleets=PINNED)
     agent.repairable = False
     async with running(agent, network) as token:
@@ -126,7 +126,7 @@ async def test_no_shell_of_somebody_elses_computer(tmp_path: Path, quick_clock: 
 
 
 async def test_an_order_signed_by_another_key_opens_nothing(
-    tmp_path: Path, quick_clock: object, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, patient_clock: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     network, agent = MemoryNetwork(), agent_in(tmp_path, fleets=PINNED)
     identity, forger = station(FLEET), keys.generate()
