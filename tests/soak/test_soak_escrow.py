@@ -224,8 +224,8 @@ def test_data_that_came_after_the_plan_stays_as_it_is(
         before = count(watch.log)
         status = run.end(TOLD_SECONDS)
     part.kept.update(exit=status, error=run.verdict["error"])
-    assert status == ExitCode.CONFIG, run.end_of()
-    assert '"accounts"' in run.verdict["error"]["text"]
+    assert status == ExitCode.NODE_FAILED, run.end_of()
+    assert 'The disk now holds ext4 "accounts".' in run.verdict["error"]["text"]
     assert changes(watch.log)
     assert changes(watch.log) == changes(watch.log, before)
 
