@@ -99,7 +99,7 @@ class Starter:
 
     def _stopped(self, wrong: errors.KnownError, means: str) -> BootReport:
         locked = isinstance(wrong, errors.LockedError)
-        if not self._may_follow(wrong):
+        if not self._may_follow(wrong, means):
             try:
                 # Nothing that comes later in this start needs the TPM's key, whoever asks for it.
                 seal_off(self.root, self.run)
@@ -109,11 +109,10 @@ class Starter:
             "locked" if locked else "incomplete", code=wrong.slug, text=_details(wrong), means=means
         )
 
-    def _may_follow(self, wrong: errors.KnownError) -> bool:
-        """Whether the TPM's key is wanted again in this start: somebody is awaited, or sent the
-        number of another recovery key; the TPM itself counts wrong numbers."""
-        by_pin = self.secret is not None and self.secret.kind == "pin"
-        another = by_pin and isinstance(wrong, errors.UnlockFailed)
+    def _may_follow(self, wrong: errors.KnownError, means: str) -> bool:
+        """Whether the TPM's key is wanted again in this start: somebody's approval is awaited, also
+        after a wrong recovery key, or wrong numbers, which the TPM itself counts."""
+        another = means == "approval" and isinstance(wrong, errors.UnlockFailed)
         return another or isinstance(wrong, STAYS_OPEN)
 
     def _report(self, state: Any, **more: Any) -> BootReport:

@@ -55,6 +55,11 @@ PERSISTENT = (
     "/var/log",
 )
 """Kept over restarts on the persistent volume, beside what a recipe adds."""
+LINKS = (
+    "fs.protected_hardlinks = 1\nfs.protected_symlinks = 1\n"
+    "fs.protected_fifos = 1\nfs.protected_regular = 2\n"
+)
+"""sysctl.d(5): the kernel's default is none of it, and Debian's a package that is not here."""
 RESOLVED = "[Resolve]\nLLMNR=no\nMulticastDNS=no\n"
 """Else it answers on the network (port 5355, also TCP); what is announced there is the agent's."""
 ENABLED = {
@@ -180,6 +185,7 @@ def _identity(made: Layer, recipe: Recipe) -> None:
     made.link("etc/resolv.conf", "../run/systemd/resolve/stub-resolv.conf")
     made.file(f"{OURS}/image.json", json.dumps(described(recipe), indent=1) + "\n")
     made.file("etc/systemd/resolved.conf.d/10-quiet.conf", RESOLVED)
+    made.file("usr/lib/sysctl.d/10-links.conf", LINKS)
     paths = sorted({*PERSISTENT, *recipe.persistent})
     made.file(f"{OURS}/persistent.conf", "".join(f"{path}\n" for path in paths))
     for path in ("oem", "boot", "usr/local", f"{OURS}/providers.d", *paths):

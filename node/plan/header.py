@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,8 @@ SERVER = re.compile(r"https?://[^/\s]+(/\S*)?")
 as root: it must not be an option of theirs, nor a file."""
 DEPTH = 8
 """Of clevis' shares within shares."""
+REGISTERS = range(24)
+"""Of a TPM (PC Client Platform TPM Profile)."""
 POLICY = 10
 """Bytes before the length of the policy in a TPM2B_PUBLIC: size, type, algorithm, attributes."""
 
@@ -72,8 +74,8 @@ def read_header(dumped: bytes) -> Header:
 
 def _tpm(token: Mapping[str, Any]) -> TpmToken:
     return TpmToken(
-        literal=tuple(map(int, token.get("tpm2-pcrs", ()))),
-        signed=tuple(map(int, token.get("tpm2_pubkey_pcrs", ()))),
+        literal=_registers(token.get("tpm2-pcrs", ())),
+        signed=_registers(token.get("tpm2_pubkey_pcrs", ())),
         public_key=base64.b64decode(token.get("tpm2_pubkey", ""), validate=True),
         policy=bytes.fromhex(token.get("tpm2-policy-hash", "")),
         pin=bool(token.get("tpm2-pin", False)),
@@ -84,13 +86,20 @@ def _tpm(token: Mapping[str, Any]) -> TpmToken:
 def _share(pin: Mapping[str, Any]) -> TpmToken:
     """Clevis knows neither signed registers nor a number, and does not say of which TPM it is."""
     return TpmToken(
-        literal=tuple(int(part) for part in pin.get("pcr_ids", "").split(",") if part),
+        literal=_registers(part for part in pin.get("pcr_ids", "").split(",") if part),
         signed=(),
         public_key=b"",
         policy=_sealed_to(pin),
         pin=False,
         parent=b"",
     )
+
+
+def _registers(numbers: Iterable[Any]) -> tuple[int, ...]:
+    found = tuple(map(int, numbers))
+    if not set(found) <= set(REGISTERS):
+        raise ValueError("there is no such register")
+    return found
 
 
 def _sealed_to(pin: Mapping[str, Any]) -> bytes:

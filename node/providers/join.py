@@ -114,6 +114,8 @@ class _Joining:
             raise self._told(wrong, scrub) from None
         except errors.KnownError as wrong:
             raise self._told(errors.JoinFailed(wrong.sentence), scrub) from None
+        except OSError as wrong:  # a full or damaged disk, mostly
+            raise self._told(errors.JoinFailed(f"{wrong.strerror or wrong}."), scrub) from None
         return self.reached
 
     def _log(self, line: str) -> None:

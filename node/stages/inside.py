@@ -14,7 +14,7 @@ import os
 import stat
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pairing import errors
@@ -37,14 +37,22 @@ class Place:
     path: str
 
 
+def ours() -> frozenset[int]:
+    """Users whose links are followed: root, and who runs this on another root than `/`."""
+    return frozenset({0, os.geteuid()})
+
+
 @dataclass(frozen=True, slots=True)
 class Inside:
     """`root` taken as `/`. Raises errors.PathRefused or OSError.
 
-    `links` False follows no link at all: for places where somebody else may put links.
+    A link is followed if one of `owners` made it: a path that a config names may lead through a
+    folder of somebody who is not root, and who chooses where his links lead. `links` False follows
+    no link at all.
     """
 
     root: Path
+    owners: frozenset[int] = field(default_factory=ours)
 
     def read(self, path: str, *, links: bool = True) -> bytes | None:
         """The content of a regular file, at most 16 MiB; None if there is nothing."""
@@ -76,12 +84,15 @@ class Inside:
         owner: tuple[int, int] = ROOT,
         links: bool = True,
     ) -> None:
-        """Put a file there with exactly this mode and owner. A link at its place is replaced."""
+        """Put a file there with exactly this mode and owner. A link at its place is replaced; a
+        file that is as asked for stays: a full disk then keeps nothing from being in force."""
         parts = split(path)
         if not parts:
             raise errors.PathRefused(element=path)
         with self._folder(parts[:-1], make=True, links=links) as place:
             self._refuse_ours(f"{place.path}/{parts[-1]}", path)
+            if _is_as_asked(place.handle, parts[-1], content, mode, owner):
+                return
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(TEMPORARY, dir_fd=place.handle)
             handle = os.open(
@@ -138,17 +149,29 @@ class Inside:
                 except OSError as wrong:
                     if wrong.errno != errno.ELOOP or not links:
                         raise
-                target = os.readlink(name, dir_fd=place.handle)
-                parts = _joined(place.path, target)
+                parts = _joined(place.path, self.target(name, place.handle))
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+
+    def target(self, name: str, folder: int) -> str:
+        """Where the link `name` in an open folder leads. Raises errors.PathRefused, OSError."""
+        # A handle to the link itself: it cannot be exchanged between the two questions.
+        handle = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+        try:
+            target = os.readlink("", dir_fd=handle)
+            if os.fstat(handle).st_uid not in self.owners:
+                raise errors.PathRefused("There is somebody's link on the way.", element=name)
+            return target
+        finally:
+            os.close(handle)
 
     @contextlib.contextmanager
     def _folder(
         self, parts: Sequence[str], *, make: bool = False, links: bool = True
     ) -> Iterator[Place]:
-        walk = _Walk(os.open(self.root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC), links)
+        root = os.open(self.root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        walk = _Walk(self, root, links)
         try:
-            walk.along(parts, self if make else None)
+            walk.along(parts, make=make)
             yield Place(walk.handles[-1], "".join(f"/{name}" for name in walk.names))
         finally:
             for handle in walk.handles:
@@ -170,11 +193,12 @@ class Inside:
 class _Walk:
     """The folders on the way, from the root: their handles and names."""
 
-    def __init__(self, root: int, links: bool) -> None:
+    def __init__(self, inside: Inside, root: int, links: bool) -> None:
+        self._inside = inside
         self.handles, self.names = [root], list[str]()
         self._links = MOST_LINKS if links else 0
 
-    def along(self, parts: Sequence[str], maker: Inside | None) -> None:
+    def along(self, parts: Sequence[str], *, make: bool) -> None:
         left = deque(parts)
         while left:
             name = left.popleft()
@@ -186,9 +210,9 @@ class _Walk:
             try:
                 handle = os.open(name, _FOLDER, dir_fd=self.handles[-1])
             except FileNotFoundError:
-                if maker is None:
+                if not make:
                     raise
-                self._make(name, maker)
+                self._make(name)
                 left.appendleft(name)
             except NotADirectoryError:
                 left.extendleft(reversed(self._link(name)))
@@ -201,9 +225,9 @@ class _Walk:
             os.close(self.handles.pop())
             self.names.pop()
 
-    def _make(self, name: str, maker: Inside) -> None:
+    def _make(self, name: str) -> None:
         real = "".join(f"/{part}" for part in (*self.names, name))
-        maker._refuse_ours(real, real)
+        self._inside._refuse_ours(real, real)
         with contextlib.suppress(FileExistsError):
             os.mkdir(name, 0o755, dir_fd=self.handles[-1])
             # The mode of a new folder must not hang on the umask of whoever started us.
@@ -220,7 +244,7 @@ class _Walk:
         Raises NotADirectoryError if it is no link.
         """
         try:
-            target = os.readlink(name, dir_fd=self.handles[-1])
+            target = self._inside.target(name, self.handles[-1])
         except OSError:
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), name) from None
         if self._links == 0:
@@ -249,6 +273,22 @@ def _joined(folder: str, target: str) -> list[str]:
         elif part not in ("", "."):
             parts.append(part)
     return parts
+
+
+def _is_as_asked(folder: int, name: str, content: bytes, mode: int, owner: tuple[int, int]) -> bool:
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        handle = os.open(name, flags, dir_fd=folder)
+    except OSError:
+        return False
+    with os.fdopen(handle, "rb") as file:
+        found = os.fstat(handle)
+        return (
+            stat.S_ISREG(found.st_mode)
+            and (stat.S_IMODE(found.st_mode), found.st_nlink) == (mode, 1)
+            and ((found.st_uid, found.st_gid), found.st_size) == (owner, len(content))
+            and file.read(len(content) + 1) == content
+        )
 
 
 def _flush(folder: int) -> None:

@@ -21,7 +21,7 @@ from node.system.door import Door
 from node.system.reading import read
 from node.system.volumes import is_mounted
 from pairing import errors
-from pairing.durable import flush_folder, write_durably
+from pairing.durable import flush_folder, flush_volume, write_durably
 
 MOUNT_SECONDS = 60.0
 CHECK_SECONDS = 500.0
@@ -125,10 +125,13 @@ class Keeper:
 
     def _host_key(self, folder: Path, kind: str) -> None:
         name = f"ssh_host_{kind}_key"
-        if not (folder / f"{name}.pub").exists():
-            (folder / name).unlink(missing_ok=True)
+        if not (read(folder / name) and read(folder / f"{name}.pub")):
+            for old in (folder / name, folder / f"{name}.pub"):
+                old.unlink(missing_ok=True)
             argv = ("ssh-keygen", "-q", "-t", kind, "-N", "", "-C", "", "-f", str(folder / name))
             self.run(argv, seconds=COPY_SECONDS)
+            # It flushes nothing: a power cut would leave both names with nothing in them.
+            flush_volume(folder)
         target = self._below("/etc/ssh")
         target.mkdir(parents=True, exist_ok=True)
         write_durably(target / name, read(folder / name))

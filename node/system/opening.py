@@ -110,7 +110,10 @@ class Opener:
     def _reason(self, step: OpenVolume) -> type[errors.LockedError]:
         view, header = self.diagnose(self.root, self.run), self._header(step)
         if sealed := (*header.tpm, *header.shares):
-            return why_locked(sealed[0], view)
+            try:
+                return why_locked(sealed[0], view)
+            except (ValueError, OverflowError):  # who has the disk writes its headers
+                return errors.HeaderDamaged
         return errors.TpmRefuses if view.present else errors.TpmMissing
 
     def _header(self, step: OpenVolume) -> Header:

@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from node.plan.header import REGISTERS
 from node.plan.locked import VOLUMES, SignedPolicy, TpmView
 from node.plan.tpmpolicy import ZERO
 from node.system.door import Door
@@ -18,7 +19,6 @@ from node.system.reading import read, text
 from pairing import errors
 
 TPM_SECONDS = 60.0
-REGISTERS = range(24)
 STORAGE_ROOT = "0x81000001"
 """Handle of the storage root key (TCG TPM v2.0 Provisioning Guidance, 7.5.1)."""
 SIGNATURE = "run/systemd/tpm2-pcr-signature.json"

@@ -16,6 +16,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from node.providers.k3s.token import PREFIX, authority_hash
-from node.testing.certificates import Authority, key_pem
+from node.testing.certificates import LIFE, Authority, key_pem
 
 NODE = "system:node:"
 
@@ -94,9 +95,11 @@ class Supervisor:
 
 
 @contextmanager
-def running(supervisor: Supervisor, folder: Path, port: int = 0) -> Iterator[Supervisor]:
+def running(
+    supervisor: Supervisor, folder: Path, port: int = 0, life: timedelta = LIFE
+) -> Iterator[Supervisor]:
     """Serve `supervisor` on the loopback interface; `folder` keeps its certificate."""
-    supervisor.authority.serve(folder, "supervisor", ["127.0.0.1"])
+    supervisor.authority.serve(folder, "supervisor", ["127.0.0.1"], life)
     trust = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     trust.load_cert_chain(folder / "supervisor.crt", folder / "supervisor.key")
     trust.load_verify_locations(cadata=supervisor.authority.pem)

@@ -11,9 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from node.plan.boot import OpenVolume
 from node.plan.header import TpmToken, read_header
 from node.plan.locked import SignedPolicy, TpmView, why_locked
 from node.plan.tpmpolicy import ZERO, key_fingerprint, pcr_policy, sealing_policy
+from node.system.opening import Opener
+from node.testing.installed import InstalledMachine
 from pairing import errors
 
 DATA = Path(__file__).resolve().parents[1] / "data" / "volumes"
@@ -201,3 +204,24 @@ def test_a_policy_that_is_not_told_is_no_reason(changed: dict[str, str]) -> None
 def test_a_damaged_header_is_a_value_error(dumped: bytes) -> None:
     with pytest.raises(ValueError, match="metadata"):
         read_header(dumped)
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        {},
+        {"tpm2-pcrs": [99]},
+        {"tpm2-pcrs": [-1]},
+        {"tpm2_pubkey_pcrs": [1 << 40], "tpm2_srk": ""},
+        {"tpm2_pubkey": base64.b64encode(b"no key").decode(), "tpm2_srk": ""},
+    ],
+)
+def test_a_token_that_nobody_made_is_damage(tmp_path: Path, forged: dict[str, object]) -> None:
+    """Who has the disk writes its headers. The control: as it was made, the TPM is to blame."""
+    header = json.loads((DATA / "tpm2.json").read_bytes())
+    (token,) = [one for one in header["tokens"].values() if one["type"] == "systemd-tpm2"]
+    token.update(forged)
+    machine = InstalledMachine(tmp_path, {"KR_OEM": json.dumps(header).encode()}, frozenset())
+    opener = Opener(machine.root, machine.run, diagnose=lambda root, run: good())
+    with pytest.raises(errors.HeaderDamaged if forged else errors.TpmRefuses):
+        opener.open(OpenVolume(label="KR_OEM", device="/dev/vda2", means="tpm2"))

@@ -42,6 +42,12 @@ def test_the_resolver_answers_nobody_else() -> None:
     assert {b"LLMNR=no", b"MulticastDNS=no"} <= set(text.split())
 
 
+def test_nobody_makes_a_second_name_for_a_file_of_somebody_else() -> None:
+    """Such a name in a home would be read and written by root as the person's own."""
+    text, _mode = product.layer(RECIPE, b"", b"").files["usr/lib/sysctl.d/10-links.conf"]
+    assert b"fs.protected_hardlinks = 1" in text.splitlines()
+
+
 def test_only_the_flavour_standard_has_units_of_k3s_and_of_meeting() -> None:
     units = ("k3s", "k3s-agent", "kairos-relay", "kairos-mdns")
     for flavour, wanted in (("core", 0), ("standard", len(units))):

@@ -5,9 +5,12 @@ The stand-in for the k3s program records how it was started: that is the install
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import socket
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +19,7 @@ import trio
 
 from node.providers.base import Preparation, Scene
 from node.providers.join import join
-from node.providers.k3s.provider import K3s, agent, reason_in
+from node.providers.k3s.provider import REACH_SECONDS, K3s, agent, reason_in
 from node.testing.certificates import Authority
 from node.testing.k3s_stand_in import RECORD
 from node.testing.k3s_supervisor import Supervisor, running
@@ -149,6 +152,19 @@ async def test_a_server_that_starts_is_waited_for(
     assert trio.current_time() >= 2
 
 
+async def test_a_clock_that_is_wrong_is_waited_for_and_named(
+    systemd: Systemd, tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    """A board without a clock of its own asks before a time server has told it."""
+    ended = timedelta(minutes=-5)
+    server = Supervisor(Authority.new("k3s-server-ca"))
+    autojump_clock.autojump_threshold = 0.5  # as above
+    with running(server, tmp_path, life=ended), pytest.raises(errors.JoinClockWrong):
+        await agent().check(scene_for(systemd, config(server.url, server.token)))
+    assert trio.current_time() >= REACH_SECONDS
+    assert not any(authorization for _, authorization in server.asked)
+
+
 def scene_for(systemd: Systemd, value: dict[str, Any]) -> Scene:
     async def command(argv: Any, **how: Any) -> Any:
         await trio.lowlevel.checkpoint()
@@ -218,6 +234,17 @@ async def test_an_image_without_k3s(systemd: Systemd) -> None:
     (systemd.root / "usr/bin/k3s").unlink()
     with pytest.raises(errors.JoinProgramMissing):
         await joined(config("https://a:6443", "x1y2z3"), systemd, Heard())
+
+
+async def test_a_disk_that_is_full_is_a_failure_to_join(
+    supervisor: Supervisor, systemd: Systemd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*anything: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("node.providers.join.carry_out", full)
+    with pytest.raises(errors.JoinFailed, match="No space left on device"):
+        await joined(config(supervisor.url, supervisor.token), systemd, Heard())
 
 
 async def test_a_config_that_joins_nothing(systemd: Systemd) -> None:

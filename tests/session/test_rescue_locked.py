@@ -76,7 +76,9 @@ async def repaired(way: Way, network: MemoryNetwork, identity: Identity, person:
         return await repairing.repair(machine, dialer, way.target, person, find=20)
 
 
-async def test_a_station_gets_in_and_the_tpm_is_closed(tmp_path: Path, patient_clock: object) -> None:
+async def test_a_station_gets_in_and_the_tpm_is_closed(
+    tmp_path: Path, patient_clock: object
+) -> None:
     network, agent = MemoryNetwork(), agent_in(tmp_path, fleets=PINNED)
     closed: list[bool] = []
     agent.rescue.close_tpm = lambda: closed.append(not agent.rescue.visitor)

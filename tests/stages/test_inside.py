@@ -82,6 +82,22 @@ def test_a_link_at_the_end_is_replaced_and_its_target_kept(around: Path) -> None
     assert (around / "outside/victim").read_text() == "as it was"
 
 
+def test_what_is_as_asked_for_is_not_written_again(around: Path) -> None:
+    """A full disk keeps no settings from being in force that are there already."""
+    inside, path = Inside(around / "root"), around / "root/etc/conf"
+    inside.write("/etc/conf", b"x", mode=0o640, owner=HERE)
+    first = path.stat().st_ino
+    inside.write("/etc/conf", b"x", mode=0o640, owner=HERE)
+    assert path.stat().st_ino == first
+    for content, mode in ((b"y", 0o640), (b"x", 0o600)):
+        inside.write("/etc/conf", content, mode=mode, owner=HERE)
+        assert (path.read_bytes(), path.stat().st_mode & 0o777) == (content, mode)
+    second = path.stat().st_ino
+    (around / "root/etc/other").hardlink_to(path)
+    inside.write("/etc/conf", b"x", mode=0o600, owner=HERE)
+    assert path.stat().st_ino != second
+
+
 def test_another_name_of_the_file_keeps_its_content(around: Path) -> None:
     root = around / "root"
     (root / "etc/hard").hardlink_to(around / "outside/victim")
@@ -103,6 +119,53 @@ def test_no_link_at_all_where_somebody_else_may_put_one(around: Path) -> None:
     # The positive control: with links this is where it leads.
     inside.write("/home/eve/.ssh/passwd", b"x", mode=0o600, owner=HERE)
     assert (root / "etc/passwd").read_bytes() == b"x"
+
+
+@pytest.mark.parametrize(
+    ("link", "target", "asked"),
+    [
+        ("home/eve/work", "/etc", "/home/eve/work"),
+        ("home/eve/work", "/etc", "/home/eve/work/deeper"),
+        ("home/eve/.bashrc", "/etc/secret", "/home/eve/.bashrc"),
+    ],
+)
+def test_links_of_somebody_who_is_not_root_are_not_followed(
+    around: Path, link: str, target: str, asked: str
+) -> None:
+    """Who runs the test stands for somebody: root is the only one whose links count then."""
+    root = around / "root"
+    (root / "home/eve").mkdir(parents=True)
+    (root / "etc/secret").write_bytes(b"secret")
+    (root / link).symlink_to(target)
+    before = tree(root / "etc")
+    roots_only, ours = Inside(root, owners=frozenset()), Inside(root)
+    refused = pytest.raises(errors.PathRefused, match="somebody's link")
+    if target == "/etc":
+        with refused:
+            roots_only.make_folder(asked, mode=0o777, owner=HERE)
+        with refused:
+            roots_only.write(f"{asked}/x", b"x", mode=0o600, owner=HERE)
+        assert tree(root / "etc") == before
+        ours.write(f"{asked}/x", b"x", mode=0o600, owner=HERE)  # the control
+        assert tree(root / "etc") != before
+    else:
+        with refused:
+            roots_only.read(asked)
+        assert ours.read(asked) == b"secret"  # the control
+
+
+@pytest.mark.root
+def test_root_follows_its_own_links_only(around: Path) -> None:
+    root = around / "root"
+    (root / "home/eve").mkdir(parents=True)
+    link = root / "home/eve/work"
+    link.symlink_to("/etc")
+    Inside(root).write("/home/eve/work/x", b"x", mode=0o600)
+    assert (root / "etc/x").exists()
+    os.chown(link, 1000, 1000, follow_symlinks=False)
+    with pytest.raises(errors.PathRefused, match="somebody's link"):
+        Inside(root).write("/home/eve/work/y", b"x", mode=0o600)
+    assert not (root / "etc/y").exists()
 
 
 def test_a_loop_of_links_ends(around: Path) -> None:

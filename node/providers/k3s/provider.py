@@ -22,7 +22,7 @@ from node.providers.k3s.settings import KEYS, Role, Settings, settings, wanted
 from node.providers.k3s.supervisor import Supervisor
 from node.providers.k3s.token import parse
 from node.providers.kubernetes.api import Answer, Api, Connect, tcp, trusting
-from node.providers.kubernetes.joining import readiness
+from node.providers.kubernetes.joining import COMING, readiness
 from pairing import errors
 from pairing.config.document import Document
 from pairing.events import State
@@ -30,7 +30,8 @@ from pairing.facts import Facts
 
 PROGRAMS = ("/usr/bin/k3s", "/usr/local/bin/k3s")
 REACH_SECONDS = 40.0
-"""How long a server that does not answer is asked again: it or the network may be starting."""
+"""How long a server is asked again that does not answer, or that the clock is wrong for: it, the
+network or the time may be coming."""
 PAUSE = 2.0
 TOOL_SECONDS = 20.0
 JOIN_SECONDS: Mapping[Role, float] = {"agent": 180.0, "server": 300.0}
@@ -89,12 +90,12 @@ class K3s:
             return
         token, server = parse(found.token), Supervisor.at(found.server, self.connect)
         ask = partial(server.require_joinable, token, scene.log)
-        last: errors.KnownError = errors.JoinUnreachable(element=server.host)
+        last: errors.JoinFailed = errors.JoinUnreachable(element=server.host)
         with trio.move_on_after(REACH_SECONDS):
             while True:
                 try:
                     await trio.to_thread.run_sync(ask, abandon_on_cancel=True)
-                except errors.JoinUnreachable as wrong:
+                except COMING as wrong:
                     last = wrong
                 else:
                     return

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from node.providers.k3s.token import Token
-from node.providers.kubernetes.api import Connect, tcp, trusting, trusting_nobody_yet
+from node.providers.kubernetes.api import CLOCK_WRONG, Connect, tcp, trusting, trusting_nobody_yet
 from pairing import errors
 
 SECONDS = 10.0
@@ -80,8 +80,9 @@ class Supervisor:
         try:
             self._ask(AUTHORITY, trust)
         except ssl.SSLCertVerificationError as wrong:
-            detail = f"{str(wrong.verify_message).capitalize()}."
-            raise errors.JoinCaMismatch(detail, element=self.host) from None
+            off = wrong.verify_code in CLOCK_WRONG
+            error = errors.JoinClockWrong if off else errors.JoinCaMismatch
+            raise error(f"{str(wrong.verify_message).capitalize()}.", element=self.host) from None
         return trust
 
     def _ask(self, path: str, trust: ssl.SSLContext, authorization: str = "") -> tuple[int, bytes]:
