@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from node.system.board import kernel_words
-from node.system.reading import names, number, read, text
+from node.system.reading import link_name, names, number, read, text
 
+BOOT_PARTITION = "LoaderDevicePartUUID-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f"
+"""EFI variable in which systemd-boot or the stub names the partition it was started from."""
 ROOT_NAME = "root"
 """The device-mapper name that systemd-veritysetup-generator(8) gives to the root."""
 
@@ -71,6 +73,20 @@ def parts(root: Path, disk: str) -> Iterator[Part]:
 def part(root: Path, disk: str, label: str) -> Part | None:
     """The first partition of this disk with that label."""
     return next((one for one in parts(root, disk) if one.label == label), None)
+
+
+def loader_partition(root: Path) -> str:
+    """GPT id of the partition that this start was loaded from; empty if nobody said."""
+    value = read(root / "sys/firmware/efi/efivars" / BOOT_PARTITION)[4:]
+    return value.decode("utf-16-le", "replace").strip("\0").lower()
+
+
+def loader_disk(root: Path) -> str:
+    """The kernel's name of the disk with that partition, once udev has seen it; else empty."""
+    name = loader_partition(root)
+    found = link_name(root / "dev/disk/by-partuuid" / name) if name else ""
+    disks = names(root / "sys/block")
+    return next((disk for disk in disks if found in names(root / "sys/block" / disk)), "")
 
 
 def disk_name(root: Path, path: str) -> str:

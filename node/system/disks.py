@@ -17,6 +17,7 @@ from typing import Any
 from node.plan.slots import EMPTY
 from node.system.board import mode
 from node.system.booted import booted as running_root
+from node.system.booted import loader_partition
 from node.system.reading import Run, link_name, names, output, read, short, text
 from pairing.facts import LIST_LIMIT, UNREADABLE, Disk
 
@@ -27,8 +28,6 @@ COLUMNS = (
     "FSTYPE,LABEL,PARTLABEL,PARTTYPENAME,PARTUUID,PTTYPE,SUBSYSTEMS"
 )
 LSBLK = ("lsblk", "--json", "--bytes", "--output", COLUMNS)
-BOOT_PARTITION = "LoaderDevicePartUUID-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f"
-"""EFI variable in which systemd-boot names the partition it was started from."""
 RECOVERY_PARTS = ("KR_ESP", "kr_recovery", "kr_recovery_v")
 VOLUMES = ("KR_OEM", "KR_PERSISTENT")
 _NOT_DISKS = re.compile(r"(?:zram|ram|loop|fd|sr|nbd|mtdblock)\d+|mmcblk\d+(?:boot\d+|rpmb)")
@@ -42,7 +41,7 @@ def disks(root: Path, run: Run) -> tuple[Disk, ...]:
     printed = output(run, LSBLK, seconds=LSBLK_SECONDS)
     rows = [row for row in _rows(printed) if _is_disk(row)]
     mounted = _mounted(root)
-    booted = _boot_partition(root)
+    booted = loader_partition(root)
     links = _links(root)
     found = [_disk(row, root, run, mounted, booted, links) for row in rows]
     if (running := running_root(root)) is not None:
@@ -113,11 +112,6 @@ def _mounted(root: Path) -> frozenset[str]:
     swaps = read(root / "proc/swaps").decode("utf-8", "replace").splitlines()[1:]
     numbers = {fields[2] for line in mounts if len(fields := line.split()) > 2}
     return frozenset(numbers | {fields[0] for line in swaps if (fields := line.split())})
-
-
-def _boot_partition(root: Path) -> str:
-    value = read(root / "sys/firmware/efi/efivars" / BOOT_PARTITION)[4:]
-    return value.decode("utf-16-le", "replace").strip("\0").lower()
 
 
 # --- content ------------------------------------------------------------------------------------

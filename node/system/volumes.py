@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from node.plan.boot import MAPPED, BootFacts, Found
+from node.plan.boot import MAPPED, OEM, BootFacts, Found
 from node.plan.header import Header, read_header
-from node.system.booted import booted, parts
+from node.system.booted import booted, loader_disk, part, parts
 from node.system.door import Door
 from node.system.reading import number, read, text
 from pairing import errors
@@ -37,12 +37,16 @@ class PartitionFound:
 
 
 def boot_facts(root: Path, run: Door) -> BootFacts:
-    """What `plan_boot` needs. Waits for udev, so that device links are there."""
+    """What `plan_boot` needs. Waits for udev, so that device links are there.
+
+    Raises errors.TwoInstallations.
+    """
     run(
         ("udevadm", "settle", f"--timeout={SETTLE_SECONDS:g}"),
         seconds=SETTLE_SECONDS + 10,
         check=False,
     )
+    _require_one(root)
     parts = partitions(root, run)
     return BootFacts(
         volumes=tuple(_volume(part, root, run) for part in parts if part.label in MAPPED),
@@ -51,6 +55,14 @@ def boot_facts(root: Path, run: Door) -> BootFacts:
         tpm=text(root / "sys/class/tpm/tpm0/tpm_version_major") == "2",
         kept=kept_paths(root),
     )
+
+
+def _require_one(root: Path) -> None:
+    """The root is found by its partition's label, and a second disk with the same version has it
+    too. Raises errors.TwoInstallations if that is whose root, or half of it, was taken."""
+    loader, found = loader_disk(root), booted_disk(root)
+    if loader and loader != found and part(root, loader, OEM):
+        raise errors.TwoInstallations(f"Loaded from {loader}, its root from {found or 'both'}.")
 
 
 def booted_disk(root: Path) -> str:

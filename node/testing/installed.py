@@ -137,7 +137,7 @@ class InstalledMachine:
         return DONE
 
     def _blkid(self, argv: Sequence[str], stdin: bytes) -> Result:
-        number = int(argv[-1].removeprefix("/dev/vda"))
+        number = _number(argv[-1])
         label = self.labels[number - 1]
         lines = [f"PART_ENTRY_NAME={label}", f"PART_ENTRY_UUID={DISK_ID.format(number)}"]
         if label in ("KR_OEM", "KR_PERSISTENT"):
@@ -196,7 +196,7 @@ class InstalledMachine:
         )
 
     def _label(self, device: str) -> str:
-        return self.labels[int(device.removeprefix("/dev/vda")) - 1]
+        return self.labels[_number(device) - 1]
 
     def _mapped(self, name: str) -> Result:
         (self.root / "dev/mapper" / name).write_text("")
@@ -224,3 +224,8 @@ class InstalledMachine:
 
 DONE = Result(0, b"", b"")
 FAILED = Result(1, b"", b"")
+
+
+def _number(device: str) -> int:
+    """Of a partition, on whatever disk."""
+    return int(device.lstrip("/abcdefghijklmnopqrstuvwxyz"))

@@ -93,6 +93,7 @@ from pairing.errors.locked import (
     TpmForeign,
     TpmMissing,
     TpmRefuses,
+    TwoInstallations,
     VolumesForeign,
 )
 from pairing.errors.lookup import all_errors, first_known, from_slug, locked
@@ -377,6 +378,7 @@ __all__ = [
     "TpmRefuses",
     "TpmUnusable",
     "TransportMissing",
+    "TwoInstallations",
     "UnlockFailed",
     "UnreachableError",
     "UpgradeFailed",

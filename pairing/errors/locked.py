@@ -75,6 +75,13 @@ class VolumesForeign(LockedError):
     hint = "Somebody had the disk. Nothing of it is used; install the machine again."
 
 
+class TwoInstallations(LockedError):
+    """Two disks in this machine hold the same version, and this start came from both of them."""
+
+    number, slug = 624, "locked-two-disks"
+    hint = "Take the old disk out, or erase it; then start the machine again."
+
+
 class TpmRefuses(LockedError):
     """The TPM does not give the key, though everything it depends on is as it was."""
 

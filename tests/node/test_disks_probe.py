@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from node.system.disks import BOOT_PARTITION, disks
+from node.system.booted import BOOT_PARTITION
+from node.system.disks import disks
 from pairing.facts import UNREADABLE, Disk
 from pairing.testing.recorded_tools import RecordedTools as Tools
 from pairing.testing.recorded_tools import plant
