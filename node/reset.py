@@ -11,6 +11,7 @@ from node.step import Step
 from node.system import medium
 from node.system.bootpartition import boot_partition
 from node.system.door import Door
+from node.system.onechange import one_change
 from node.system.resetting import MARK, Resetter, begun, reset_facts
 from pairing import errors, process
 from pairing.facts import Facts
@@ -48,7 +49,7 @@ def finish(root: Path, run: Door, say: Say) -> bool:
     if folder is None or not (folder / Path(MARK).relative_to("boot")).exists():
         return False
     try:
-        with boot_partition(root, run):
+        with one_change(root, errors.ResetRefused), boot_partition(root, run):
             wanted, facts = begun(root), reset_facts(root, run)
             if wanted is None:
                 return False

@@ -32,6 +32,7 @@ def reset(keep: bool, wipe: bool, yes: bool, dry_run: bool) -> None:
     """
     from node import reset as back
     from node.plan.reset import Data
+    from node.system.onechange import one_change
     from pairing import process
     from pairing.report import safe
 
@@ -40,15 +41,16 @@ def reset(keep: bool, wipe: bool, yes: bool, dry_run: bool) -> None:
 
     if keep == wipe:
         raise errors.UsageError("Say what becomes of the data: --keep-data or --wipe.")
-    plan = back.prepare(Data.WIPE if wipe else Data.KEEP, ROOT, process.run)
-    for line in plan.text:
-        say(line)
-    if dry_run:
-        back.rehearse(plan, ROOT, process.run, say)
-        return
-    if not yes:
-        _ask()
-    back.reset(plan, ROOT, process.run, say)
+    with one_change(ROOT, errors.ResetRefused):
+        plan = back.prepare(Data.WIPE if wipe else Data.KEEP, ROOT, process.run)
+        for line in plan.text:
+            say(line)
+        if dry_run:
+            back.rehearse(plan, ROOT, process.run, say)
+            return
+        if not yes:
+            _ask()
+        back.reset(plan, ROOT, process.run, say)
     say(f"Reset. The machine restarts in {RESTART_SECONDS} seconds and shows a new code.")
     later = ("systemd-run", "--quiet", f"--on-active={RESTART_SECONDS}")
     process.run((*later, "systemctl", "--no-block", "reboot"), seconds=30)

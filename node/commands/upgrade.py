@@ -27,16 +27,18 @@ def upgrade(source: str, version: str, reboot: bool, dry_run: bool) -> None:
     kairos-node upgrade oci:/mnt/stick/image
     kairos-node upgrade docker://registry.example/shop:1.1.0
     """
+    from node.system.onechange import one_change
     from node.upgrade import carry_out, prepare
-    from pairing import process
+    from pairing import errors, process
     from pairing.report import safe
 
-    made = prepare(source, version, ROOT, process.run)
-    for line in made.plan.text:
-        click.echo(safe(line))
-    if dry_run:
-        return
-    carry_out(made, lambda line: click.echo(safe(line)))
+    with one_change(ROOT, errors.UpgradeRefused):
+        made = prepare(source, version, ROOT, process.run)
+        for line in made.plan.text:
+            click.echo(safe(line))
+        if dry_run:
+            return
+        carry_out(made, lambda line: click.echo(safe(line)))
     click.echo(f"Version {made.plan.version} is tried at the next start.")
     if reboot:
         _restart()
@@ -52,10 +54,12 @@ def rollback(reboot: bool, dry_run: bool) -> None:
     kairos-node rollback --dry-run
     kairos-node rollback --reboot
     """
+    from node.system.onechange import one_change
     from node.upgrade import roll_back
-    from pairing import process
+    from pairing import errors, process
 
-    given_up, version = roll_back(ROOT, process.run, rehearsed=dry_run)
+    with one_change(ROOT, errors.UpgradeRefused):
+        given_up, version = roll_back(ROOT, process.run, rehearsed=dry_run)
     if dry_run:
         click.echo(f"{given_up} would be given up, {version} would run.")
         return
