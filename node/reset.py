@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from node.plan.reset import Data, ResetPlan, UnmarkReset, plan_reset
+from node.plan.reset import Data, EraseKeys, ResetPlan, UnmarkReset, plan_reset
 from node.step import Step
 from node.system import medium
 from node.system.bootpartition import boot_partition
@@ -79,11 +79,27 @@ def finish_first(look: Callable[[], Facts], root: Path = ROOT, run: Door = proce
 
 
 def _carry_out(steps: Sequence[Step], root: Path, run: Door, say: Say) -> None:
+    """One after the other. After keys that cannot be destroyed those of other volumes are still
+    destroyed, and nothing else is done.
+    """
     handlers = Resetter(root, run).handlers()
+    failed: errors.KnownError | None = None
     for number, step in enumerate(steps, start=1):
+        if failed and not isinstance(step, EraseKeys):
+            break
         say(f"{number}/{len(steps)} {step.name}: {step.text}")
         try:
             handlers[type(step)](step)
-        except (errors.MissingError, OSError) as wrong:
-            failed = errors.ResetUnfinished if step.destructive else errors.ResetRefused
-            raise failed(f"{wrong}", element=step.name) from None
+        except (errors.KnownError, OSError) as wrong:
+            failed = failed or _failure(step, wrong)
+            if not isinstance(step, EraseKeys):
+                break
+    if failed:
+        raise failed
+
+
+def _failure(step: Step, wrong: errors.KnownError | OSError) -> errors.KnownError:
+    if isinstance(wrong, errors.KnownError) and not isinstance(wrong, errors.MissingError):
+        return wrong
+    kind = errors.ResetUnfinished if step.destructive else errors.ResetRefused
+    return kind(f"{wrong}", element=step.name)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from node.plan.boot import DATA_FOLDER, MAPPED, OEM_FOLDER
+from node.plan.install import LUKS_HEADER
 from node.plan.reset import (
     OEM,
     RECOVERY,
@@ -92,6 +95,16 @@ def _recovery_hash(kernel: Path) -> str:
     return words.get("roothash", "") if words.get("kairos.mode") == "recovery" else ""
 
 
+def _write_over_header(device: Path) -> None:
+    """Zeros over all of a LUKS header, on the disk at the end. Raises OSError."""
+    with device.open("r+b") as file:
+        size = min(LUKS_HEADER, file.seek(0, os.SEEK_END))
+        file.seek(0)
+        file.write(bytes(size))
+        file.flush()
+        os.fsync(file.fileno())
+
+
 @dataclass(frozen=True, slots=True)
 class Resetter:
     """Carries out the steps below `root`, with the boot partition at /boot."""
@@ -139,16 +152,15 @@ class Resetter:
     def erase_keys(self, step: EraseKeys) -> None:
         """See `EraseKeys`. Open or not: what is open stays open until the restart.
 
-        Raises errors.ResetUnfinished if a slot is left.
+        Where cryptsetup cannot, or leaves a slot, the header is written over: it holds the keys.
+        Raises OSError if that fails too.
         """
-        self.run(("cryptsetup", "erase", "--batch-mode", step.device), seconds=ERASE_SECONDS)
-        dump = ("cryptsetup", "luksDump", "--dump-json-metadata", step.device)
-        try:
-            left = json.loads(self.run(dump, seconds=ERASE_SECONDS).stdout)["keyslots"]
-        except (ValueError, KeyError, TypeError):
-            raise errors.ResetUnfinished("Its header cannot be read.", element=step.label) from None
-        if left:
-            raise errors.ResetUnfinished("A key slot is left.", element=step.label)
+        with contextlib.suppress(errors.MissingError, ValueError, KeyError, TypeError):
+            self.run(("cryptsetup", "erase", "--batch-mode", step.device), seconds=ERASE_SECONDS)
+            dump = ("cryptsetup", "luksDump", "--dump-json-metadata", step.device)
+            if not json.loads(self.run(dump, seconds=ERASE_SECONDS).stdout)["keyslots"]:
+                return
+        _write_over_header(self.root / step.device.lstrip("/"))
 
     def wipe(self, step: WipeVolume) -> None:
         """See `WipeVolume`. Not every disk can be told that blocks are free: no failure."""
