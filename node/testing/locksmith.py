@@ -25,20 +25,24 @@ FORMAT = (
     *("luksFormat", "--batch-mode", "--type", "luks2", "--luks2-keyslots-size", "2m"),
     *("--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000", "--key-file", "-"),
 )
-CHANGING = frozenset({"luksFormat", "luksAddKey", "luksKillSlot", "systemd-cryptenroll"})
+CHANGING = frozenset(
+    {"luksFormat", "luksAddKey", "luksKillSlot", "systemd-cryptenroll", "close"}
+    | {"mkfs.ext4", "mount", "umount"}
+)
 DEVICES = ("/dev/vda2", "/dev/vda9")
 IN_MEMORY = "22 1 253:0 / / ro - squashfs /dev/dm-0 ro\n25 22 0:22 / /run rw - tmpfs tmpfs rw\n"
 
 
 class Killed(Exception):
-    """The machine lost its power here."""
+    """Whoever changes the keys ends here, without a last word; what is open stays open."""
 
 
 @dataclass
 class Locksmith:
     """`key` opens both volumes at first. `token`: the recorded token of a TPM's slot.
 
-    `cut`: the change at which the power goes, just before it is made, counted from 1. Zero: never.
+    `cut`: the change at which its program is killed, just before it is made, counted from 1, and at
+    everything after it. Zero: never.
     """
 
     machine: InstalledMachine
@@ -75,7 +79,7 @@ class Locksmith:
     ) -> Result:
         """See `node.system.door.Door`."""
         self.changes += bool(CHANGING & set(argv[:2]))
-        if self.changes == self.cut != 0:
+        if 0 < self.cut <= self.changes:
             raise Killed
         self._environment = dict(environment or {})
         return self.machine.run(argv, seconds=seconds, stdin=stdin, check=check)
@@ -105,14 +109,26 @@ class Locksmith:
 
     def _cryptsetup(self, argv: Sequence[str], stdin: bytes) -> Result:
         words = [str(self.at(word)) if word in DEVICES else word for word in argv[1:]]
+        mapped = self.root / "dev/mapper"
         if words[0] == "close":
+            (mapped / words[-1]).unlink()
             return Result(0, b"", b"")
         if words[0] == "open" and "--test-passphrase" not in words:
-            # Without root there is no device mapper: it is only tried.
-            words = ["open", "--test-passphrase", *words[1:-1]]
+            return self._open(words, mapped / words[-1], stdin)
         if words[0] == "luksFormat":
+            if any(one.read_text() == words[-1] for one in mapped.iterdir()):
+                return Result(5, b"", b"Cannot use a device which is in use.\n")
             words[1:1] = ["--luks2-keyslots-size", "2m"]
         return self.real(*words, stdin=stdin, check=False)
+
+    def _open(self, words: Sequence[str], mapped: Path, stdin: bytes) -> Result:
+        """Without root there is no device mapper: the key is tried, and the name is taken."""
+        if mapped.exists():
+            return Result(5, b"", b"The device already exists.\n")
+        tried = self.real("open", "--test-passphrase", *words[1:-1], stdin=stdin, check=False)
+        if tried.status == 0:
+            mapped.write_text(words[-2])
+        return tried
 
     def _enroll(self, argv: Sequence[str], stdin: bytes) -> Result:
         """A slot for the TPM, then the one that it had is wiped.

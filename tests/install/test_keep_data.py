@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+import trio
 
 from node.datasteps import CheckData, KeepData
 from node.execute import Work
@@ -19,7 +20,7 @@ from node.system import unlocking
 from node.system.install.doors import Doors
 from node.system.install.keep_data import check_data, keep_data
 from node.system.keyfile import DATA_KEY, held, hold
-from node.testing.installed import DONE, InstalledMachine
+from node.testing.installed import DONE, FAILED, InstalledMachine
 from node.testing.locksmith import DEVICES, Killed, Locksmith, possible
 from pairing import errors
 from pairing.config.document import Document, from_plain
@@ -92,10 +93,28 @@ def make(tmp_path: Path) -> Callable[[str], Kept]:
         def blkid(argv: Sequence[str], stdin: bytes) -> Result:
             return Result(0, f"{kept.kind}\n".encode(), b"")
 
+        def umount(argv: Sequence[str], stdin: bytes) -> Result:
+            lines = table.read_text().splitlines(keepends=True)
+            where = argv[-1].removeprefix(str(machine.root))
+            left = [line for line in lines if line.split()[4] != where]
+            table.write_text("".join(left))
+            return DONE if left != lines else FAILED
+
+        def mount(argv: Sequence[str], stdin: bytes) -> Result:
+            where = argv[-1].removeprefix(str(machine.root))
+            if where in machine.mounted:
+                return Result(32, b"", b"already mounted")
+            with table.open("a") as file:
+                file.write(f"30 22 253:7 / {where} rw - ext4 {argv[-2]} rw\n")
+            return DONE
+
+        table = machine.root / "proc/self/mountinfo"
         machine.programs |= {
             "blkid": blkid,
             "mkfs.ext4": lambda argv, stdin: DONE,
-            "umount": lambda argv, stdin: DONE,
+            "e2fsck": lambda argv, stdin: DONE,
+            "mount": mount,
+            "umount": umount,
             "clevis": lambda argv, stdin: DONE,
         }
         machine.write(PAIR, b"p" * 32)
@@ -115,13 +134,13 @@ async def test_the_data_opens_with_the_new_key_and_no_other(make: Callable[[], K
     assert not (kept.smith.root / PAIR).exists(), "tied to the new config at its first start"
     assert held(kept.doors.own, DATA_KEY) is None, "the old key is forgotten"
     made = [argv[-1] for argv in kept.smith.machine.ran("mkfs.ext4")]
-    assert made == ["/dev/mapper/kr_persistent_new"], "the config's volume, not the data's"
+    assert made == ["/dev/mapper/kr_filled"], "the config's volume, not the data's"
 
 
 async def test_a_cut_leaves_a_key_that_an_operator_holds_and_the_next_run_ends(
     make: Callable[[str], Kept],
 ) -> None:
-    for cut in range(1, 20):
+    for cut in range(1, 30):
         kept = make(f"cut-{cut}")
         kept.hold()
         kept.smith.cut = cut
@@ -135,7 +154,27 @@ async def test_a_cut_leaves_a_key_that_an_operator_holds_and_the_next_run_ends(
         await kept.keep()
         assert kept.opens(NEW) == [True, True], f"cut {cut}"
         assert kept.opens(OLD)[1] is False, f"cut {cut}"
-    assert cut > 5
+    assert cut > 10
+
+
+@pytest.mark.parametrize("program", ["mkfs.ext4", "e2fsck", "mount"])
+async def test_one_that_is_stopped_leaves_nothing_open(
+    make: Callable[[], Kept], program: str
+) -> None:
+    kept = make()
+    kept.hold()
+    real = kept.smith.machine.programs[program]
+    with trio.CancelScope() as scope:
+
+        def stopped(argv: Sequence[str], stdin: bytes) -> Result:
+            trio.from_thread.run_sync(scope.cancel)
+            return real(argv, stdin)
+
+        kept.smith.machine.programs[program] = stopped
+        await kept.keep()
+    assert scope.cancelled_caught
+    assert list((kept.smith.root / "dev/mapper").iterdir()) == []
+    assert kept.smith.machine.mounted == ["/run"]
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import trio
+
 from node.datasteps import CheckData, KeepData
 from node.execute import Handler, Work
 from node.plan.repart import tpm_options
 from node.system.install.bind import enroll, unbind
 from node.system.install.doors import Doors
+from node.system.install.let_go import let_go
 from node.system.install.prove_key import opening_slot
+from node.system.install.write_disk import FILLED
 from node.system.keyfile import DATA_KEY, drop, held
 from node.system.keyslots import KDF, add_key, remove_all_but
 from node.system.medium import PUBLIC_KEY
@@ -44,9 +48,11 @@ def check_data(doors: Doors) -> Handler:
 
 
 def keep_data(doors: Doors) -> Handler:
-    """The handler of `KeepData`. A run that was stopped is done again from its beginning."""
+    """The handler of `KeepData`. A run that was stopped is done again from its beginning, without
+    what it has left open."""
 
     async def handler(step: KeepData, work: Work) -> None:
+        await let_go(doors, work)
         config = doors.partition(step.disk, step.config).device
         data = doors.partition(step.disk, step.volume).device
         if not step.encrypted:
@@ -67,7 +73,7 @@ def keep_data(doors: Doors) -> Handler:
         try:
             await _untie(doors, work, Path("/dev/mapper", MAPPED))
         finally:
-            await doors.tool(("cryptsetup", "close", MAPPED), work, seconds=SECONDS)
+            await _close(doors, work, MAPPED)
         await remove_all_but(doors, work, data, slot, work.key.passphrase)
         drop(doors.own, DATA_KEY)
 
@@ -101,13 +107,18 @@ async def _make(doors: Doors, work: Work, config: Path, key: Path, label: str) -
     """An empty encrypted volume for the config."""
     argv = ("cryptsetup", "luksFormat", "--batch-mode", "--type", "luks2", "--label", label, *KDF)
     await doors.tool((*argv, "--key-file", key, config), work, seconds=SECONDS)
-    mapped = f"{MAPPED}_new"
     opening = ("cryptsetup", "open", "--disable-external-tokens", "--key-file", key)
-    await doors.tool((*opening, config, mapped), work, seconds=SECONDS)
+    await doors.tool((*opening, config, FILLED), work, seconds=SECONDS)
     try:
-        await _format(doors, work, Path("/dev/mapper", mapped))
+        await _format(doors, work, Path("/dev/mapper", FILLED))
     finally:
-        await doors.tool(("cryptsetup", "close", mapped), work, seconds=SECONDS)
+        await _close(doors, work, FILLED)
+
+
+async def _close(doors: Doors, work: Work, name: str) -> None:
+    """Stopped or not: nothing may hold the volume when the step is done again."""
+    with trio.CancelScope(shield=True):
+        await doors.tool(("cryptsetup", "close", name), work, seconds=SECONDS)
 
 
 async def _format(doors: Doors, work: Work, device: Path) -> None:
@@ -125,4 +136,5 @@ async def _untie(doors: Doors, work: Work, device: Path) -> None:
     try:
         (folder / PAIR).unlink(missing_ok=True)
     finally:
-        await doors.tool(("umount", folder), work, seconds=SECONDS)
+        with trio.CancelScope(shield=True):
+            await doors.tool(("umount", folder), work, seconds=SECONDS)
