@@ -133,6 +133,8 @@ class ClearBoot(Step):
     name: ClassVar[str] = "clear-boot"
     destructive: ClassVar[bool] = True
     disk: str
+    forgets: Sequence[str] = ()
+    """Records that go too. Where data is kept its owner's stay until `FillBoot` has others."""
 
     @property
     def text(self) -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from node.partition import VERSION, Partition
 from node.plan.encrypt import LITERAL_PCRS, SIGNED_PCRS, describe
+from node.plan.reset import OWNER
 from node.steps import (
     BindApproval,
     BindTang,
@@ -224,7 +225,8 @@ def _steps(
         yield EscrowKey(recipients=tuple(options.recipients), volumes=VOLUMES)
     if encrypted and not keep:
         yield _make_volumes(tpm=tpm_alone)
-    yield ClearBoot(disk=path) if own else WipeTables(disk=path)
+    forgets = () if keep else OWNER
+    yield ClearBoot(disk=path, forgets=forgets) if own else WipeTables(disk=path)
     yield WriteDisk(
         disk=path,
         partitions=partitions,

@@ -34,10 +34,11 @@ def ground(tmp_path: Path) -> Ground:
 
 @pytest.fixture
 def make_plan(ground: Ground) -> MakePlan:
-    """The plan that installs it; `encrypt` as in `install.encrypt`."""
+    """The plan that installs it; `encrypt` as in `install.encrypt`. `keep`: around its data."""
 
-    def make(encrypt: Any = "tpm2", *, recovery: bool = False) -> Plan:
-        value = {"hostname": "shop-17", "install": {"encrypt": encrypt, "wipe": recovery}}
+    def make(encrypt: Any = "tpm2", *, recovery: bool = False, keep: bool = False) -> Plan:
+        install = {"encrypt": encrypt, "wipe": recovery and not keep, "keep_data": keep}
+        value = {"hostname": "shop-17", "install": install}
         document = Document(from_plain(value, Mark("config.yaml", 1, 1)))
         image = image_in((ground.medium / "kairos/image.json").read_bytes())
         assert image is not None

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import trio
 
 from node.execute import Handler, Work
+from node.plan.reset import OWNER
 from node.steps import ClearBoot, FillBoot, MarkComplete
 from node.system import medium
 from node.system.install.boot_entries import ARCHES
@@ -29,7 +30,6 @@ from pairing.durable import flush_volume, write_durably
 SECONDS = 120.0
 ESP = "KR_ESP"
 RECOVERY = "recovery.efi"
-RECORDS = ("kairos/report.json", "kairos/escrow.json")
 
 
 def clear_boot(doors: Doors) -> Handler:
@@ -39,7 +39,7 @@ def clear_boot(doors: Doors) -> Handler:
         await let_go(doors, work)
         mark_begun(doors, step.disk)
         async with boot_partition(doors, step.disk, work) as folder:
-            await trio.to_thread.run_sync(_clear, folder)
+            await trio.to_thread.run_sync(_clear, folder, step.forgets)
         await trio.to_thread.run_sync(_flush, doors.at(step.disk))
 
     return handler
@@ -87,24 +87,30 @@ async def boot_partition(doors: Doors, disk: str, work: Work) -> AsyncIterator[P
             await doors.tool(("umount", folder), work, seconds=SECONDS)
 
 
-def _clear(folder: Path) -> None:
+def _clear(folder: Path, records: Sequence[str]) -> None:
     """The loader first, flushed, before anything that it starts."""
     for name in ("EFI/BOOT", "EFI/systemd"):
         shutil.rmtree(folder / name, ignore_errors=True)
     flush_volume(folder / "EFI")
     kernels = [path for path in (folder / "EFI/Linux").iterdir() if path.name != RECOVERY]
-    for path in (*kernels, *(folder / name for name in RECORDS)):
+    for path in (*kernels, *(folder / name for name in records)):
         path.unlink(missing_ok=True)
     flush_volume(folder / "EFI/Linux")
 
 
 def _fill(doors: Doors, folder: Path) -> None:
-    """What is there already, the recovery system, is not written again."""
+    """What is there already, the recovery system, is not written again. Records of an owner that
+    there are no others for go: with kept data they are those of before.
+    """
     for source in sorted(doors.boot_files.rglob("*")):
         target = folder / source.relative_to(doors.boot_files)
         if source.is_file() and source.name != RECOVERY:
             target.parent.mkdir(parents=True, exist_ok=True)
             write_durably(target, source.read_bytes(), 0o644)
+    for name in OWNER:
+        if not (doors.boot_files / name).exists():
+            (folder / name).unlink(missing_ok=True)
+    flush_volume(folder)
 
 
 def _copy_loader(doors: Doors, folder: Path, arch: str) -> None:
