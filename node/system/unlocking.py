@@ -61,7 +61,10 @@ def _is_ours(root: Path, disk: str) -> bool:
 
 
 def unlock(key: RecoveryKey, root: Path, run: Door) -> Iterator[str]:
-    """Open and mount both volumes; gives a line for each that is done.
+    """Open and mount both volumes; yields a line for each.
+
+    Data that is whole can lie behind a config that an installation has not finished, or that has
+    another key still: that one is told, and left out.
 
     Raises errors.UnlockFailed, errors.DiskNotChosen, errors.MissingError.
     """
@@ -71,15 +74,28 @@ def unlock(key: RecoveryKey, root: Path, run: Door) -> Iterator[str]:
         found = part(root, disk, label)
         if found is None:
             raise errors.UnlockFailed("It is not on the disk.", element=label)
-        device = str(found.device)
-        if run(["cryptsetup", "isLuks", device], seconds=MOUNT_SECONDS, check=False).status == 0:
-            opener.open(OpenVolume(label=label, device=device, means="key"))
-            device = f"/dev/mapper/{MAPPED[label]}"
-        elif not _is_plain(device, run):
-            yield f"{label} holds nothing: the machine was reset"
+        try:
+            device = _open(label, str(found.device), opener)
+            if device:
+                run(["mount", "-o", options, device, where], seconds=MOUNT_SECONDS)
+        except (errors.UnlockFailed, errors.CommandFailed) as wrong:
+            if label != OEM:
+                raise
+            yield f"{label} is left out: {wrong.sentence}"
             continue
-        run(["mount", "-o", options, device, where], seconds=MOUNT_SECONDS)
-        yield f"{label} is open at {where}"
+        if device:
+            yield f"{label} is open at {where}"
+        else:
+            yield f"{label} holds nothing: the machine was reset"
+
+
+def _open(label: str, device: str, opener: Opener) -> str:
+    """What to mount, empty if it holds nothing. Raises errors.UnlockFailed, errors.MissingError."""
+    asked = ["cryptsetup", "isLuks", device]
+    if opener.run(asked, seconds=MOUNT_SECONDS, check=False).status == 0:
+        opener.open(OpenVolume(label=label, device=device, means="key"))
+        return f"/dev/mapper/{MAPPED[label]}"
+    return device if _is_plain(device, opener.run) else ""
 
 
 def _is_plain(device: str, run: Door) -> bool:

@@ -25,11 +25,16 @@ TEXT = KEY.passphrase.decode()
 
 @dataclass
 class Machine:
-    """cryptsetup and mount. `right` is the key that opens; `encrypted` are LUKS."""
+    """cryptsetup and mount. `right` is the key that opens; `encrypted` are LUKS.
+
+    `foreign` have another key, `unfinished` no file system.
+    """
 
     right: bytes = KEY.passphrase
     encrypted: frozenset[str] = frozenset({"/dev/vda2", "/dev/vda9"})
     blank: frozenset[str] = frozenset()
+    foreign: frozenset[str] = frozenset()
+    unfinished: frozenset[str] = frozenset()
     asked: list[tuple[str, ...]] = field(default_factory=list)
 
     def __call__(
@@ -49,7 +54,10 @@ class Machine:
         if argv[1] == "isLuks":
             return Result(0 if argv[2] in self.encrypted else 1, b"", b"")
         if argv[1] == "open":
-            return Result(0 if stdin == self.right else 2, b"", b"")
+            opens = stdin == self.right and argv[-2] not in self.foreign
+            return Result(0 if opens else 2, b"", b"")
+        if argv[0] == "mount" and argv[-2] in self.unfinished:
+            raise errors.CommandFailed("Status 32", element="mount")
         return Result(0, b"", b"")
 
 
@@ -91,6 +99,29 @@ def test_data_that_a_reset_has_kept_opens_without_the_config(tmp_path: Path) -> 
         "KR_PERSISTENT is open at /usr/local",
     ]
     assert [argv[-1] for argv in machine.asked if argv[0] == "mount"] == ["/usr/local"]
+
+
+@pytest.mark.parametrize(
+    ("machine", "why"),
+    [
+        (Machine(unfinished=frozenset({"/dev/mapper/kr_oem"})), "Status 32"),
+        (Machine(foreign=frozenset({"/dev/vda2"})), "KR_OEM"),
+    ],
+    ids=["no file system yet", "the key of before"],
+)
+def test_data_is_reached_behind_a_config_that_an_installation_has_not_finished(
+    tmp_path: Path, machine: Machine, why: str
+) -> None:
+    told, opened = list(unlocking.unlock(KEY, disk(tmp_path), machine))
+    assert told.startswith("KR_OEM is left out: ")
+    assert why in told
+    assert opened == "KR_PERSISTENT is open at /usr/local"
+
+
+def test_data_that_does_not_mount_is_no_success(tmp_path: Path) -> None:
+    machine = Machine(unfinished=frozenset({"/dev/mapper/kr_persistent"}))
+    with pytest.raises(errors.CommandFailed):
+        list(unlocking.unlock(KEY, disk(tmp_path), machine))
 
 
 def test_what_is_open_or_was_never_closed_is_mounted_only(tmp_path: Path) -> None:
