@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from node.system import board
+from node.system.booted import booted, part
 from node.system.medium import mounted_at
 from node.system.reading import FILE_LIMIT, Run
 from pairing import errors, process
@@ -30,8 +32,8 @@ def installed_record(root: Path = Path("/"), run: Run = process.run) -> ReportFi
 
     Raises ValueError if there is one that cannot be read: it belongs to somebody.
     """
-    device = root / ESP
-    if not device.exists():
+    device = _device(root)
+    if not device:
         return None
     try:
         with _mounted(root, device, run) as folder:
@@ -42,6 +44,22 @@ def installed_record(root: Path = Path("/"), run: Run = process.run) -> ReportFi
                 return ReportFile.from_bytes(file.read(FILE_LIMIT))
     except (errors.MissingError, OSError) as wrong:
         raise ValueError(f"the boot partition cannot be read ({wrong})") from None
+
+
+def _device(root: Path) -> Path | None:
+    """The boot partition of the disk that runs. From a stick: of whichever disk has one, as udev
+    says, and so where it is not known what runs.
+
+    Raises ValueError if the disk that runs has none.
+    """
+    running = booted(root) if board.mode(root) != "live" else None
+    if running is None:
+        device = root / ESP
+        return device if device.exists() else None
+    found = part(root, running.disk, Path(ESP).name)
+    if found is None:
+        raise ValueError(f"{running.disk} has no boot partition")
+    return root / found.device.relative_to("/")
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from node.system.ownership import ESP, RECORD, booted_mode, installed_record
+from node.testing.installed import InstalledMachine
 from pairing import errors, keys
 from pairing.events import Mode
 from pairing.process import Result
@@ -115,4 +116,40 @@ def test_a_boot_partition_that_is_mounted_is_read_where_it_is(tmp_path: Path) ->
         path.write_bytes(data)
     tools = Mounts(None, fails=True)
     assert installed_record(tmp_path, tools) == RECORD_FILE
+    assert tools.asked == []
+
+
+@pytest.mark.parametrize("mode", ["installed", "recovery"])
+@pytest.mark.parametrize("own", [True, False], ids=["its own record", "none of its own"])
+def test_another_disk_of_ours_in_the_machine_has_no_say(
+    tmp_path: Path, mode: str, own: bool
+) -> None:
+    """udev gives the label to whichever disk it met last."""
+    machine = InstalledMachine(tmp_path)
+    words = (tmp_path / "proc/cmdline").read_text().replace("mode=installed", f"mode={mode}")
+    machine.write("proc/cmdline", words)
+    machine.write("dev/vdb1", "")
+    machine.write("sys/block/vdb/vdb1/partition", "1\n")
+    machine.write("sys/block/vdb/vdb1/uevent", "PARTN=1\nPARTNAME=KR_ESP\n")
+    (tmp_path / ESP).parent.mkdir(parents=True)
+    (tmp_path / ESP).symlink_to(tmp_path / "dev/vdb1")
+    tools = Mounts(RECORD_FILE.to_bytes() if own else None)
+    assert installed_record(tmp_path, tools) == (RECORD_FILE if own else None)
+    assert tools.asked[0][-2] == str(tmp_path / "dev/vda1")
+
+
+def test_a_stick_reads_whose_the_disk_is(disk: Path) -> None:
+    machine = InstalledMachine(disk, labels=("KR_LIVE", "kr_root_1.0.0", "kr_verity_1.0.0"))
+    words = (disk / "proc/cmdline").read_text().replace("mode=installed", "mode=live")
+    machine.write("proc/cmdline", words)
+    tools = Mounts(RECORD_FILE.to_bytes())
+    assert installed_record(disk, tools) == RECORD_FILE
+    assert tools.asked[0][-2] == str(disk / ESP)
+
+
+def test_a_disk_that_runs_and_lost_its_boot_partition_is_somebodys(disk: Path) -> None:
+    InstalledMachine(disk, labels=("_empty", "kr_root_1.0.0", "kr_verity_1.0.0"))
+    tools = Mounts(RECORD_FILE.to_bytes())
+    with pytest.raises(ValueError, match="vda has no boot partition"):
+        installed_record(disk, tools)
     assert tools.asked == []
