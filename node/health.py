@@ -107,7 +107,7 @@ def failed_trial(boot: Path) -> FailedTrial | None:
         return FailedTrial(
             version=str(body["version"])[:64], boot=str(body["boot"])[:64], reasons=reasons
         )
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         return None
 
 

@@ -166,7 +166,7 @@ class _Applying:
             carry_out(action, self._root, self._run)
         except (errors.KnownError, OSError) as wrong:
             return self._failure(step, name, text, wrong)
-        except (AttributeError, TypeError, ValueError) as wrong:
+        except (AttributeError, TypeError, ValueError, OverflowError) as wrong:
             # A value that no schema let through. One of them must not keep the others from people.
             strange = errors.KeyNotExecuted(f"Its value cannot be used ({type(wrong).__name__}).")
             return self._failure(step, name, text, strange)

@@ -72,7 +72,7 @@ def begun(root: Path) -> Data | None:
         return None
     try:
         return Data(json.loads(read(path))["data"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return Data.KEEP
 
 

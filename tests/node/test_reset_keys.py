@@ -83,3 +83,14 @@ def test_both_that_cannot_be_written_are_told_by_the_first(tmp_path: Path) -> No
         (tmp_path / device.lstrip("/")).unlink()
     with pytest.raises(errors.ResetUnfinished, match="vda2"):
         reset_here(node, Data.WIPE)
+
+
+@pytest.mark.parametrize("mark", ["", "[]", "[" * 100_000], ids=lambda mark: mark[:2])
+def test_a_mark_that_somebody_wrote_never_wipes(tmp_path: Path, mark: str) -> None:
+    node = Node(tmp_path)
+    for path in (tmp_path / "boot/EFI/Linux").glob("kr_*"):
+        path.unlink()
+    node.in_recovery()
+    node.machine.write("boot/kairos/reset.json", mark)
+    assert reset.finish(tmp_path, node.run, lambda line: None)
+    assert node.slots[DEVICES[1]], "the data's keys are there"

@@ -240,6 +240,15 @@ def test_the_outcome_goes_to_the_agent(system: Path, ran: Ran, tmp_path: Path) -
     assert outcome_from_json(Outcome(stage="x").to_json()) == Outcome(stage="x")
 
 
+def test_an_owner_that_no_system_has_keeps_nothing_else_back(system: Path, ran: Ran) -> None:
+    files = [{"path": "/srv/x", "owner": 99999999999}, {"path": "/srv/y"}]
+    outcome = apply("boot", document({"write_files": files}), root=system, run=ran)
+    (failure,) = outcome.failures
+    assert failure.code == errors.KeyNotExecuted.slug
+    assert "OverflowError" in failure.reason
+    assert (system / "srv/y").exists()
+
+
 @pytest.mark.root
 def test_owners_are_those_of_the_config(system: Path, ran: Ran) -> None:
     users = [{"name": "ana", "uid": 4242}]

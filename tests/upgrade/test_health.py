@@ -118,6 +118,14 @@ def test_why_a_trial_failed_is_left_for_the_version_before(tmp_path: Path) -> No
     assert any(line.startswith("failed ") for line in machine_state(tmp_path, machine.run).text())
 
 
+@pytest.mark.parametrize("left", ["", "{", "[]", "[" * 100_000], ids=lambda left: left[:2])
+def test_what_somebody_wrote_in_its_place_is_no_failed_trial(tmp_path: Path, left: str) -> None:
+    """The boot partition can be written by whoever has the disk."""
+    machine = good_machine(tmp_path, trial=True)
+    machine.write("boot/kairos/trial.json", left)
+    assert judging.failed_trial(tmp_path / "boot") is None
+
+
 def test_a_trial_is_over_only_while_the_counter_is_there(tmp_path: Path) -> None:
     machine = good_machine(tmp_path, trial=True)
     assert judging.trial_is_over(tmp_path)
