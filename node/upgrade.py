@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,12 +45,12 @@ def prepare(source: str, wanted: str, root: Path, run: Door) -> Prepared:
     """Look at disk and source and plan; changes nothing but a folder of its own.
 
     What came of it is kept for `kairos-node state`. Raises errors.UpgradeRefused,
-    errors.UsageError, errors.MissingError.
+    errors.UpgradeFailed (a full volume), errors.UsageError, errors.MissingError.
     """
     require_no_password(source)
     reason = version = ""
     try:
-        with boot_partition(root, run):
+        with boot_partition(root, run), _disk_errors("prepare"):
             made = _prepared(source, wanted, root, run)
         version = made.plan.version
     except errors.KnownError as wrong:
@@ -100,10 +101,17 @@ def run_steps(steps: Sequence[Step], upgrader: Upgrader, say: Callable[[str], No
     handlers = upgrader.handlers()
     for number, step in enumerate(steps, start=1):
         say(f"{number}/{len(steps)} {step.name}: {step.text}")
-        try:
+        with _disk_errors(step.name):
             handlers[type(step)](step)
-        except OSError as wrong:
-            raise errors.UpgradeFailed(f"{wrong.strerror}.", element=step.name) from None
+
+
+@contextlib.contextmanager
+def _disk_errors(doing: str) -> Iterator[None]:
+    """Raises errors.UpgradeFailed for an OSError: a volume that is full, a disk that is broken."""
+    try:
+        yield
+    except OSError as wrong:
+        raise errors.UpgradeFailed(f"{wrong.strerror or wrong}.", element=doing) from None
 
 
 def way_back(facts: UpgradeFacts) -> tuple[Entry, str]:
@@ -128,10 +136,11 @@ def roll_back(root: Path, run: Door, *, rehearsed: bool = False) -> tuple[str, s
     """Let the version before run from the next start on: one rename, nothing else.
 
     Returns the version that is given up, and the one that runs then. Raises
-    errors.UpgradeRefused, errors.MissingError.
+    errors.UpgradeRefused, errors.UpgradeFailed, errors.MissingError.
     """
     with boot_partition(root, run):
         entry, version = way_back(upgrade_facts(root, run))
         if not rehearsed:
-            exhaust(root, entry)
+            with _disk_errors("roll-back"):
+                exhaust(root, entry)
     return entry.version, version

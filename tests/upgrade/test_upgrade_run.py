@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -189,6 +191,20 @@ def test_no_source_is_guessed(tmp_path: Path) -> None:
     machine = machine_at(tmp_path / "m")
     with pytest.raises(errors.UsageError):
         prepare("ftp://x/y", "", machine.root, machine.run)
+
+
+def test_a_volume_that_is_full_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*anything: object, **more: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    machine = machine_at(tmp_path / "m")
+    source = str(update_folder(tmp_path / "u"))
+    monkeypatch.setattr("node.upgrade.signed", full)
+    with pytest.raises(errors.UpgradeFailed, match="No space left"):
+        prepare(source, "", machine.root, machine.run)
+    checked = last_check(machine.root)
+    assert checked
+    assert "No space left" in checked.reason
 
 
 def test_a_password_in_an_address_is_kept_nowhere(tmp_path: Path) -> None:
