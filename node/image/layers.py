@@ -24,8 +24,9 @@ class Layer:
     folders: dict[str, int] = field(default_factory=dict)
 
     def file(self, path: str, content: str | bytes, mode: int = 0o644) -> None:
-        """A file with this content."""
+        """A file with this content, also in place of a link that was there."""
         data = content.encode() if isinstance(content, str) else content
+        self.links.pop(path.lstrip("/"), None)
         self.files[path.lstrip("/")] = (data, mode)
 
     def link(self, path: str, target: str) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from node.image.layers import Layer
-from node.image.python import TOP
+from node.image.python import HOME, TOP
 from node.image.recipe import Recipe
 
 ARCH = "x86_64"
@@ -182,6 +182,8 @@ def _identity(made: Layer, recipe: Recipe) -> None:
     made.file("etc/hostname", "kairos\n")
     made.file("etc/machine-id", "")
     made.file("etc/fstab", "")
+    # Where shells look, and sudo, which has a path of its own.
+    made.link("usr/bin/kairos-node", f"/{HOME}/bin/kairos-node")
     made.link("etc/resolv.conf", "../run/systemd/resolve/stub-resolv.conf")
     made.file(f"{OURS}/image.json", json.dumps(described(recipe), indent=1) + "\n")
     made.file("etc/systemd/resolved.conf.d/10-quiet.conf", RESOLVED)

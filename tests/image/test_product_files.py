@@ -22,6 +22,20 @@ from node.partition import VERSION
 RECIPE = Recipe(version="1.0.0", fleets=(), relays=(), language="fr")
 
 
+def test_the_command_is_where_a_shell_and_sudo_look_for_it() -> None:
+    made = product.layer(RECIPE, b"", b"")
+    assert made.links["usr/bin/kairos-node"] == "/opt/kairos-register/bin/kairos-node"
+
+
+def test_a_file_of_the_recipe_takes_the_place_of_a_link_of_ours(tmp_path: Path) -> None:
+    theirs = ImageFile(path="/usr/bin/kairos-node", content="theirs", mode=0o755)
+    made = product.layer(replace(RECIPE, files=(theirs,)), b"", b"")
+    made.write(tmp_path / "a.tar", 0)
+    with tarfile.open(tmp_path / "a.tar") as archive:
+        found = [entry for entry in archive if entry.name == "usr/bin/kairos-node"]
+    assert [entry.isreg() for entry in found] == [True]
+
+
 def test_every_unit_of_ours_is_there_and_enabled_as_it_says() -> None:
     made = product.layer(replace(RECIPE, flavour="standard"), b"", b"")
     units = {entry.name for entry in product.UNITS.iterdir() if entry.is_file()}
