@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from node.image.product import UNITS
 from node.image.rooms import WORK, Room
+from node.plan.slots import version_key
 from pairing import errors
 
 SECONDS = 900.0
@@ -222,7 +224,13 @@ def tpm_libraries(tree: Path) -> list[str]:
 
 def kernel_version(tree: Path) -> str:
     """Of the newest kernel in a tree, as `uname -r` says it. Raises errors.BaseUnsuitable."""
-    found = sorted((tree / "boot").glob("vmlinuz-*"))
+    found = [entry.name.removeprefix("vmlinuz-") for entry in (tree / "boot").glob("vmlinuz-*")]
     if not found:
         raise errors.BaseUnsuitable("It has no kernel in /boot.")
-    return found[-1].name.removeprefix("vmlinuz-")
+    return max(found, key=_newness)
+
+
+def _newness(version: str) -> tuple[Any, bool]:
+    """Debian's cloud kernel lacks drivers: of the same version the other one serves everybody."""
+    plain = version.replace("-cloud-", "-")
+    return version_key(plain), plain == version

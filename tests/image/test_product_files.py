@@ -307,3 +307,22 @@ def test_a_failure_in_the_initrd_has_units_that_end_it() -> None:
     assert "systemd-emergency" in initrd.MODULES
     assert any("emergency.service.d/" in path for path in initrd.files())
     assert not set(initrd.MODULES) & set(initrd.LEFT_OUT)
+
+
+@pytest.mark.parametrize(
+    ("versions", "newest"),
+    [
+        (("6.12.99+deb13-amd64", "6.12.118+deb13-amd64"), "6.12.118+deb13-amd64"),
+        (("6.12.57+deb13-cloud-amd64", "6.12.57+deb13-amd64"), "6.12.57+deb13-amd64"),
+        (("6.12.58+deb13-cloud-amd64", "6.12.57+deb13-amd64"), "6.12.58+deb13-cloud-amd64"),
+        (("6.9.7-200.fc40.x86_64", "6.10.3-200.fc40.x86_64"), "6.10.3-200.fc40.x86_64"),
+        (("6.8.0-100-generic", "6.8.0-99-generic"), "6.8.0-100-generic"),
+    ],
+)
+def test_the_newest_kernel_is_taken_and_of_two_the_one_for_all_hardware(
+    tmp_path: Path, versions: tuple[str, ...], newest: str
+) -> None:
+    (tmp_path / "boot").mkdir()
+    for version in versions:
+        (tmp_path / f"boot/vmlinuz-{version}").touch()
+    assert initrd.kernel_version(tmp_path) == newest
