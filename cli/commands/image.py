@@ -208,8 +208,9 @@ def _say_where(recipe: Recipe, keys: Path | None, out: Path, packages: float | N
     there = "" if keys and (keys / "pcr.key").exists() else " (made when it is built)"
     claimed = "by stations of its fleet only" if recipe.fleets else "by whoever has the photo"
     signed = f"{keys}{there}" if keys else "none: machines take no updates from it"
+    kernel = f"{recipe.kernel} kernel" if recipe.base.is_debian else "the base's kernel"
     for label, text in (
-        ("image", f"{recipe.id} {recipe.version}, {recipe.flavour}, {recipe.kernel} kernel"),
+        ("image", f"{recipe.id} {recipe.version}, {recipe.flavour}, {kernel}"),
         ("claimed", claimed),
         ("keys", signed),
         *((("packages", kept),) if recipe.base.is_debian else ()),

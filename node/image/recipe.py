@@ -184,8 +184,12 @@ def _across_keys(document: Document, *, allow_open: bool) -> Iterator[Problem]:
     origins = [name for name in ("suite", "oci", "dockerfile") if name in base]
     if len(origins) > 1:
         yield at(("base",), f"Only one of {', '.join(origins)} can be the base.")
-    if origins and origins != ["suite"] and body.get("packages"):
-        yield at(("packages",), "Packages come with the base image.", "Install them there.")
+    if origins and origins != ["suite"]:
+        if body.get("packages"):
+            yield at(("packages",), "Packages come with the base image.", "Install them there.")
+        if "kernel" in body:
+            hint = "Remove it. A base of ours has it by `kairos-fleet image base --kernel`."
+            yield at(("kernel",), "The kernel comes with the base image.", hint)
     for number, item in enumerate(body.get("files", ())):
         if ("content" in item) == ("source" in item):
             yield at(("files", number), "A file has either content or source.")

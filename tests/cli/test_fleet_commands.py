@@ -371,6 +371,15 @@ def test_an_image_with_kairos_code_is_warned_about(run: Any, example: str, warne
     assert "whoever has a photo" not in planned.stdout
 
 
+@pytest.mark.parametrize(
+    ("base", "kernel"), [("suite: trixie", "cloud kernel"), ("oci: a", "the base's kernel")]
+)
+def test_the_plan_says_whose_kernel_it_is(run: Any, tmp_path: Path, base: str, kernel: str) -> None:
+    recipe = tmp_path / "a.yaml"
+    recipe.write_text(f"#kairos-image\nversion: 1.0.0\nopen: true\nbase: {{{base}}}\n")
+    assert f", {kernel}\n" in run("image", "build", str(recipe), "--dry-run").stderr
+
+
 @pytest.mark.parametrize("word", ["E612", "e612", "612", "tpm-unusable"])
 def test_explain_by_number_and_name(run: Any, word: str) -> None:
     said = run("explain", word).output

@@ -47,6 +47,8 @@ def written(folder: Path, text: str) -> Path:
         ("version: 1.0.0\nopen: true\nfiles: [{path: /usr/local/x, content: a}]\n", 4, "not below"),
         ("version: 1.0.0\nopen: true\npersistent: [/usr/bin]\n", 4, "below /etc"),
         ("version: 1.0.0\nopen: true\nbase: {oci: a, dockerfile: b}\n", 4, "Only one of"),
+        ("version: 1.0.0\nopen: true\nkernel: generic\nbase: {oci: a}\n", 4, "with the base"),
+        ("version: 1.0.0\nopen: true\nkernel: cloud\nbase: {dockerfile: b}\n", 4, "Remove it"),
     ],
 )
 def test_what_is_wrong_is_told_with_its_line(
