@@ -17,7 +17,7 @@ from typing import Protocol
 
 from node.stages.actions import Action, RunCommand, Step
 from node.stages.doing import System, carry_out, shell
-from node.stages.planning import plan_stage
+from node.stages.planning import ONCE, plan_stage
 from node.system.door import Door
 from pairing import errors, process
 from pairing.config.document import Document
@@ -25,7 +25,7 @@ from pairing.config.scrub import Scrub
 from pairing.durable import write_durably
 
 CONDITION_SECONDS = 30.0
-COMMAND_SECONDS = {"initramfs": 120.0, "fs": 120.0, "boot": 120.0}
+COMMAND_SECONDS = dict.fromkeys(("initramfs", "fs", ONCE, "boot"), 120.0)
 """While these are applied the machine's start waits; later a command may take longer."""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import stat
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,13 +13,15 @@ from typing import Any
 import pytest
 
 from node.stages.actions import LoadModules, SetUnits
-from node.stages.apply import Outcome, apply, outcome_from_json
+from node.stages.apply import COMMAND_SECONDS, Outcome, apply, outcome_from_json
+from node.stages.command import due
 from node.stages.doing import carry_out
 from pairing import errors, process
 from pairing.config import load_file
 from tests.stages.conftest import Ran, document, tree
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "configs"
+UNIT = Path(__file__).parents[2] / "node/units/kairos-stage-boot.service"
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEQpkwZQBKoeTEj03QFYGUwCNJvMZkzZbkAOommRio1R operator"
 HASH = "$6$rounds=100000$abcdefgh$" + "a" * 86
 CANARY = "canary7f3a9c51"
@@ -73,6 +76,22 @@ def test_another_root_touches_no_running_kernel_and_no_service(system: Path, ran
     outcome = apply("fs", document({"stages": {"fs": [step]}}), root=system, run=ran)
     assert outcome.failures == ()
     assert ran.programs == [f"systemctl --root={system} enable -- a.timer"]
+
+
+@pytest.mark.parametrize(
+    ("stage", "seconds"),
+    [("fs", 120.0), ("after-install", 120.0), ("boot", 120.0), ("network", 600.0)],
+)
+def test_a_command_has_two_minutes_while_the_start_waits(
+    system: Path, ran: Ran, stage: str, seconds: float
+) -> None:
+    apply(stage, document({"stages": {stage: [{"commands": ["true"]}]}}), root=system, run=ran)
+    assert [how["seconds"] for _, how in ran.calls] == [seconds]
+
+
+def test_the_units_deadline_has_room_for_a_few_commands_at_their_slowest(system: Path) -> None:
+    (deadline,) = re.findall(r"^TimeoutStartSec=(\d+)$", UNIT.read_text(), re.MULTILINE)
+    assert sum(3 * COMMAND_SECONDS[stage] for stage in due("boot", system)) < float(deadline)
 
 
 def test_what_fails_is_told_and_the_rest_goes_on(system: Path, ran: Ran) -> None:
