@@ -132,6 +132,9 @@ def test_what_an_image_lacks_is_known_before_anything_is_written(tmp_path: Path)
     config = document({"k3s": {"enabled": True}})
     with pytest.raises(errors.JoinProgramMissing, match="k3s"):
         require_programs(config, tmp_path)
+    install(tmp_path, "k3s", "", "usr/local/bin")  # its own script's place: our units start none
+    with pytest.raises(errors.JoinProgramMissing, match=r"^/usr/bin/k3s:"):
+        require_programs(config, tmp_path)
     install(tmp_path, "k3s", "", "usr/bin")
     with pytest.raises(errors.JoinProgramMissing, match=r"k3s\.service"):
         require_programs(config, tmp_path)  # flavour core

@@ -28,7 +28,8 @@ from pairing.config.document import Document
 from pairing.events import State
 from pairing.facts import Facts
 
-PROGRAMS = ("/usr/bin/k3s", "/usr/local/bin/k3s")
+PROGRAM = "/usr/bin/k3s"
+"""What the units start. `/usr/local`, where k3s' own script puts it, is the machine's data."""
 REACH_SECONDS = 40.0
 """How long a server is asked again that does not answer, or that the clock is wrong for: it, the
 network or the time may be coming."""
@@ -74,8 +75,8 @@ class K3s:
 
     def missing(self, root: Path) -> str:
         """See `node.providers.found.NeedsProgram`."""
-        if not any((root / program.lstrip("/")).is_file() for program in PROGRAMS):
-            return "k3s"
+        if not (root / PROGRAM.lstrip("/")).is_file():
+            return PROGRAM
         unit = f"{self.name}.service"
         return "" if has_unit(root, unit) else unit
 
