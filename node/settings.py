@@ -107,8 +107,8 @@ def _from_yaml(body: Any) -> Settings:
     default = Settings()
     form = _form(body.get("token", default.form.value), fleets=bool(_list(body, "fleets")))
     return Settings(
-        fleets=tuple(_fleet(item) for item in _list(body, "fleets")),
-        relays=tuple(_relay(item) for item in _list(body, "relays")),
+        fleets=tuple(fleet(item) for item in _list(body, "fleets")),
+        relays=tuple(relay(item) for item in _list(body, "relays")),
         language=_language(body.get("language", default.language)),
         port=_number(body, "port", default.port, 65535),
         window=_number(body, "window", default.window, WINDOW_LIMIT),
@@ -131,7 +131,7 @@ def with_kernel_words(settings: Settings, words: Iterable[str]) -> Settings:
         name, _, value = word.partition("=")
         try:
             if name == "kairos.relay":
-                relays.append(_relay(value))
+                relays.append(relay(value))
             elif name == "kairos.lang":
                 settings = replace(settings, language=_language(value[:2]))
             elif name == "kairos.port":
@@ -141,7 +141,8 @@ def with_kernel_words(settings: Settings, words: Iterable[str]) -> Settings:
     return replace(settings, relays=tuple(relays) or settings.relays)
 
 
-def _fleet(item: Any) -> keys.PinnedFleet:
+def fleet(item: Any) -> keys.PinnedFleet:
+    """A pinned fleet. Raises ValueError for what is no key, or more than a fleet has."""
     if isinstance(item, str):
         item = {"key": item}
     if not isinstance(item, Mapping) or set(item) - {"key", "minimum", "revoked"}:
@@ -153,7 +154,8 @@ def _fleet(item: Any) -> keys.PinnedFleet:
     return keys.PinnedFleet(key, int(item.get("minimum", 0)), revoked)
 
 
-def _relay(item: Any) -> str:
+def relay(item: Any) -> str:
+    """A relay's address. Raises errors.RelayAddressInvalid."""
     from pairing.transport.relay import relay_id  # TLS and all: only where a relay is named
 
     text = str(item)

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from node import settings
 from pairing import errors
 from pairing.config import Document, Problem, load_file
 from pairing.config.schema import Rules, check_against
@@ -26,6 +27,7 @@ PROVIDERS = "/usr/lib/kairos-register/providers.d"
 PROGRAMS = MappingProxyType({"k3s": "/usr/bin/k3s", "kubelet": "/usr/bin/kubelet"})
 """Providers that are programs of their own, not plug-ins of ours."""
 
+NO_FLEET, NO_RELAY = "This is no public key of a fleet.", "This is not the address of a relay."
 WEAK = (
     "whoever has a photo of the screen can install the machine, or read the config that is sent to"
     " it; its disk is not encrypted. What docs/ATTACKS.md promises of our own code does not hold."
@@ -180,6 +182,7 @@ def _across_keys(document: Document, *, allow_open: bool) -> Iterator[Problem]:
     if body.get("fleets") and body.get("open"):
         yield at(("open",), "An image is open or pins fleets, not both.")
     yield from _code_form(document)
+    yield from _unusable(document)
     base = body.get("base", {})
     origins = [name for name in ("suite", "oci", "dockerfile") if name in base]
     if len(origins) > 1:
@@ -209,6 +212,20 @@ def _code_form(document: Document) -> Iterator[Problem]:
     elif document.get("fleets"):
         hint = "Pin no fleet and say open: true, or remove token."
         yield at("token", "Whoever has a photo of Kairos' code controls the machine.", hint)
+
+
+def _unusable(document: Document) -> Iterator[Problem]:
+    """What each machine that was built with it would stop at (E707)."""
+    for key, check, message, hint in (
+        ("fleets", settings.fleet, NO_FLEET, "kairos-fleet keys export --fleet prints it."),
+        ("relays", settings.relay, NO_RELAY, errors.RelayAddressInvalid.hint),
+    ):
+        for number, item in enumerate(document.get(key) or ()):
+            try:
+                check(item)
+            except (ValueError, errors.KnownError):
+                mark = document.position((key, number))
+                yield Problem(path=(key, number), mark=mark, message=message, suggestion=hint)
 
 
 def _sources(document: Document, folder: Path) -> Iterator[Problem]:

@@ -35,7 +35,7 @@ def written(folder: Path, text: str) -> Path:
         ("version: 1.0.0\nopen: true\ntoken: legacy\n", 4, "native, kairos, both"),
         ("version: 1.0.0\ntoken: both\n", 2, "No fleet is pinned"),
         (
-            "version: 1.0.0\nfleets: [8PvtQTBTLlEfRkVJRhZ1Tf6gVX2s5mOLkZ3vWqyPjGE]\ntoken: both\n",
+            "version: 1.0.0\nfleets: [jOdwrLPyrW-69n0b_UuiD6ol3KYIoLueKv2Vi80mi3w]\ntoken: both\n",
             4,
             "controls the machine",
         ),
@@ -47,6 +47,8 @@ def written(folder: Path, text: str) -> Path:
         ("version: 1.0.0\nopen: true\nfiles: [{path: /usr/local/x, content: a}]\n", 4, "not below"),
         ("version: 1.0.0\nopen: true\npersistent: [/usr/bin]\n", 4, "below /etc"),
         ("version: 1.0.0\nopen: true\nbase: {oci: a, dockerfile: b}\n", 4, "Only one of"),
+        (f"version: 1.0.0\nfleets: [{'C' * 42}E]\n", 3, "no public key of a fleet"),
+        ("version: 1.0.0\nopen: true\nrelays: [a, 'https://a.b/']\n", 4, "address of a relay"),
         ("version: 1.0.0\nopen: true\nkernel: generic\nbase: {oci: a}\n", 4, "with the base"),
         ("version: 1.0.0\nopen: true\nkernel: cloud\nbase: {dockerfile: b}\n", 4, "Remove it"),
     ],
