@@ -90,7 +90,7 @@ class KeyChange:
             raise errors.NoSuchKeys("The order names nobody who would hold the new key.")
         by_approval = self._how().get("unlock") == "approval"
         if by_approval:
-            await trio.to_thread.run_sync(binding.require_pure, self.doors.root)
+            await self._require_tpm()
         new = RecoveryKey.new()
         record = self._sealed(new, to)
         await reporter.escrow(record)
@@ -143,9 +143,10 @@ class KeyChange:
         how = self._how()
         if how.get("encryption") not in ("tpm2", "tpm2+tang"):
             raise errors.NoSuchKeys("No TPM opens them.")
-        await trio.to_thread.run_sync(binding.require_pure, self.doors.root)
+        tang = how["encryption"] == "tpm2+tang"
+        await self._require_tpm(seals=not tang)
         with trio.CancelScope(shield=True):
-            if how["encryption"] == "tpm2+tang":
+            if tang:
                 for device in devices:
                     await binding.bind_with_tang(self.doors, device, present, how.get("tang"))
             else:
@@ -154,9 +155,15 @@ class KeyChange:
                 await self._enroll(devices, present, pin)
         LOG.info("the volumes are bound to the TPM as it is now")
 
+    async def _require_tpm(self, *, seals: bool = True) -> None:
+        """Before anything is changed. Raises errors.TpmMissing, errors.StartNotPure,
+        errors.TpmUnusable."""
+        await trio.to_thread.run_sync(binding.require_pure, self.doors.root)
+        if seals:
+            await try_tpm(self.doors, None, LITERAL_PCRS)
+
     async def _enroll(self, devices: Sequence[Path], key: Path, pin: bytes) -> None:
         options = tpm_options(LITERAL_PCRS, SIGNED_PCRS, PUBLIC_KEY)
-        await try_tpm(self.doors, None, LITERAL_PCRS)
         for device in devices:
             if not pin:
                 # systemd-cryptenroll looks at registers only: with a slot of the TPM that was

@@ -269,6 +269,17 @@ async def test_a_tpm_that_does_not_work_costs_no_slot(make: Make, unlock: str) -
     assert smith.metadata("/dev/vda2") == before
 
 
+async def test_a_tpm_that_does_not_work_is_found_before_there_is_a_new_key(make: Make) -> None:
+    """What it is told by says that the disk was not touched."""
+    smith, station = make(unlock="approval"), Station()
+    before = [smith.metadata(device) for device in ("/dev/vda2", "/dev/vda9")]
+    smith.machine.programs["systemd-creds"] = lambda argv, stdin: Result(1, b"", b"")
+    with pytest.raises(errors.TpmUnusable):
+        await change(smith, Task.ROTATE, station)
+    assert [smith.metadata(device) for device in ("/dev/vda2", "/dev/vda9")] == before
+    assert not station.records, "the operator need not keep a key for nothing"
+
+
 def test_a_machine_without_a_tpm_says_so(tmp_path: Path) -> None:
     with pytest.raises(errors.TpmMissing):
         require_pure(InstalledMachine(tmp_path, tpm=False).root)
