@@ -11,6 +11,7 @@ from node.system.booted import booted
 from node.system.disks import disks
 from node.system.install.boot_entries import RECOVERY, SYSTEM, parse
 from node.system.reading import output, text
+from node.system.tpmview import ASK_PROPERTIES, locked_out
 from node.system.volumes import is_mounted
 from pairing.facts import UNREADABLE, binary_size, disk_text
 from pairing.findings import Finding, ok
@@ -33,13 +34,11 @@ def tpm(look: Look) -> Iterator[Finding]:
         hint = "Switch it on in the firmware's settings (TPM, PTT, fTPM), or install without it."
         yield advice("tpm", there, hint)
         return
-    argv = ("tpm2_getcap", "properties-variable")
-    said = output(look.run, argv, seconds=TPM_SECONDS)
+    said = output(look.run, ASK_PROPERTIES, seconds=TPM_SECONDS)
     if said is None:
         yield wrong("tpm", "version 2.0, but it does not answer", "Switch the machine off and on.")
         return
-    flags = dict(line.strip().partition(":")[::2] for line in said.splitlines())
-    if flags.get("inLockout", "").strip() == "1":
+    if locked_out(said):
         hint = "Wait some hours with the machine on, or clear it in the firmware's settings."
         yield wrong("tpm", "locked out after too many wrong tries", hint)
     else:

@@ -11,7 +11,8 @@ from node.plan.boot import OpenVolume
 from node.plan.header import Header
 from node.plan.locked import TpmView, why_locked
 from node.system.door import Door
-from node.system.tpmview import tpm_view
+from node.system.reading import output
+from node.system.tpmview import ASK_PROPERTIES, locked_out, tpm_view
 from node.system.volumes import header_of
 from pairing import errors
 
@@ -82,9 +83,14 @@ class Opener:
         options = ("--token-type", "systemd-tpm2", step.device, step.mapped)
         if not self._succeeds(argv + options, self.secret.value):
             reason = self._reason(step)
-            raise (errors.UnlockFailed if reason is errors.TpmRefuses else reason)(
-                element=step.label
-            )
+            if reason is not errors.TpmRefuses:
+                raise reason(element=step.label)
+            said = output(self.run, ASK_PROPERTIES, seconds=OPEN_SECONDS)
+            if said is not None and locked_out(said):
+                raise errors.TpmRefuses(
+                    "It is locked out after too many wrong tries.", element=step.label
+                )
+            raise errors.UnlockFailed(element=step.label)
 
     def _by_clevis(self, step: OpenVolume) -> None:
         for url in self._header(step).tang:

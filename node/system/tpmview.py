@@ -19,6 +19,7 @@ from node.system.reading import read, text
 from pairing import errors
 
 TPM_SECONDS = 60.0
+ASK_PROPERTIES = ("tpm2_getcap", "properties-variable")
 STORAGE_ROOT = "0x81000001"
 """Handle of the storage root key (TCG TPM v2.0 Provisioning Guidance, 7.5.1)."""
 SIGNATURE = "run/systemd/tpm2-pcr-signature.json"
@@ -61,6 +62,13 @@ def seal_off(root: Path, run: Door, volumes: Sequence[str] = ()) -> None:
     run(("tpm2_pcrextend", f"{VOLUMES}:sha256={digest}"), seconds=TPM_SECONDS, check=False)
     if register(root, VOLUMES) == ZERO:
         raise errors.TpmRefuses("It does not measure.")
+
+
+def locked_out(said: str) -> bool:
+    """Whether it counted too many wrong numbers, and refuses right ones too (TPM2_PT_PERMANENT,
+    inLockout). `said`: by `ASK_PROPERTIES`."""
+    flags = dict(line.strip().partition(":")[::2] for line in said.splitlines())
+    return flags.get("inLockout", "").strip() == "1"
 
 
 def _storage_root(run: Door) -> bytes | None:

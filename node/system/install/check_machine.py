@@ -14,7 +14,7 @@ from node.system.install.boot_entries import listed
 from node.system.install.doors import Doors
 from node.system.medium import PUBLIC_KEY
 from node.system.reading import read
-from node.system.tpmview import register
+from node.system.tpmview import ASK_PROPERTIES, locked_out, register
 from pairing import errors, process
 
 PROGRAMS = ("systemd-repart", "mkfs.ext4", "mkfs.vfat", "udevadm", "mount", "umount")
@@ -94,12 +94,9 @@ async def _tpm(doors: Doors, work: Work) -> None:
 
 
 async def _not_locked_out(doors: Doors, work: Work) -> None:
-    """A TPM that counts wrong numbers may refuse right ones too (TPM2_PT_PERMANENT, inLockout)."""
-    said = await doors.tool(("tpm2_getcap", "properties-variable"), work, seconds=SECONDS)
-    for line in said.text().splitlines():
-        name, _, value = line.strip().partition(":")
-        if name == "inLockout" and value.strip() == "1":
-            raise errors.TpmUnusable("It is locked out after too many wrong tries.")
+    """Raises errors.TpmUnusable."""
+    if locked_out((await doors.tool(ASK_PROPERTIES, work, seconds=SECONDS)).text()):
+        raise errors.TpmUnusable("It is locked out after too many wrong tries.")
 
 
 async def _tang(doors: Doors, server: str, work: Work) -> None:
