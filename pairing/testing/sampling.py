@@ -77,5 +77,5 @@ class Watch:
         self.ask(f"sh {FOLDER}/show; head -n 1 {PATTERNS} | systemd-cat; journalctl --sync")
 
     def end(self) -> None:
-        """Stop looking, and forget the secrets."""
-        self.ask(f"rm -rf {FOLDER}")
+        """Stop looking, and forget the secrets. Its last round may put a file back meanwhile."""
+        self.ask(f"until rm -rf {FOLDER}; do sleep 0.1; done")
