@@ -27,12 +27,13 @@ Examples:
   kairos-fleet recover shop-17 --rotate    and give it a new recovery key
   kairos-fleet recover shop-17 --reenroll  and bind it to its TPM as that is
   kairos-fleet recover photo.jpg           by the code on its screen
-  kairos-fleet recover shop-17 --to FILE   the key, for somebody in the shop
+  kairos-fleet recover shop-17 --to FILE   the key, to type it in a repair session
 
 NODE is a fingerprint, a host name or a serial number. The key is sent to the machine, sealed; it is
 shown only with --show on a terminal, or written with --to. Each opening is noted in the audit log
-before the key is used. Whoever has the disk of a locked machine can pretend to be that machine: ask
-somebody in the shop for the words on its screen before you open it, and rotate the key afterwards.
+before the key is used. Whoever has the disk of a locked machine can pretend to be that machine:
+before you open it, ask it (kairos-fleet nodes ask) and compare the words that this shows with those
+on its screen, by somebody in the shop. Rotate the key afterwards.
 
 Exit codes: 0 done, 2 no such machine, 5 no machine in time, 6 refused, 13 it stays locked.
 """
