@@ -1,6 +1,6 @@
-"""What a node is told before anybody pairs it: by its image, by the stick, by the kernel line.
+"""What a node is told before anybody pairs it: by its image and by the kernel line.
 
-The image (or whoever prepares the stick) writes `/etc/kairos-register/node.yaml`; the kernel words
+The image has it in `/etc/kairos-register/node.yaml`, from its recipe; the kernel words
 `kairos.relay=` (repeatable), `kairos.lang=` and `kairos.port=` win over it.
 """
 

@@ -57,7 +57,7 @@ class SettingsInvalid(MissingError):
     """The node's own settings cannot be read, so it does not pair with anybody."""
 
     number, slug = 707, "node-settings"
-    hint = "Correct the file on the stick, or write the stick again."
+    hint = "Correct the file. A stick has it from its recipe: build the image and write it again."
 
 
 class KeyFolderUnsafe(MissingError):
