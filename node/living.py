@@ -23,7 +23,7 @@ from pairing.transport.base import Transport
 BOOT = "run/kairos-register/boot.json"
 OEM = "oem"
 START_SECONDS = 900.0
-"""For a start to end; its own unit has ten minutes."""
+"""For a start to end, as long as its own unit may take (`kairos-boot.service`)."""
 LOOK_SECONDS = 0.5
 
 

@@ -28,6 +28,7 @@ KEYS = click.option(
     help="Keys that sign kernels and updates. Default: image-keys beside the operator's keys.",
 )
 
+NO_KEYS = "Sign nothing: machines take no updates from it, nor encrypt by tpm2, the default (E302)."
 OLD_SECONDS = 7 * 24 * 3600.0
 """Security updates come within days."""
 
@@ -82,7 +83,7 @@ def keys(folder: Path | None, name: str) -> None:
     help="Folder for the media and the update files.",
 )
 @KEYS
-@click.option("--no-keys", is_flag=True, help="Sign nothing: machines take no updates from it.")
+@click.option("--no-keys", is_flag=True, help=NO_KEYS)
 @click.option("--open", "allow_open", is_flag=True, help="The recipe need not pin a fleet.")
 @click.option("--version", help="Instead of the recipe's version.")
 @click.option("--fresh", is_flag=True, help="Fetch packages again: those of today, not kept ones.")
@@ -114,7 +115,7 @@ def build(
     Examples:
       kairos-fleet image build shop.yaml --dry-run
       kairos-fleet image build shop.yaml --out build/
-      kairos-fleet image build lab.yaml --open --no-keys
+      kairos-fleet image build lab.yaml --open
       kairos-fleet image build shop.yaml --version 2.4.1 --fresh
     """
     from node.image import build as building
