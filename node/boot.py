@@ -78,7 +78,7 @@ class Starter:
             try:
                 self._step(step, handlers[type(step)])
             except errors.KnownError as wrong:
-                return self._stopped(wrong, means)
+                return self._stopped(wrong, means, opening=isinstance(step, OpenVolume))
         volumes = tuple(volume.uuid for volume in facts.volumes)
         return self._report("open", means=means or "none", volumes=volumes)
 
@@ -97,9 +97,11 @@ class Starter:
         self.troubles.append(Trouble(step=step.name, text=f"{step.text}: {text}"[:500]))
         self.say(f"failed: {step.text}: {text}")
 
-    def _stopped(self, wrong: errors.KnownError, means: str) -> BootReport:
+    def _stopped(
+        self, wrong: errors.KnownError, means: str, *, opening: bool = False
+    ) -> BootReport:
         locked = isinstance(wrong, errors.LockedError)
-        if not self._may_follow(wrong, means):
+        if not self._may_follow(wrong, by_pin=opening and means == "approval"):
             try:
                 # Nothing that comes later in this start needs the TPM's key, whoever asks for it.
                 seal_off(self.root, self.run)
@@ -109,11 +111,11 @@ class Starter:
             "locked" if locked else "incomplete", code=wrong.slug, text=_details(wrong), means=means
         )
 
-    def _may_follow(self, wrong: errors.KnownError, means: str) -> bool:
+    def _may_follow(self, wrong: errors.KnownError, *, by_pin: bool) -> bool:
         """Whether the TPM's key is wanted again in this start: somebody's approval is awaited, also
-        after a wrong recovery key, or wrong numbers, which the TPM itself counts."""
-        another = means == "approval" and isinstance(wrong, errors.UnlockFailed)
-        return another or isinstance(wrong, STAYS_OPEN)
+        after a wrong recovery key, or wrong numbers, which the TPM itself counts and waits for."""
+        again = (errors.UnlockFailed, errors.TpmRefuses) if by_pin else ()
+        return isinstance(wrong, (*again, *STAYS_OPEN))
 
     def _report(self, state: Any, **more: Any) -> BootReport:
         return BootReport(

@@ -230,7 +230,11 @@ def test_an_approval_is_awaited_with_the_tpm_still_open_and_then_opens(tmp_path:
     # After a change of keys that was cut off the operator tries the numbers of two keys.
     assert boot(machine, Secret("pin", b"000000")).code == "unlock-failed"
     assert not sealed_off(machine)
-    # So does one with a key of before: the approval can come all the same.
+    # One that has counted too many of them wants an hour, not a restart.
+    machine.programs["tpm2_getcap"] = lambda argv, stdin: Result(0, b"  inLockout:  1\n", b"")
+    assert boot(machine, Secret("pin", b"000000")).code == "locked-tpm-refuses"
+    assert not sealed_off(machine)
+    # After a key of before the approval can come all the same.
     assert boot(machine, Secret("key", b"NOT-IT")).code == "unlock-failed"
     assert not sealed_off(machine)
     assert boot(machine, Secret("pin", b"123456")).state == "open"
