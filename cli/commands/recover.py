@@ -27,7 +27,7 @@ Examples:
   kairos-fleet recover shop-17 --rotate    and give it a new recovery key
   kairos-fleet recover shop-17 --reenroll  and bind it to its TPM as that is
   kairos-fleet recover photo.jpg           by the code on its screen
-  kairos-fleet recover shop-17 --to FILE   the key, to type it in a repair session
+  kairos-fleet recover shop-17 --to FILE   the key, for a repair session
 
 NODE is a fingerprint, a host name or a serial number. The key is sent to the machine, sealed; it is
 shown only with --show on a terminal, or written with --to. Each opening is noted in the audit log
