@@ -169,12 +169,13 @@ def _file(item: Mapping[str, Any]) -> ImageFile:
     return ImageFile(**{**item, "mode": int(item.get("mode", "0644"), 8)})
 
 
+def _at(document: Document, path: tuple[str | int, ...], message: str, hint: str = "") -> Problem:
+    return Problem(path=path, mark=document.position(path), message=message, suggestion=hint)
+
+
 def _across_keys(document: Document, *, allow_open: bool) -> Iterator[Problem]:
     """What the schema cannot say."""
-
-    def at(path: tuple[str | int, ...], message: str, hint: str = "") -> Problem:
-        return Problem(path=path, mark=document.position(path), message=message, suggestion=hint)
-
+    at = functools.partial(_at, document)
     body = document.value
     if not body.get("fleets") and not (body.get("open") or allow_open):
         hint = "Pin one (kairos-fleet keys export --fleet), or say `open: true` or --open."
@@ -200,18 +201,16 @@ def _across_keys(document: Document, *, allow_open: bool) -> Iterator[Problem]:
 
 def _code_form(document: Document) -> Iterator[Problem]:
     """Kairos' form of the code, and what does not go with it or without it."""
-
-    def at(key: str, message: str, hint: str) -> Problem:
-        mark = document.position((key,))
-        return Problem(path=(key,), mark=mark, message=message, suggestion=hint)
-
     if (document.get("token") or "native") == "native":
         if document.get("bootstrap"):
             hint = "Remove it, or say token: kairos or both."
-            yield at("bootstrap", "Only a code of Kairos' form is looked for there.", hint)
+            yield _at(
+                document, ("bootstrap",), "Only a code of Kairos' form is looked for there.", hint
+            )
     elif document.get("fleets"):
         hint = "Pin no fleet and say open: true, or remove token."
-        yield at("token", "Whoever has a photo of Kairos' code controls the machine.", hint)
+        message = "Whoever has a photo of Kairos' code controls the machine."
+        yield _at(document, ("token",), message, hint)
 
 
 def _unusable(document: Document) -> Iterator[Problem]:
@@ -224,8 +223,7 @@ def _unusable(document: Document) -> Iterator[Problem]:
             try:
                 check(item)
             except (ValueError, errors.KnownError):
-                mark = document.position((key, number))
-                yield Problem(path=(key, number), mark=mark, message=message, suggestion=hint)
+                yield _at(document, (key, number), message, hint)
 
 
 def _sources(document: Document, folder: Path) -> Iterator[Problem]:
@@ -241,6 +239,5 @@ def _sources(document: Document, folder: Path) -> Iterator[Problem]:
         named.append((("base", "dockerfile"), file))
     for path, source in named:
         if not (folder / source).exists():
-            mark = document.position(path)
-            message, hint = f"There is no {source}.", f"It is meant from {folder.absolute()}."
-            yield Problem(path=path, mark=mark, message=message, suggestion=hint)
+            hint = f"It is meant from {folder.absolute()}."
+            yield _at(document, path, f"There is no {source}.", hint)

@@ -37,7 +37,7 @@ class Place:
     path: str
 
 
-def ours() -> frozenset[int]:
+def trusted() -> frozenset[int]:
     """Users whose links are followed: root, and who runs this on another root than `/`."""
     return frozenset({0, os.geteuid()})
 
@@ -52,7 +52,7 @@ class Inside:
     """
 
     root: Path
-    owners: frozenset[int] = field(default_factory=ours)
+    owners: frozenset[int] = field(default_factory=trusted)
 
     def read(self, path: str, *, links: bool = True) -> bytes | None:
         """The content of a regular file, at most 16 MiB; None if there is nothing."""
