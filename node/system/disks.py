@@ -92,10 +92,11 @@ def _in_use(row: Row, root: Path, mounted: frozenset[str], booted: str) -> bool:
     for part in _tree(row):
         name = short(part.get("name"))
         where = root / "sys/block" / disk
+        points = part.get("mountpoints")
         folder = where / "holders" if name == disk else where / name / "holders"
         if any(
             (
-                any(part.get("mountpoints") or ()),
+                any(points) if isinstance(points, list) else points,
                 part.get("type") in _STACKED or str(part.get("type")).startswith("raid"),
                 short(part.get("maj:min")) in mounted or short(part.get("path")) in mounted,
                 names(folder),
